@@ -1,0 +1,195 @@
+"""The words every module shares: specs, signatures, sources, artifacts, predictions, checks.
+
+Arrays are NumPy's. A string tensor is an array of dtype object whose elements are `bytes`, as TensorFlow
+returns it. Data types are named as TensorFlow names them (`tf.DType.name`): float32, int64, bool, string, ...
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
+"""Input or output name -> array."""
+
+Status = Literal["passed", "failed", "unsupported", "not_run"]
+SourceKind = Literal["tf_keras", "keras", "module", "saved_model"]
+
+SERVE = "serve"
+"""The tag-set TF Serving loads (tensorflow/cc/saved_model/tag_constants.h)."""
+DEFAULT_SIGNATURE = "serving_default"
+"""The signature TF Serving runs when a request names none (tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY)."""
+
+
+class Frozen(BaseModel):
+    """A value: never changed after it is made, and refusing keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class TensorSpec(Frozen):
+    """Shape and dtype of one tensor. A dimension of None is dynamic; a shape of None is of unknown rank."""
+
+    shape: tuple[int | None, ...] | None
+    dtype: str
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Whether the first dimension is dynamic."""
+        return bool(self.shape) and self.shape is not None and self.shape[0] is None
+
+
+class Signature(Frozen):
+    """Inputs and outputs of one entry point, by name."""
+
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Whether every input has a dynamic first dimension, so that the batch size is free."""
+        return bool(self.inputs) and all(spec.dynamic_batch for spec in self.inputs.values())
+
+
+class Limits(Frozen):
+    """What one child process may use."""
+
+    seconds: float = Field(default=600.0, gt=0, description="wall time of one build, conversion or prediction")
+    memory_gb: float = Field(default=8.0, gt=0, description="memory of the child and all it starts, in GiB")
+
+
+class Tolerance(Frozen):
+    """How far an output may be from the live model's.
+
+    `error` bounds max |error| / max |reference| of a float output, `mismatch` the share of unequal elements of
+    an integer, bool or string output. `reason` says why the bound is what it is.
+    """
+
+    error: float = Field(ge=0)
+    mismatch: float = Field(default=0.0, ge=0, lt=1)
+    reason: str = "set in the config"
+
+
+class Options(Frozen):
+    """What every target can be told. A target's own options extend this."""
+
+    known_variants: ClassVar[tuple[str, ...]] = ("default",)
+    optional: bool = Field(default=False, description="the target may be unsupported without blocking the release")
+    variants: tuple[str, ...] = Field(default=("default",), description="which variants to make")
+    tolerance: dict[str, Tolerance] = Field(default={}, description="variant -> tolerance, in place of the default")
+
+
+class Case(Frozen):
+    """One call of a signature: what goes in, and what the live model returned."""
+
+    inputs: Tensors
+    outputs: Tensors
+
+
+class Source(Frozen):
+    """A built and exported model, by path: what every converter starts from.
+
+    `saved_model` holds every signature under tag-set `serve`. `keras_file` is the same model in its Keras's own
+    `.keras` format, where the source is a Keras model that can be saved so (or else `keras_problem` says why not),
+    and `keras_signature` the key of the signature that is the model's call. `representative` holds calibration
+    inputs in golden's format. `builder` is the Python file that registers the model's custom objects, if there is one.
+    """
+
+    model: str
+    version: int
+    kind: SourceKind
+    digest: str
+    signatures: dict[str, Signature]
+    saved_model: Path
+    golden: Path
+    keras_file: Path | None = None
+    keras_problem: str | None = None
+    keras_signature: str | None = None
+    builder: Path | None = None
+    representative: Path | None = None
+
+
+class Artifact(Frozen):
+    """What a conversion made for one signature: one row of the manifest.
+
+    `path` is the file or directory that the target's runtime is given; None when the target cannot hold the
+    signature, and then `reason` says why. `signature` is None for a file of weights, which has no signature.
+    """
+
+    target: str
+    variant: str
+    signature: str | None
+    path: Path | None
+    reason: str | None = None
+
+
+class Structure(Frozen):
+    """What an artifact declares: its signatures as it holds them, by key, and the reader (with version) that said so.
+
+    `runtimes` names those that must run the artifact for its row to pass.
+    """
+
+    signatures: dict[str, Signature]
+    reader: str
+    runtimes: tuple[str, ...]
+
+
+class Prediction(Frozen):
+    """What a runtime (named with its version) returned for one artifact, or the `error` it gave instead.
+
+    `outputs` are in the order of the cases asked for, or of `answered`, their indices, where a runtime brings its own
+    inputs for some of them only. `latency_ms` is the median of several calls on the last case, after warm-up.
+    """
+
+    runtime: str
+    outputs: list[Tensors] = []
+    answered: tuple[int, ...] | None = None
+    latency_ms: float | None = None
+    error: str | None = None
+
+
+class CheckResult(Frozen):
+    """One check's finding. `measured` and `limit` are in the same unit, which `detail` names."""
+
+    name: str
+    runtime: str
+    status: Literal["passed", "failed", "not_run"]
+    measured: float | None = None
+    limit: float | None = None
+    detail: str = ""
+    latency_ms: float | None = None
+
+
+class Converter(Protocol):
+    """What a target's module offers. A converter converts, inspects and predicts; it never judges itself.
+
+    `variants` and `holds` are called anywhere and import nothing heavy; the other functions run in a child process of
+    their own. `FRESH` names the runtimes whose child must not have TensorFlow loaded.
+    """
+
+    NAME: str
+    OPTIONS: type[Options]
+    TOLERANCES: Mapping[str, Tolerance]
+    FRESH: frozenset[str]
+
+    def holds(self, dtype: str) -> str:
+        """The dtype in which the target holds the model's `dtype`."""
+
+    def variants(self, source: Source, options: Options) -> Sequence[str]:
+        """The variants to convert: those the options ask for, or those this source can have."""
+
+    def convert(self, source: Source, variant: str, out_dir: Path, options: Options) -> list[Artifact]:
+        """Write `variant` below `out_dir`, the release's directory; one Artifact for each signature.
+
+        Raises Unsupported where the target can hold nothing of this source.
+        """
+
+    def inspect(self, artifact: Artifact) -> Structure:
+        """Read back what the file declares. Raises Damaged."""
+
+    def predict(
+        self, artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], runtime: str
+    ) -> list[Prediction]:
+        """Run each artifact on the cases of its signature (of key '' for one without). Raises Damaged, MissingRuntime."""

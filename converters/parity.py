@@ -1,0 +1,253 @@
+"""The only numeric comparison in the project: what a runtime returned against what the live model returned.
+
+Float outputs are measured as max |error| / max |reference|, the error relative to the output's own scale: rounding
+in a network is proportional to the scale of its activations, so an element-wise relative error would blame
+elements that are small by cancellation. Integer, bool and string outputs are measured as the share of unequal
+elements. A comparison passes when `measured <= limit`, written so that NaN fails.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from converters.contract import Case, CheckResult, Prediction, Signature, TensorSpec, Tolerance
+
+FAR = 5.0
+"""How many times the tolerance golden outputs must differ between samples before a comparison counts.
+
+Below about 1 a model that ignores its input would pass; 5 leaves room for the tolerance itself on both samples."""
+
+Array = np.ndarray[Any, Any]
+Holds = Callable[[str], str]
+"""Model dtype -> the dtype a target holds it as."""
+
+
+def measure(reference: Array, got: Array) -> float:
+    """Distance of two arrays of one shape; NaN where they are non-finite in different places."""
+    if reference.size == 0:
+        return 0.0
+    if not np.issubdtype(reference.dtype, np.inexact):
+        return float(np.mean(reference != got))
+    wide = np.complex128 if np.iscomplexobj(reference) else np.float64
+    reference, got = reference.astype(wide), got.astype(wide)
+    finite = np.isfinite(reference)
+    if not np.array_equal(finite, np.isfinite(got)) or not np.array_equal(
+        reference[~finite], got[~finite], equal_nan=True
+    ):
+        return float("nan")
+    if not finite.any():
+        return 0.0
+    scale = float(np.abs(reference[finite]).max()) or 1.0
+    return float(np.abs(reference[finite] - got[finite]).max()) / scale
+
+
+def compare_structure(expected: Signature, declared: Signature, runtime: str, holds: Holds) -> list[CheckResult]:
+    """Names, dtypes and shapes an artifact declares against the source's signature."""
+    sides = [("input", expected.inputs, declared.inputs), ("output", expected.outputs, declared.outputs)]
+    names, dtypes, shapes, held = [], [], [], []
+    for side, want, have in sides:
+        names += _differences(side, want.keys(), have.keys())
+        for name in want.keys() & have.keys():
+            target_dtype = holds(want[name].dtype)
+            if have[name].dtype != target_dtype:
+                dtypes.append(f"{side} {name!r} is {have[name].dtype}, expected {target_dtype}")
+            elif target_dtype != want[name].dtype:
+                held.append(f"{side} {name!r}: {want[name].dtype} held as {target_dtype}")
+            problem = _shape_problem(want[name], have[name], strict=side == "input")
+            if problem:
+                shapes.append(f"{side} {name!r} {problem}")
+    return [
+        _finding("names", runtime, names, f"{len(expected.inputs)} inputs, {len(expected.outputs)} outputs"),
+        _finding("dtypes", runtime, dtypes, "; ".join(held) or "as in the source"),
+        _finding("shapes", runtime, shapes, "as in the source"),
+    ]
+
+
+def compare(
+    cases: Sequence[Case], prediction: Prediction, signature: Signature, tolerance: Tolerance, holds: Holds
+) -> list[CheckResult]:
+    """What one runtime returned for every case, against golden.
+
+    Gives `outputs` (names, dtypes, shapes), `finite`, `values` for each output on the first batch size, and `batch`
+    for the others where the batch is dynamic. Later findings are left out where earlier ones make them meaningless.
+    """
+    runtime = prediction.runtime
+    outputs = _finding(
+        "outputs", runtime, _output_problems(cases, prediction, signature, holds), "names, dtypes, shapes"
+    )
+    if outputs.status != "passed":
+        return [outputs]
+    broken = [
+        f"{name!r} has {count} non-finite elements where the live model has none"
+        for name in signature.outputs
+        if (
+            count := sum(
+                _lost(case.outputs[name], got[name]) for case, got in zip(cases, prediction.outputs, strict=True)
+            )
+        )
+    ]
+    results = [outputs, _finding("finite", runtime, broken, "finite wherever the live model is")]
+    main, others = _by_batch(cases, signature)
+    for name in signature.outputs:
+        results.append(_values("values", cases, prediction, main, name, tolerance))
+    if others:
+        worst = max(
+            (_values("batch", cases, prediction, others, name, tolerance) for name in signature.outputs), key=_severity
+        )
+        sizes = sorted({_batch_size(cases[i]) for i in others})
+        results.append(worst.model_copy(update={"detail": f"batch of {', '.join(map(str, sizes))}: {worst.detail}"}))
+    for index, result in enumerate(results):
+        if result.name == "values":
+            results[index] = result.model_copy(update={"latency_ms": prediction.latency_ms})
+            break
+    return results
+
+
+def check_variation(
+    cases: Sequence[Case], signature: Signature, tolerance: Tolerance, constant: Sequence[str] = ()
+) -> CheckResult:
+    """Whether comparing with these golden outputs could fail at all.
+
+    Every float output must differ between samples by FAR times its tolerance; outputs compared exactly (integers,
+    bools, strings) may be constant as long as some output varies. `constant` names outputs that the config
+    declares to be the same for every input.
+    """
+    exact, vacuous, ratios = [], [], []
+    for name in signature.outputs:
+        inexact = np.issubdtype(cases[0].outputs[name].dtype, np.inexact)
+        spread = _spread([case.outputs[name] for case in cases], [_batch_size(case) for case in cases], signature)
+        if not inexact:
+            exact.append(spread > tolerance.mismatch)
+        elif name not in constant:
+            ratios.append(spread / tolerance.error if tolerance.error else np.inf * spread if spread else 0.0)
+            if not ratios[-1] >= FAR:
+                vacuous.append(
+                    f"{name!r} differs between samples by {spread:.2g} of its scale, "
+                    f"less than {FAR:g} x the tolerance {tolerance.error:g}"
+                )
+    if not vacuous and not ratios and not any(exact):
+        vacuous.append("no output differs between samples")
+    worst = min(ratios) if ratios else None
+    remedy = "; this comparison cannot fail: give golden inputs for which the outputs differ, or train the model"
+    return CheckResult(
+        name="varies",
+        runtime="golden",
+        status="failed" if vacuous else "passed",
+        measured=worst if worst is None or np.isfinite(worst) else None,
+        limit=FAR if worst is not None else None,
+        detail="; ".join(vacuous) + remedy
+        if vacuous
+        else "smallest spread between samples / tolerance (at least the limit)",
+    )
+
+
+def _values(
+    check: str, cases: Sequence[Case], prediction: Prediction, indices: Sequence[int], name: str, tolerance: Tolerance
+) -> CheckResult:
+    references = [cases[i].outputs[name] for i in indices]
+    distances = [measure(r, prediction.outputs[i][name]) for r, i in zip(references, indices, strict=True)]
+    worst = float("nan") if any(np.isnan(d) for d in distances) else max(distances)
+    inexact = np.issubdtype(references[0].dtype, np.inexact)
+    limit = tolerance.error if inexact else tolerance.mismatch
+    unit = "max |error| / max |reference|" if inexact else "share of unequal elements"
+    samples = sum(_batch_size(cases[i]) or 1 for i in indices)
+    return CheckResult(
+        name=check,
+        runtime=prediction.runtime,
+        status="passed" if worst <= limit else "failed",
+        measured=None if np.isnan(worst) else worst,
+        limit=limit,
+        detail=f"{name}: {unit}, {samples} sample{'s' if samples != 1 else ''}",
+    )
+
+
+def _severity(result: CheckResult) -> tuple[bool, float]:
+    if result.measured is None:
+        return (True, np.inf)
+    return (result.status != "passed", result.measured / result.limit if result.limit else result.measured)
+
+
+def _output_problems(cases: Sequence[Case], prediction: Prediction, signature: Signature, holds: Holds) -> list[str]:
+    if len(prediction.outputs) != len(cases):
+        return [f"{len(prediction.outputs)} answers for {len(cases)} calls"]
+    problems: list[str] = []
+    for case, got in zip(cases, prediction.outputs, strict=True):
+        problems += _differences("output", signature.outputs.keys(), got.keys())
+        for name in signature.outputs.keys() & got.keys():
+            dtype = holds(signature.outputs[name].dtype)
+            if _dtype_name(got[name]) != dtype:
+                problems.append(f"output {name!r} is {_dtype_name(got[name])}, expected {dtype}")
+            if got[name].shape != case.outputs[name].shape:
+                problems.append(
+                    f"output {name!r} has shape {got[name].shape}, the live model's {case.outputs[name].shape}"
+                )
+    return list(dict.fromkeys(problems))
+
+
+def _dtype_name(array: Array) -> str:
+    return "string" if array.dtype.kind in "OSU" else array.dtype.name
+
+
+def _lost(reference: Array, got: Array) -> int:
+    if not np.issubdtype(reference.dtype, np.inexact):
+        return 0
+    return int(np.sum(np.isfinite(reference.astype(np.complex128)) & ~np.isfinite(got.astype(np.complex128))))
+
+
+def _by_batch(cases: Sequence[Case], signature: Signature) -> tuple[list[int], list[int]]:
+    """Indices of the cases with the first case's batch size, and of the others."""
+    if not signature.dynamic_batch:
+        return list(range(len(cases))), []
+    first = _batch_size(cases[0])
+    same = [i for i, case in enumerate(cases) if _batch_size(case) == first]
+    return same, [i for i in range(len(cases)) if i not in same]
+
+
+def _batch_size(case: Case) -> int:
+    """Size of the first dimension of the inputs; 0 where they have none."""
+    return next((value.shape[0] for value in case.inputs.values() if value.ndim), 0)
+
+
+def _spread(outputs: Sequence[Array], batches: Sequence[int], signature: Signature) -> float:
+    """The largest distance between neighbouring samples, in the unit of `measure`."""
+    samples: list[Array] = []
+    for output, batch in zip(outputs, batches, strict=True):
+        batched = signature.dynamic_batch and output.ndim > 0 and output.shape[0] == batch
+        samples += list(output) if batched else [output]
+    arrays = [np.asarray(sample) for sample in samples]
+    if len({array.shape for array in arrays}) > 1:
+        return float("inf")
+    if len(arrays) < 2:
+        return 0.0
+    stacked = np.stack(arrays)
+    distance = measure(stacked, np.roll(stacked, 1, axis=0))
+    return float("inf") if np.isnan(distance) else distance
+
+
+def _shape_problem(want: TensorSpec, have: TensorSpec, *, strict: bool) -> str | None:
+    """A target may know less of an output's shape than the source does, but must keep an input's as it is."""
+    if want.shape is None or (have.shape is None and not strict):
+        return None
+    same_rank = have.shape is not None and len(have.shape) == len(want.shape)
+    if same_rank and all(
+        w == h or (not strict and (h is None or w is None)) for w, h in zip(want.shape, have.shape or (), strict=True)
+    ):
+        return None
+    return f"has shape {_shown(have.shape)}, expected {_shown(want.shape)}"
+
+
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    return "of unknown rank" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
+
+
+def _differences(side: str, want: Any, have: Any) -> list[str]:
+    missing, extra = sorted(want - have), sorted(have - want)
+    return [f"{side} {name!r} is missing" for name in missing] + [
+        f"{side} {name!r} is not in the source" for name in extra
+    ]
+
+
+def _finding(name: str, runtime: str, problems: Sequence[str], good: str) -> CheckResult:
+    status: Literal["passed", "failed"] = "failed" if problems else "passed"
+    return CheckResult(name=name, runtime=runtime, status=status, detail="; ".join(problems) if problems else good)

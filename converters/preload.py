@@ -1,0 +1,46 @@
+"""What a child process has loaded before its work arrives; the fork server imports this once.
+
+jax and TensorFlow Decision Forests are imported by tf.lite and tensorflowjs at their top although nothing here
+uses them, and cost seconds: jax is hidden from the import system, and what tensorflowjs names is replaced by
+empty modules.
+"""
+
+import os
+import sys
+import tempfile
+import types
+
+# A child converts for other machines: a GPU of this one must neither be claimed nor change the numbers.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+
+def _hide_unused() -> None:
+    sys.modules.setdefault("jax", None)  # type: ignore[arg-type]
+    for name in ("tensorflow_decision_forests", "tensorflowjs.converters.jax_conversion"):
+        sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules["tensorflowjs.converters.jax_conversion"].convert_jax = None  # type: ignore[attr-defined]
+
+
+def _import_quietly() -> None:
+    """Import TensorFlow; its start-up messages are shown only when the import fails.
+
+    They are written by C++ to file descriptor 2, before any logging can be configured.
+    """
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import tensorflow
+            import tensorflow.lite.python.lite  # noqa: F401
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+_hide_unused()
+_import_quietly()

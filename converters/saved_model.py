@@ -1,0 +1,63 @@
+"""SavedModel: what the export wrote, run by the C++ loader in a process without Python's TensorFlow."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from converters.contract import Artifact, Options, Prediction, Source, Structure, Tensors, Tolerance
+from converters.errors import Damaged
+from converters.timing import median_ms
+
+NAME = "saved_model"
+OPTIONS = Options
+FRESH = frozenset({"c-loader"})
+TOLERANCES = {
+    "default": Tolerance(
+        error=1e-4, mismatch=0.0, reason="the same float32 kernels, fused and ordered differently by grappler"
+    )
+}
+
+
+def holds(dtype: str) -> str:
+    """A SavedModel holds every dtype as it is."""
+    return dtype
+
+
+def variants(source: Source, options: Options) -> Sequence[str]:
+    """There is one."""
+    return ("default",)
+
+
+def convert(source: Source, variant: str, out_dir: Path, options: Options) -> list[Artifact]:
+    """The export is the artifact: every target is made from this very directory."""
+    return [Artifact(target=NAME, variant=variant, signature=key, path=source.saved_model) for key in source.signatures]
+
+
+def inspect(artifact: Artifact) -> Structure:
+    """The signatures in saved_model.pb."""
+    from converters import meta_graph
+
+    assert artifact.path is not None
+    return Structure(
+        signatures=meta_graph.signatures(meta_graph.read(artifact.path)),
+        reader="saved_model.pb",
+        runtimes=("c-loader",),
+    )
+
+
+def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], runtime: str) -> list[Prediction]:
+    """Load once, run every signature."""
+    from converters.c_loader import Model, version
+
+    name = f"TensorFlow C API {version()}"
+    assert artifacts[0].path is not None
+    with Model(artifacts[0].path) as model:
+        predictions = []
+        for artifact in artifacts:
+            key = artifact.signature or ""
+            try:
+                outputs = [model.run(key, inputs) for inputs in cases[key]]
+                latency = median_ms(lambda key=key: model.run(key, cases[key][-1]))  # type: ignore[misc]
+                predictions.append(Prediction(runtime=name, outputs=outputs, latency_ms=latency))
+            except Damaged as error:
+                predictions.append(Prediction(runtime=name, error=str(error)))
+    return predictions

@@ -1,0 +1,135 @@
+"""TF Serving: a servable in a directory named by its version, with warmup requests, and the ModelServer's config.
+
+Layout and file names: tensorflow_serving/servables/tensorflow/{saved_model_warmup_util.cc,saved_model_warmup.cc}.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from converters import golden, saved_model
+from converters.contract import Artifact, Options, Prediction, Source, Structure, Tensors
+from converters.errors import Damaged
+
+NAME = "serving"
+OPTIONS = Options
+FRESH = frozenset({"c-loader"})
+TOLERANCES = saved_model.TOLERANCES
+WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+CONFIG = "models.config"
+
+holds = saved_model.holds
+variants = saved_model.variants
+
+
+def convert(source: Source, variant: str, out_dir: Path, options: Options) -> list[Artifact]:
+    """Lay out `serving/VERSION/`, with one warmup request for each signature.
+
+    The warmup request is golden's last case: a batch of one where the batch is dynamic.
+    """
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    servable = out_dir / NAME / str(source.version)
+    shutil.copytree(source.saved_model, servable)
+    (servable / WARMUP).parent.mkdir(exist_ok=True)
+    cases = golden.load(source.golden).cases
+    with tf.io.TFRecordWriter(str(servable / WARMUP)) as writer:
+        for key, signature in source.signatures.items():
+            request = prediction_log_pb2.PredictionLog()
+            predict_request = request.predict_log.request
+            predict_request.model_spec.name = source.model
+            predict_request.model_spec.signature_name = key
+            for name, value in cases[key][-1].inputs.items():
+                proto = tf.make_tensor_proto(value, signature.inputs[name].dtype, value.shape)
+                predict_request.inputs[name].CopyFrom(proto)
+            writer.write(request.SerializeToString(deterministic=True))
+    return [Artifact(target=NAME, variant=variant, signature=key, path=servable) for key in source.signatures]
+
+
+def inspect(artifact: Artifact) -> Structure:
+    """The signatures of the servable, whose directory must be named as the ModelServer wants it."""
+    assert artifact.path is not None
+    if not (artifact.path.name.isdigit() and int(artifact.path.name) > 0):
+        raise Damaged(f"{artifact.path.name!r} is no version: the ModelServer loads directories named 1, 2, 3, ...")
+    structure = saved_model.inspect(artifact)
+    return structure.model_copy(update={"runtimes": ("c-loader", "warmup")})
+
+
+def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], runtime: str) -> list[Prediction]:
+    """Run the servable on golden's inputs (c-loader), or on the inputs in its own warmup requests (warmup)."""
+    if runtime == "c-loader":
+        return saved_model.predict(artifacts, cases, runtime)
+    assert artifacts[0].path is not None
+    recorded = warmup_requests(artifacts[0].path / WARMUP)
+    predictions = []
+    for artifact in artifacts:
+        key = artifact.signature or ""
+        if key not in recorded:
+            predictions.append(Prediction(runtime=_WARMUP_RUNTIME, error=f"no warmup request is for signature {key!r}"))
+            continue
+        (replayed,) = saved_model.predict([artifact], {key: [recorded[key]]}, runtime)
+        last = len(cases[key]) - 1
+        predictions.append(
+            replayed.model_copy(update={"runtime": _WARMUP_RUNTIME, "answered": (last,), "latency_ms": None})
+        )
+    return predictions
+
+
+_WARMUP_RUNTIME = "warmup replay"
+
+
+def warmup_requests(path: Path) -> dict[str, Tensors]:
+    """The inputs in a warmup file, by signature key.
+
+    Raises:
+        Damaged: the file is missing, its records fail their checksums, or are no predict requests.
+    """
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    requests: dict[str, Tensors] = {}
+    try:
+        for record in tf.data.TFRecordDataset([str(path)]):
+            log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+            if log.WhichOneof("log_type") != "predict_log":
+                raise Damaged(f"{path.name} holds a record that is no predict request")
+            request = log.predict_log.request
+            requests[request.model_spec.signature_name] = {
+                name: tf.make_ndarray(value) for name, value in request.inputs.items()
+            }
+    except (tf.errors.OpError, DecodeError, ValueError) as error:
+        raise Damaged(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from error
+    return requests
+
+
+def models_config(names: Iterable[str]) -> str:
+    """The ModelServer's `--model_config_file` for the promoted releases of these models, in protobuf text format."""
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    config = model_server_config_pb2.ModelServerConfig()
+    for name in sorted(names):
+        entry = config.model_config_list.config.add()
+        entry.name = name
+        entry.base_path = f"/models/{name}/current/serving"
+        entry.model_platform = "tensorflow"
+    return str(text_format.MessageToString(config))
+
+
+def parse_models_config(text: str) -> dict[str, str]:
+    """Model name -> base path.
+
+    Raises:
+        Damaged: the text is no ModelServerConfig.
+    """
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    try:
+        config: Any = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    except text_format.ParseError as error:
+        raise Damaged(f"{CONFIG} is no ModelServerConfig: {error}") from error
+    return {entry.name: entry.base_path for entry in config.model_config_list.config}

@@ -1,0 +1,254 @@
+"""Build the live model, record golden from it, export it as a SavedModel.
+
+`build` and `export` are two calls on one child process: the live model stays in that process's memory between them
+and never leaves it. Everything after works from the `Source` that `export` returns, by path and digest.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters import fingerprint, golden, meta_graph, userland, variables
+from converters.contract import Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec
+from converters.errors import BadInput, FanoutError
+from converters.isolate import Child, Completed
+from converters.live import Endpoint, Live, bring_up
+from converters.spec import ModelSpec
+
+GOLDEN = "golden.npz"
+SAVED_MODEL = "saved_model"
+
+_live: Live | None = None
+
+
+class Built(Frozen):
+    """What `build` found out about the live model."""
+
+    kind: SourceKind
+    parameters: int
+    signatures: dict[str, Signature]
+
+
+class Builder:
+    """The child process that holds one live model."""
+
+    def __init__(self, spec: ModelSpec, log: Path | None = None) -> None:
+        self.spec = spec
+        self._child = Child(limits=spec.limits, log=log)
+
+    def build(self, out_dir: Path, work_dir: Path) -> Completed[Built]:
+        """Build, initialise, and record golden into `out_dir`. Raises BadInput, ChildFailed."""
+        return self._child.call(build, self.spec, out_dir, work_dir)
+
+    def export(self, out_dir: Path, work_dir: Path, version: int) -> Completed[Source]:
+        """Export what `build` left. Raises BadInput, ChildFailed."""
+        return self._child.call(export, self.spec, out_dir, work_dir, version)
+
+    def close(self) -> None:
+        """End the child, and the live model with it."""
+        self._child.close()
+
+    def __enter__(self) -> "Builder":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
+    """Make the live model and record golden: inputs, and what it returns for them.
+
+    Writes `out_dir/golden.npz` and, for int8 calibration, `work_dir/representative.npz`.
+
+    Raises:
+        BadInput: the model or its data cannot be made; BuilderFailed where the user's code raised.
+    """
+    import tensorflow as tf
+
+    global _live
+    tf.keras.utils.set_random_seed(spec.golden.seed)
+    live = bring_up(spec)
+    for endpoint in live.endpoints.values():
+        _trace(endpoint)
+    data = None if spec.golden.data is None else userland.call(spec.golden.data, spec.base, "golden.data")
+    cases = {}
+    for key, endpoint in live.endpoints.items():
+        signature = _known(endpoint)
+        given = None if data is None else _of_signature(data, key, signature)
+        inputs = (
+            golden.draw(signature, spec.golden)
+            if given is None
+            else golden.from_data(given, key, signature, spec.golden, f"golden.data ({spec.golden.data})")
+        )
+        cases[key] = [Case(inputs=tensors, outputs=_outputs(endpoint, tensors)) for tensors in inputs]
+    weights = (
+        variables.of_saved_model(Path(live.model)) if live.kind == "saved_model" else variables.of_live(live.variables)
+    )
+    golden.save(golden.Golden(cases=cases, variables=variables.describe(weights)), out_dir / GOLDEN)
+    if spec.representative is not None:
+        _save_representative(spec, live, work_dir / "representative.npz")
+    _live = live
+    parameters = sum(int(value.size) for value in weights.values())
+    return Built(kind=live.kind, parameters=parameters, signatures={k: _known(e) for k, e in live.endpoints.items()})
+
+
+def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Source:
+    """Write the live model as `out_dir/saved_model` and, for a Keras model, `work_dir/source.keras`.
+
+    Raises:
+        BadInput: the model cannot be exported as a SavedModel.
+    """
+    import tensorflow as tf
+
+    assert _live is not None, "export is the second call on the child that build was called on"
+    saved_model = out_dir / SAVED_MODEL
+    keras_file, keras_problem = None, None
+    if _live.kind == "saved_model":
+        shutil.copytree(_live.model, saved_model)
+    else:
+        archive = tf.Module()
+        archive.roots = _roots(_live)
+        concretes = {key: endpoint.concrete for key, endpoint in _live.endpoints.items()}
+        try:
+            tf.saved_model.save(archive, str(saved_model), signatures=concretes)
+        except (ValueError, AssertionError, TypeError) as error:
+            raise BadInput(
+                f"{spec.model}: TensorFlow cannot export it: {' '.join(str(error).split())[:400]}"
+            ) from error
+    if _live.kind in ("tf_keras", "keras"):
+        keras_file = work_dir / "source.keras"
+        keras_problem = _save_keras(_live.model, keras_file)
+    written = meta_graph.signatures(meta_graph.read(saved_model))
+    known = {key: _known(endpoint) for key, endpoint in _live.endpoints.items()}
+    for key, signature in known.items():
+        if written.get(key) is None or written[key].inputs.keys() != signature.inputs.keys():
+            raise BadInput(
+                f"{spec.model}: signature {key!r} was exported with inputs {sorted(written[key].inputs)} in place of "
+                f"{sorted(signature.inputs)}; rename them so that they are valid identifiers"
+            )
+    representative = work_dir / "representative.npz"
+    return Source(
+        model=spec.name,
+        version=version,
+        kind=_live.kind,
+        digest=fingerprint.of_saved_model(saved_model, known),
+        signatures=known,
+        saved_model=saved_model,
+        golden=out_dir / GOLDEN,
+        keras_file=keras_file if keras_problem is None else None,
+        keras_problem=keras_problem,
+        keras_signature=_live.keras_signature,
+        builder=_live.builder,
+        representative=representative if representative.is_file() else None,
+    )
+
+
+def _trace(endpoint: Endpoint) -> None:
+    """Make the endpoint's graph, whose placeholders carry the names the exported signature will have."""
+    import tensorflow as tf
+
+    if endpoint.signature is not None:
+        return
+    names = list(endpoint.inputs)
+    specs = [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in endpoint.inputs.items()]
+    try:
+        function = tf.function(lambda *tensors: endpoint.call(dict(zip(names, tensors, strict=True))))
+        endpoint.concrete = function.get_concrete_function(*specs)
+    except FanoutError:
+        raise
+    except Exception as error:  # tracing runs the model's own code
+        text = " ".join(str(error).split())
+        raise BadInput(f"signatures.{endpoint.key}: tracing it failed: {type(error).__name__}: {text[:400]}") from error
+    outputs = endpoint.concrete.structured_outputs
+    endpoint.signature = Signature(
+        inputs=endpoint.inputs,
+        outputs={
+            name: TensorSpec(shape=None if o.shape.rank is None else tuple(o.shape.as_list()), dtype=o.dtype.name)
+            for name, o in sorted(outputs.items())
+        },
+    )
+
+
+def _known(endpoint: Endpoint) -> Signature:
+    assert endpoint.signature is not None, "every endpoint is traced before it is used"
+    return endpoint.signature
+
+
+def _outputs(endpoint: Endpoint, inputs: Tensors) -> Tensors:
+    """What the live model returns. Fails as bad input: the inputs come from the config, or need one."""
+    import tensorflow as tf
+
+    try:
+        tensors = {name: tf.constant(value, endpoint.inputs[name].dtype) for name, value in inputs.items()}
+        return {name: np.asarray(value) for name, value in endpoint.call(tensors).items()}
+    except Exception as error:  # the model's own code runs here
+        text = " ".join(str(error).split())
+        shapes = {name: list(value.shape) for name, value in inputs.items()}
+        raise BadInput(
+            f"signatures.{endpoint.key}: the live model cannot compute golden outputs for inputs of shape {shapes}: "
+            f"{type(error).__name__}: {text[:400]}; say how to draw them under 'golden.inputs', or give 'golden.data'"
+        ) from error
+
+
+def _of_signature(data: Any, key: str, signature: Signature) -> Mapping[str, Any] | None:
+    """The part of the user's data that is for this signature: `{key: {input: array}}`, or `{input: array}` for all."""
+    if not isinstance(data, Mapping):
+        raise BadInput(f"golden.data returned {type(data).__name__}; return {{input name: array}}")
+    if isinstance(data.get(key), Mapping):
+        return data[key]  # type: ignore[no-any-return]
+    if any(isinstance(value, Mapping) for value in data.values()):
+        return None
+    return data if set(signature.inputs) & set(data) else None
+
+
+def _save_representative(spec: ModelSpec, live: Live, path: Path) -> None:
+    assert spec.representative is not None
+    data = userland.call(spec.representative, spec.base, "representative")
+    everything = spec.golden.model_copy(update={"samples": 1 << 30})
+    chosen = {}
+    for key, endpoint in live.endpoints.items():
+        given = _of_signature(data, key, _known(endpoint))
+        if given is not None:
+            where = f"representative ({spec.representative})"
+            chosen[key] = golden.from_data(given, key, _known(endpoint), everything, where)[0]
+    golden.save_inputs(chosen, path)
+
+
+def _roots(live: Live) -> list[Any]:
+    """What the SavedModel must track so that the endpoints' variables, tables and assets are saved.
+
+    A Keras model itself is not tracked: saving it would trace every layer's own functions too (seconds for a large
+    model), which no runtime here uses. Its variables are found through the endpoints; its lookup tables are listed.
+    """
+    import tensorflow as tf
+    from tensorflow.python.ops.lookup_ops import LookupInterface
+    from tensorflow.python.trackable.resource import CapturableResource
+
+    if live.kind == "module":
+        return [live.model]
+    variables_used = [v for endpoint in live.endpoints.values() for v in endpoint.concrete.variables]
+    descendants = tf.train.TrackableView(live.model).descendants()
+    tables = [item for item in descendants if isinstance(item, LookupInterface | CapturableResource)]
+    return [*{id(item): item for item in [*variables_used, *tables]}.values()]
+
+
+def _save_keras(model: Any, path: Path) -> str | None:
+    """Save in Keras's own format; the reason where the model cannot be."""
+    try:
+        model.save(path)
+    except Exception as error:  # a subclassed model without get_config raises of several kinds
+        return f"Keras cannot save the model: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return None
+
+
+def built_with(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int = 1) -> Source:
+    """Build and export in one go, in a child of their own. Raises BadInput, ChildFailed."""
+    with Builder(spec) as builder:
+        builder.build(out_dir, work_dir)
+        return builder.export(out_dir, work_dir, version).value
+
+
+__all__ = ["Builder", "Built", "build", "built_with", "export"]

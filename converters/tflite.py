@@ -1,0 +1,210 @@
+"""TF Lite: float32, float16, dynamic-range and full-int8 files, each with every signature."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from converters import golden
+from converters.contract import (
+    Artifact,
+    Options,
+    Prediction,
+    Signature,
+    Source,
+    Structure,
+    Tensors,
+    TensorSpec,
+    Tolerance,
+)
+from converters.errors import Damaged, Unsupported
+from converters.timing import median_ms
+
+NAME = "tflite"
+FRESH = frozenset({"litert"})
+TOLERANCES = {
+    "float32": Tolerance(error=1e-4, mismatch=0.0, reason="float32 throughout; XNNPACK sums in another order"),
+    "float16": Tolerance(error=2e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),
+    "dynamic": Tolerance(error=5e-2, mismatch=0.05, reason="weights of 8 bits, activations quantized per batch"),
+    "int8": Tolerance(error=2e-1, mismatch=0.1, reason="weights and activations of 8 bits, ranges from calibration"),
+}
+_FLEX = "Flex"
+"""Prefix of the custom op under which a select TF op is stored (tensorflow/lite/delegates/flex)."""
+
+
+class TFLiteOptions(Options):
+    """TF Lite's options."""
+
+    known_variants: ClassVar[tuple[str, ...]] = tuple(TOLERANCES)
+    variants: tuple[str, ...] = tuple(TOLERANCES)
+    select_ops: Literal["auto", "never"] = Field(
+        default="auto", description="use select TF ops where the built-in ones do not suffice; the app then needs Flex"
+    )
+
+
+OPTIONS = TFLiteOptions
+
+
+def holds(dtype: str) -> str:
+    """TF Lite holds every dtype of a signature as it is: quantized files take and give float32."""
+    return dtype
+
+
+def variants(source: Source, options: Options) -> Sequence[str]:
+    """Those the options name."""
+    return options.variants
+
+
+def convert(source: Source, variant: str, out_dir: Path, options: Options) -> list[Artifact]:
+    """Write tflite/VARIANT.tflite with every signature that can be converted."""
+    assert isinstance(options, TFLiteOptions)
+    path = out_dir / NAME / f"{variant}.tflite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keys = list(source.signatures)
+    reasons: dict[str, str] = {}
+    content, problem = _attempt(source, variant, keys, options)
+    if content is None and len(keys) > 1:
+        for key in keys:
+            alone, why = _attempt(source, variant, [key], options)
+            if alone is None:
+                reasons[key] = why
+        keys = [key for key in keys if key not in reasons]
+        content, problem = _attempt(source, variant, keys, options) if keys else (None, problem)
+    if content is None:
+        raise Unsupported(problem)
+    path.write_bytes(content)
+    return [
+        Artifact(
+            target=NAME, variant=variant, signature=key, path=None if key in reasons else path, reason=reasons.get(key)
+        )
+        for key in source.signatures
+    ]
+
+
+def _attempt(source: Source, variant: str, keys: list[str], options: TFLiteOptions) -> tuple[bytes | None, str]:
+    """The flatbuffer, or the converter's reason; with built-in ops, then with select TF ops."""
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    problem = ""
+    for select in (False, True) if options.select_ops == "auto" else (False,):
+        try:
+            return _converter(source, variant, keys, select).convert(), ""
+        except ConverterError as error:
+            problem = problem or _reason(str(error))
+    return None, problem
+
+
+def _converter(source: Source, variant: str, keys: list[str], select: bool) -> Any:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(source.saved_model), signature_keys=keys, tags={"serve"})
+    builtins = tf.lite.OpsSet.TFLITE_BUILTINS
+    if variant != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if variant == "int8":
+        builtins = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+        converter.representative_dataset = lambda: _representative(source, keys)
+    converter.target_spec.supported_ops = [builtins, tf.lite.OpsSet.SELECT_TF_OPS] if select else [builtins]
+    return converter
+
+
+def _representative(source: Source, keys: list[str]) -> Iterator[tuple[str, Tensors]]:
+    """Calibration samples, one at a time, each for its signature: the config's data, or golden's inputs."""
+    given = golden.load(source.representative).cases if source.representative else {}
+    known = golden.load(source.golden).cases
+    for key in keys:
+        signature = source.signatures[key]
+        cases = given.get(key) or known[key]
+        if not signature.dynamic_batch:
+            yield from ((key, case.inputs) for case in cases)
+            continue
+        inputs = cases[0].inputs
+        for index in range(len(next(iter(inputs.values())))):
+            yield key, {name: value[index : index + 1] for name, value in inputs.items()}
+
+
+def _reason(log: str) -> str:
+    """One sentence of the converter's log: the ops it has no kernel for, or its first error."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    for mark in ("Custom ops:", "Flex ops:", "error:"):
+        for line in lines:
+            if mark in line:
+                return f"the TF Lite converter: {line[line.index(mark) :][:300]}"
+    return f"the TF Lite converter: {lines[0][:300] if lines else 'no message'}"
+
+
+def inspect(artifact: Artifact) -> Structure:
+    """Signatures, dtypes and shapes as the flatbuffer has them, and whether it needs select TF ops to run."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    assert artifact.path is not None
+    try:
+        content = artifact.path.read_bytes()
+        if content[4:8] != b"TFL3":
+            raise Damaged(f"{artifact.path.name} is no TF Lite file: its identifier is {content[4:8]!r}")
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+        signatures = {
+            definition.signatureKey.decode(): Signature(
+                inputs=_specs(model.subgraphs[definition.subgraphIndex], definition.inputs, schema),
+                outputs=_specs(model.subgraphs[definition.subgraphIndex], definition.outputs, schema),
+            )
+            for definition in model.signatureDefs or ()
+        }
+        flex = any(code.customCode and code.customCode.decode().startswith(_FLEX) for code in model.operatorCodes)
+    except Damaged:
+        raise
+    except Exception as error:  # a damaged flatbuffer leads the generated code anywhere: struct.error, IndexError, ...
+        raise Damaged(
+            f"{artifact.path.name} cannot be read as a flatbuffer: {type(error).__name__}: {error}"
+        ) from error
+    reader = f"flatbuffer schema {model.version}"
+    return Structure(signatures=signatures, reader=reader, runtimes=("tensorflow-lite",) if flex else ("litert",))
+
+
+def _specs(subgraph: Any, entries: Any, schema: Any) -> dict[str, TensorSpec]:
+    types = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+    specs = {}
+    for entry in entries:
+        tensor = subgraph.tensors[entry.tensorIndex]
+        sizes = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
+        shape = tuple(None if size < 0 else int(size) for size in sizes) if sizes is not None else ()
+        specs[entry.name.decode()] = TensorSpec(shape=shape, dtype=types[tensor.type])
+    return specs
+
+
+def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], runtime: str) -> list[Prediction]:
+    """Run through signature runners: in LiteRT, or in TensorFlow's own interpreter, which has the select TF ops."""
+    if runtime == "litert":
+        from ai_edge_litert.interpreter import Interpreter
+
+        name = f"litert {version('ai-edge-litert')}"
+    else:
+        from tensorflow.lite.python.interpreter import Interpreter
+
+        name = f"tensorflow lite {version('tensorflow')} with select ops"
+    assert artifacts[0].path is not None
+    try:
+        interpreter = Interpreter(model_path=str(artifacts[0].path))
+    except (ValueError, RuntimeError) as error:
+        raise Damaged(f"{artifacts[0].path.name} cannot be loaded: {error}") from error
+    predictions = []
+    for artifact in artifacts:
+        key = artifact.signature or ""
+        try:
+            runner = interpreter.get_signature_runner(key)
+            outputs = [_run(runner, inputs) for inputs in cases[key]]
+            latency = median_ms(lambda runner=runner, key=key: _run(runner, cases[key][-1]))  # type: ignore[misc]
+            predictions.append(Prediction(runtime=name, outputs=outputs, latency_ms=latency))
+        except (ValueError, RuntimeError, TypeError) as error:
+            predictions.append(Prediction(runtime=name, error=f"{key}: {' '.join(str(error).split())[:300]}"))
+    return predictions
+
+
+def _run(runner: Any, inputs: Tensors) -> Tensors:
+    fed = {name: value.astype(np.bytes_) if value.dtype == object else value for name, value in inputs.items()}
+    return {name: np.array(value) for name, value in runner(**fed).items()}
