@@ -27,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 
 from converters.contract import Tensors
-from converters.errors import ChildDied, ChildTimedOut, Damaged, MissingRuntime
+from converters.errors import ChildDied, ChildTimedOut, Damaged, FanoutError, MissingRuntime
 
 RUNTIMES = ("node", "chromium")
 BACKENDS = {"node": ("cpu",), "chromium": ("webgl", "cpu")}
@@ -138,8 +138,8 @@ def find_chromium() -> Path:
     raise MissingRuntime(f"No Chromium is on this machine. {install} Chrome or Chromium, or set FANOUT_CHROMIUM.")
 
 
-def versions() -> dict[str, str]:
-    """Ask `node`, `tfjs` and `chromium` what they are; a missing one's text is that of its MissingRuntime."""
+def versions() -> dict[str, str | FanoutError]:
+    """Ask `node`, `tfjs` and `chromium` what they are; for one that is missing, the error that says how to get it."""
 
     def node() -> str:
         return f"{_node_version(find_node())} ({find_node()})"
@@ -149,12 +149,12 @@ def versions() -> dict[str, str]:
             described, path = _session("chromium", BACKENDS["chromium"], Path(work), {}, 60)
         return f"{described.removeprefix('chromium ')} ({path})"
 
-    found: dict[str, str] = {}
+    found: dict[str, str | FanoutError] = {}
     for name, probe in {"node": node, "tfjs": _tfjs_version, "chromium": chromium}.items():
         try:
             found[name] = probe()
         except (MissingRuntime, ChildDied, ChildTimedOut) as error:
-            found[name] = str(error)
+            found[name] = error
     return found
 
 

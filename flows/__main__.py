@@ -1,0 +1,5 @@
+"""`python -m flows` is `fanout`."""
+
+from flows.cli import main
+
+main()

@@ -1,0 +1,234 @@
+"""`fanout`: results on stdout, progress and messages on stderr; exit status 0 well, 1 a check failed, 2 bad input."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from converters import isolate, manifest, release, spec
+from converters.errors import BadInput, FanoutError
+from flows import settings
+from flows.tables import ManifestTable, size
+
+app = typer.Typer(
+    help="One TensorFlow model in, every runtime out: converted in parallel, each output checked in its own runtime, "
+    "released together.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+# A pipe or file has no width: tables there are as wide as they need.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Releases = Annotated[
+    Path | None,
+    typer.Option("--releases", metavar="DIR", help="Where releases are; default FANOUT_RELEASES or releases/."),
+]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name.")]
+
+
+@app.command()
+def deploy(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...", help="A config's name, CONFIG.yaml, SAVED_MODEL_DIR, FILE.keras or FILE.h5."
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every model that has a config.")] = False,
+    targets: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Only these targets, with commas: tflite,tfjs,hdf5,serving.")
+    ] = None,
+    releases: Releases = None,
+    force: Annotated[bool, typer.Option("--force", help="Redo what is unchanged, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build, export, convert, check and release models."""
+    if everything == bool(models):
+        raise BadInput("name the models to deploy, or give --all for every config; not both")
+    chosen = spec.names() if everything else list(dict.fromkeys(models or []))
+    wanted = [target.strip() for target in targets.split(",")] if targets is not None else None
+    for model in chosen:  # all bad input is told before anything is done
+        found = spec.find(model)
+        if wanted is not None:
+            found.with_targets(wanted)
+    _use(releases)
+    manifests, bad = _run_flow(chosen, wanted, force)
+    if as_json:
+        _print_json({"manifests": [m.model_dump(mode="json", by_alias=True) for m, _ in manifests]})
+    else:
+        for index, (made, path) in enumerate(manifests):
+            out.print("" if index else None, ManifestTable(made), sep="\n") if index else out.print(ManifestTable(made))
+            out.print(Text(f"{path}/report.html", style="dim"))
+    for error in bad:
+        _complain(error)
+    raise typer.Exit(2 if bad else 1 if any(m.status == "failed" for m, _ in manifests) else 0)
+
+
+def _run_flow(
+    models: list[str], targets: list[str] | None, force: bool
+) -> tuple[list[tuple[manifest.Manifest, Path]], list[Exception]]:
+    """Run the flow in this process. TensorFlow loads in the fork server while Prefect is imported."""
+    isolate.warm_up()
+    api = settings.prepare()
+    err.print(Text(f"Prefect API: {api}", style="dim"))
+    from flows.deploy import deploy_all, deploy_model
+    from flows.events import Event, listening
+    from flows.progress import Progress
+
+    made: list[tuple[manifest.Manifest, Path]] = []
+    bad: list[Exception] = []
+
+    def collect(event: Event) -> None:
+        if event.released is not None:
+            made.append((event.released.manifest, event.released.path))
+        if event.error is not None:
+            bad.append(event.error)
+
+    with Progress(err) as progress, listening(progress), listening(collect):
+        if len(models) == 1:
+            state = deploy_model(models[0], targets, force, return_state=True)
+        else:
+            state = deploy_all(models, targets, force, return_state=True)
+    if len(made) + len(bad) != len(models):  # the flow itself came to grief; its own exception says how
+        state.result()
+    return made, bad
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A SavedModel, .keras, .h5, .tflite or model.json.")],
+    as_json: Json = False,
+) -> None:
+    """Show what a model file holds: signatures, dtypes, shapes, ops."""
+    from converters import describe
+
+    description = isolate.run(describe.describe, path.absolute()).value
+    if as_json:
+        _print_json(description)
+    else:
+        out.print(describe.render(description))
+
+
+@app.command()
+def check(
+    release_dir: Annotated[Path, typer.Argument(metavar="RELEASE_DIR", help="RELEASES/NAME/VERSION, or its current.")],
+    as_json: Json = False,
+) -> None:
+    """Check a release again: its digests, and every check in every runtime."""
+    from converters.recheck import recheck
+
+    isolate.warm_up()
+    found, refusals = recheck(
+        release_dir.resolve(), lambda target, variant: err.print(Text(f"checking {target} {variant}", style="dim"))
+    )
+    if as_json:
+        _print_json(found.model_dump(mode="json", by_alias=True))
+    else:
+        out.print(ManifestTable(found))
+    raise typer.Exit(1 if refusals else 0)
+
+
+@app.command(name="releases")
+def list_releases(model: Model, releases: Releases = None, as_json: Json = False) -> None:
+    """List a model's releases, the newest last."""
+    root = _use(releases)
+    current = release.current(root, model)
+    found = [manifest.read(root / model / str(version)) for version in release.versions(root, model)]
+    entries = [
+        {
+            "version": m.version,
+            "status": m.status,
+            "current": m.version == current,
+            "created": m.created,
+            "seconds": m.seconds,
+            "bytes": sum(record.bytes for record in m.files.values()),
+        }
+        for m in found
+    ]
+    if as_json:
+        _print_json({"model": model, "releases": entries})
+        return
+    for entry in entries:
+        line = Text(f"{model} {entry['version']}", style="bold" if entry["current"] else "")
+        line.append(f"  {entry['created']}  {size(int(entry['bytes']))}  ", style="dim")
+        line.append(str(entry["status"]), style="green" if entry["status"] == "passed" else "red")
+        out.print(line.append("  current", style="cyan") if entry["current"] else line)
+
+
+@app.command()
+def promote(
+    model: Model, version: Annotated[int, typer.Argument(metavar="VERSION")], releases: Releases = None
+) -> None:
+    """Make a passed version the current one."""
+    release.promote(_use(releases), model, version)
+    out.print(f"{model} {version} is current")
+
+
+@app.command()
+def rollback(model: Model, releases: Releases = None) -> None:
+    """Go back to the passed version before the current one."""
+    out.print(f"{model} {release.rollback(_use(releases), model)} is current")
+
+
+@app.command()
+def prune(
+    model: Model,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", help="How many of the newest versions stay.")],
+    releases: Releases = None,
+) -> None:
+    """Remove old versions; the current one always stays."""
+    removed = release.prune(_use(releases), model, keep)
+    out.print(f"removed {model} {', '.join(map(str, removed))}" if removed else "nothing to remove")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say which runtimes are here, their versions, and how to get what is missing."""
+    from flows.doctor import examine, table
+
+    runtimes = examine()
+    if as_json:
+        _print_json({"runtimes": [runtime._asdict() for runtime in runtimes]})
+    else:
+        out.print(table(runtimes))
+    raise typer.Exit(0 if all(runtime.found for runtime in runtimes if runtime.required) else 1)
+
+
+def _use(releases: Path | None) -> Path:
+    if releases is not None:
+        os.environ[settings.RELEASES] = str(releases.absolute())
+    return settings.releases_dir()
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=1) + "\n")
+
+
+def _complain(error: Exception) -> None:
+    err.print(Text("fanout: ", style="bold red").append(str(error), style="default"), soft_wrap=True)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        _complain(BadInput(error.format_message()))
+        sys.exit(2)
+    except FanoutError as error:
+        _complain(error)
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

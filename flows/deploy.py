@@ -1,0 +1,153 @@
+"""The flows: build, export, then convert and check every target side by side, then release."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, as_completed
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from converters import check as checking
+from converters import convert as converting
+from converters import golden, release, spec
+from converters.assemble import Released, assemble
+from converters.contract import Source
+from converters.convert import Conversion
+from converters.errors import BadInput, BuilderFailed, ChildFailed, FanoutError
+from converters.manifest import Row, title
+from converters.release import Staging
+from converters.source import Builder
+from converters.spec import ModelSpec
+from flows.events import Event, tell
+from flows.settings import releases_dir
+
+SIDE_BY_SIDE = max(2, os.cpu_count() or 2)
+"""Conversions and checks that run at one time; each is a process of its own."""
+
+# Results are passed on in memory; what must last is in the release.
+_options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+@task(name="build", task_run_name="{model}: build", **_options)
+def build(model: str, builder: Builder, place: Staging) -> None:
+    """Build the live model and record golden, in a child process."""
+    tell(Event(model, "building"))
+    try:
+        built, seconds = builder.build(place.release, place.scratch)
+    except ChildFailed as error:
+        raise BuilderFailed(f"building {model} failed: {error}") from error
+    get_run_logger().info("%s with %d parameters, built in %.1f s", built.kind, built.parameters, seconds)
+
+
+@task(name="export", task_run_name="{model}: export", **_options)
+def export(model: str, builder: Builder, place: Staging) -> Source:
+    """Export the live model as a SavedModel."""
+    tell(Event(model, "exporting"))
+    try:
+        source, seconds = builder.export(place.release, place.scratch, place.version)
+    except ChildFailed as error:
+        raise BuilderFailed(f"exporting {model} failed: {error}") from error
+    get_run_logger().info("%s, exported in %.1f s", source.digest, seconds)
+    return source
+
+
+@task(name="convert", task_run_name="{model}: convert {target} {variant}", **_options)
+def convert(model: str, target: str, variant: str, source: Source, place: Staging, wanted: ModelSpec) -> Conversion:
+    """Convert to one variant of one target, in a child process."""
+    tell(Event(model, "converting", target, variant))
+    conversion = converting.convert(source, target, variant, place.release, wanted)
+    if conversion.error is not None:
+        get_run_logger().error(conversion.error)
+    return conversion
+
+
+@task(name="check", task_run_name="{model}: check {target} {variant}", **_options)
+def check(
+    model: str, target: str, variant: str, conversion: Conversion, source: Source, place: Staging, wanted: ModelSpec
+) -> list[Row]:
+    """Run what was converted in its own runtimes and compare with golden."""
+    tell(Event(model, "checking", target, variant))
+    reference = golden.load(source.golden)
+    options, constant = wanted.targets[target], wanted.golden.constant
+    rows = checking.check(conversion, source.signatures, reference, options, wanted.limits, place.release, constant)
+    for row in rows:
+        log = get_run_logger().error if row.status in ("failed", "not_run") else get_run_logger().info
+        log("%s: %s%s", title(row), row.status, f": {row.reason}" if row.reason else "")
+    tell(Event(model, "done", target, variant, rows=tuple(rows)))
+    return rows
+
+
+@task(name="release", task_run_name="{model}: release", **_options)
+def publish(model: str, place: Staging, source: Source, wanted: ModelSpec, rows: list[Row], started: float) -> Released:
+    """Publish the version, and promote it if the gate passes."""
+    released = assemble(place, source, wanted, rows, started)
+    tell(Event(model, "refused" if released.refusals else "released", released=released))
+    return released
+
+
+@flow(
+    name="deploy-model",
+    flow_run_name="deploy {model}",
+    task_runner=ThreadPoolTaskRunner(max_workers=SIDE_BY_SIDE),  # type: ignore[arg-type]
+    validate_parameters=True,
+)
+def deploy_model(model: str, targets: list[str] | None = None, force: bool = False) -> State[Any]:
+    """Deploy one model: a config's name, a config file, or the path of a SavedModel, .keras or .h5 file."""
+    started = time.monotonic()
+    try:
+        wanted = spec.find(model)
+        if targets:
+            wanted = wanted.with_targets(targets)
+        released = _deploy(wanted, started)
+    except FanoutError as error:
+        tell(Event(model, "failed", detail=str(error), error=error))
+        return Failed(message=str(error))
+    if released.refusals:
+        return Failed(message=released.sentence())
+    return Completed(message=released.sentence())
+
+
+def _deploy(wanted: ModelSpec, started: float) -> Released:
+    name = wanted.name
+    with release.staging(releases_dir(), name) as place:
+        with Builder(wanted, log=place.release / "logs" / "build.log") as builder:
+            build(name, builder, place)
+            source = export(name, builder, place)
+        planned = converting.plan(source, wanted)
+        for target, variant in planned:
+            tell(Event(name, "waiting", target, variant))
+        conversions: dict[PrefectFuture[Any], tuple[str, str]] = {
+            convert.submit(name, target, variant, source, place, wanted): (target, variant)
+            for target, variant in planned
+        }
+        checks: dict[tuple[str, str], PrefectFuture[Any]] = {}
+        for future in as_completed(list(conversions)):
+            target, variant = conversions[future]
+            checks[target, variant] = check.submit(name, target, variant, future.result(), source, place, wanted)
+        rows = [row for key in planned for row in checks[key].result()]
+        return publish(name, place, source, wanted, rows, started)
+
+
+@flow(name="deploy-all", flow_run_name="deploy all", validate_parameters=True)
+def deploy_all(models: list[str] | None = None, targets: list[str] | None = None, force: bool = False) -> State[Any]:
+    """Deploy several models (every config, unless named), one after another; a failing one does not stop the others."""
+    chosen = models if models is not None else spec.names()
+    if not chosen:
+        raise BadInput(f"{spec.CONFIGS} holds no config")
+    states = {model: deploy_model(model, targets, force, return_state=True) for model in chosen}
+    failed = {
+        _short(model): state.message or str(state.name) for model, state in states.items() if not state.is_completed()
+    }
+    if failed:
+        return Failed(message=f"{len(failed)} of {len(states)} failed: " + "; ".join(failed.values()))
+    return Completed(message=f"{len(states)} promoted: {', '.join(map(_short, states))}")
+
+
+def _short(model: str) -> str:
+    return Path(model).stem
