@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -62,7 +61,7 @@ def deploy(
         found = spec.find(model)
         if wanted is not None:
             found.with_targets(wanted)
-    _use(releases)
+    release.require_writable(_use(releases))
     manifests, bad = _run_flow(chosen, wanted, force)
     if as_json:
         _print_json({"manifests": [m.model_dump(mode="json", by_alias=True) for m, _ in manifests]})
@@ -222,13 +221,7 @@ def _complain(error: Exception) -> None:
 def main() -> None:
     """The console script."""
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        _complain(BadInput(error.format_message()))
-        sys.exit(2)
+        app()
     except FanoutError as error:
         _complain(error)
         sys.exit(2)
-    except click.Abort:
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)

@@ -30,7 +30,8 @@ from flows.settings import releases_dir
 SIDE_BY_SIDE = max(2, os.cpu_count() or 2)
 """Conversions and checks that run at one time; each is a process of its own."""
 
-# Results are passed on in memory; what must last is in the release.
+# Results are passed on in memory; what must last is in the release. A conversion or check that found something wrong
+# ends as Failed, for the UI, and still carries what it found.
 _options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
@@ -58,29 +59,29 @@ def export(model: str, builder: Builder, place: Staging) -> Source:
 
 
 @task(name="convert", task_run_name="{model}: convert {target} {variant}", **_options)
-def convert(model: str, target: str, variant: str, source: Source, place: Staging, wanted: ModelSpec) -> Conversion:
-    """Convert to one variant of one target, in a child process."""
+def convert(model: str, target: str, variant: str, source: Source, place: Staging, wanted: ModelSpec) -> Any:
+    """Convert to one variant of one target, in a child process: a Conversion."""
     tell(Event(model, "converting", target, variant))
     conversion = converting.convert(source, target, variant, place.release, wanted)
     if conversion.error is not None:
-        get_run_logger().error(conversion.error)
+        return Failed(message=conversion.error, data=conversion)
     return conversion
 
 
 @task(name="check", task_run_name="{model}: check {target} {variant}", **_options)
 def check(
     model: str, target: str, variant: str, conversion: Conversion, source: Source, place: Staging, wanted: ModelSpec
-) -> list[Row]:
-    """Run what was converted in its own runtimes and compare with golden."""
+) -> Any:
+    """Run what was converted in its own runtimes and compare with golden: a list of rows."""
     tell(Event(model, "checking", target, variant))
     reference = golden.load(source.golden)
     options, constant = wanted.targets[target], wanted.golden.constant
     rows = checking.check(conversion, source.signatures, reference, options, wanted.limits, place.release, constant)
-    for row in rows:
-        log = get_run_logger().error if row.status in ("failed", "not_run") else get_run_logger().info
-        log("%s: %s%s", title(row), row.status, f": {row.reason}" if row.reason else "")
     tell(Event(model, "done", target, variant, rows=tuple(rows)))
-    return rows
+    for row in rows:
+        get_run_logger().info("%s: %s%s", title(row), row.status, f": {row.reason}" if row.reason else "")
+    bad = [row.reason or "no check ran" for row in rows if row.status in ("failed", "not_run")]
+    return Failed(message="; ".join(bad), data=rows) if bad else rows
 
 
 @task(name="release", task_run_name="{model}: release", **_options)
@@ -129,8 +130,10 @@ def _deploy(wanted: ModelSpec, started: float) -> Released:
         checks: dict[tuple[str, str], PrefectFuture[Any]] = {}
         for future in as_completed(list(conversions)):
             target, variant = conversions[future]
-            checks[target, variant] = check.submit(name, target, variant, future.result(), source, place, wanted)
-        rows = [row for key in planned for row in checks[key].result()]
+            checks[target, variant] = check.submit(
+                name, target, variant, future.result(raise_on_failure=False), source, place, wanted
+            )
+        rows = [row for key in planned for row in checks[key].result(raise_on_failure=False)]
         return publish(name, place, source, wanted, rows, started)
 
 

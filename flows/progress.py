@@ -62,7 +62,7 @@ class Progress:
                 f"  {sentence.removeprefix(event.model).strip()}", style="red" if event.released.refusals else "green"
             )
         elif event.stage == "failed":
-            line.append(f"  {event.detail}", style="red")
+            line.append("  failed", style="red")
         else:
             line.append(f"  {event.stage}", style="cyan")
         return line

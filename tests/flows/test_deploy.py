@@ -1,0 +1,148 @@
+"""Releases that are refused, conversions that crash, several models at once."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import samples
+
+from converters.spec import ModelSpec
+from tests.flows.conftest import Fanout, Server
+
+CRASHING = """
+import os
+import tf_keras
+
+@tf_keras.saving.register_keras_serializable("crashing")
+class Crashing(tf_keras.layers.Layer):
+    @classmethod
+    def from_config(cls, config):
+        os._exit(0)  # whoever loads the model again is gone, with an exit status of success
+
+def build():
+    return tf_keras.Sequential([tf_keras.Input((4,), name="x"), tf_keras.layers.Dense(2, "tanh", name="y"), Crashing(name="z")])
+"""
+FEW = {"hdf5": {}, "serving": {}}
+
+
+@pytest.fixture(name="config")
+def _config(tmp_path: Path) -> Callable[..., Path]:
+    """Call with a name, a builder's code and a config's fields: the config's path."""
+
+    def write(name: str, code: str = samples.MODULE, **fields: object) -> Path:
+        spec: ModelSpec = samples.write_spec(tmp_path, code, name=name, **fields)
+        return spec.base / f"{name}.yaml"
+
+    return write
+
+
+@pytest.fixture(name="releases")
+def _releases(tmp_path: Path) -> Path:
+    return tmp_path / "releases"
+
+
+def test_deploy_refuses_and_keeps_current_when_a_check_fails(
+    config: Callable[..., Path], releases: Path, fanout: Fanout, server: Server
+) -> None:
+    path = config("gate", targets=FEW)
+    assert fanout("deploy", path, releases=releases).status == 0
+    # Energy and projections cannot agree to the last bit with outputs recorded from another seed's weights.
+    tight = {"default": {"error": 0.0, "reason": "nothing is exactly this"}}
+    path = config(
+        "gate",
+        samples.MODULE,
+        targets={"tflite": {"variants": ["dynamic", "int8"], "tolerance": {"int8": tight["default"]}}},
+    )
+    ran = fanout("deploy", path, "--json", releases=releases)
+    assert ran.status == 1
+    (made,) = ran.document["manifests"]
+    assert (made["version"], made["status"]) == (2, "failed")
+    assert (releases / "gate" / "current").resolve().name == "1"
+    assert (releases / "gate" / "2" / "report.html").is_file()
+    assert json.loads((releases / "gate" / "2" / "manifest.json").read_text()) == made
+    run = server.flow_runs(f"deploy {path}")[0]
+    assert run["state"]["type"] == "FAILED"
+    assert "gate 2 was refused: tflite int8" in run["state"]["message"]
+    tasks = server.task_runs(run["id"])
+    assert tasks["gate: check tflite int8"] == "Failed"
+    assert tasks["gate: check tflite dynamic"] == "Completed"
+    refused = fanout("promote", "gate", 2, releases=releases)
+    assert refused.status == 2
+    assert "failed its checks" in refused.err
+
+
+def test_deploy_fails_only_the_rows_of_a_conversion_that_dies_when_others_finish(
+    config: Callable[..., Path], releases: Path, fanout: Fanout
+) -> None:
+    ran = fanout(
+        "deploy",
+        config("crashing", CRASHING, targets={"tflite": {"variants": ["float32"]}, **FEW}),
+        "--json",
+        releases=releases,
+    )
+    assert ran.status == 1
+    (made,) = ran.document["manifests"]
+    rows = {row["target"]: row for row in made["targets"]}
+    assert rows["hdf5"]["status"] == "failed"
+    assert "ended with exit status 0 before it returned a result" in rows["hdf5"]["reason"]
+    assert {rows[target]["status"] for target in ("saved_model", "tflite", "serving")} == {"passed"}
+
+
+def test_deploy_goes_on_and_names_the_broken_one_when_it_is_given_three_models(
+    config: Callable[..., Path], releases: Path, fanout: Fanout, server: Server
+) -> None:
+    first = config("first", targets={"serving": {}})
+    broken = config("broken", "def build():\n    raise RuntimeError('no checkpoint')\n", targets={"serving": {}})
+    third = config("third", samples.KERAS, targets={"hdf5": {}})
+    ran = fanout("deploy", first, broken, third, "--json", releases=releases)
+    assert ran.status == 2
+    assert [made["model"] for made in ran.document["manifests"]] == ["first", "third"]
+    assert "broken.py, line 2, in build: RuntimeError: no checkpoint" in ran.err
+    assert "Traceback" not in ran.err
+    assert sorted(path.name for path in releases.glob("*/current")) == ["current", "current"]
+    assert not (releases / "broken").exists()
+    run = server.flow_runs("deploy all")[0]
+    assert run["state"]["type"] == "FAILED"
+    assert "1 of 3 failed" in run["state"]["message"]
+    assert "no checkpoint" in run["state"]["message"]
+
+
+def test_deploy_works_without_a_server_and_without_a_config_when_given_a_path(
+    config: Callable[..., Path], releases: Path, fanout: Fanout, module_sample: samples.Sample, tmp_path: Path
+) -> None:
+    alone = {"PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect")}
+    saved_model = module_sample.source.saved_model
+    ran = fanout("deploy", saved_model, "--targets", "hdf5,serving", "--json", releases=releases, environment=alone)
+    assert ran.status == 0, ran.err
+    (made,) = ran.document["manifests"]
+    assert made["source"]["kind"] == "saved_model"
+    assert {(row["target"], row["signature"]) for row in made["targets"]} == {
+        ("saved_model", "serving_default"),
+        ("saved_model", "summary"),
+        ("hdf5", None),
+        ("serving", "serving_default"),
+        ("serving", "summary"),
+    }
+    assert {row["status"] for row in made["targets"]} == {"passed"}
+
+
+def test_releases_promote_rollback_and_prune_follow_each_other_when_three_versions_exist(
+    config: Callable[..., Path], releases: Path, fanout: Fanout
+) -> None:
+    path = config("versions", samples.KERAS, targets={"hdf5": {}})
+    for version in (1, 2, 3):
+        ran = fanout("deploy", path, releases=releases)
+        assert ran.status == 0, ran.err
+        assert f"versions {version}  passed" in ran.out
+
+    def listed() -> dict[int, bool]:
+        document = fanout("releases", "versions", "--json", releases=releases).document
+        return {entry["version"]: entry["current"] for entry in document["releases"]}
+
+    assert listed() == {1: False, 2: False, 3: True}
+    assert fanout("rollback", "versions", releases=releases).out == "versions 2 is current\n"
+    assert fanout("promote", "versions", 1, releases=releases).out == "versions 1 is current\n"
+    assert fanout("rollback", "versions", releases=releases).status == 2
+    assert fanout("prune", "versions", "--keep", 1, releases=releases).out == "removed versions 2\n"
+    assert listed() == {1: True, 3: False}
