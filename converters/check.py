@@ -139,10 +139,7 @@ class _Checker:
         if prediction.error is not None:
             return [CheckResult(name="runs", runtime=prediction.runtime, status="failed", detail=prediction.error)]
         key = index(artifact)
-        cases = self.cases[key]
-        if prediction.answered is not None:
-            cases = [cases[i] for i in prediction.answered]
-        return parity.compare(cases, prediction, self.signatures[key], self.tolerance, self.converter.holds)
+        return parity.compare(self.cases[key], prediction, self.signatures[key], self.tolerance, self.converter.holds)
 
 
 def all_rows(groups: Iterable[Sequence[Row]]) -> list[Row]:

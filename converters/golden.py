@@ -7,6 +7,7 @@ the element, because NumPy drops trailing zeros.
 """
 
 import hashlib
+import math
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from converters.contract import Case, Frozen, Signature, Tensors, TensorSpec
 from converters.errors import BadInput, Damaged
 
-_KEY = re.compile(r"(?P<signature>.+)/(?P<index>\d+)/(?P<side>inputs|outputs)/(?P<name>.+)")
+_KEY = re.compile(r"(?P<signature>.+?)/(?P<index>\d+)/(?P<side>inputs|outputs)/(?P<name>.+)")
 VARIABLES = "variables"
 
 
@@ -30,6 +31,19 @@ class InputRange(Frozen):
     high: float | None = None
     shape: tuple[int, ...] | None = Field(default=None, description="one sample's shape, without a dynamic batch")
     values: tuple[str | float, ...] | None = Field(default=None, description="draw from these")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "InputRange":
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"'low' must be below 'high', not {self.low:g} and {self.high:g}")
+        return self
+
+    def bounds(self, width: float) -> tuple[float, float]:
+        """Low and high, `width` apart where only one is given (from 0, where that is within)."""
+        if self.low is None and self.high is not None:
+            return min(0.0, self.high - width), self.high
+        low = self.low or 0.0
+        return low, low + width if self.high is None else self.high
 
 
 class GoldenSpec(Frozen):
@@ -53,7 +67,7 @@ class Golden(Frozen):
 
 def describe_variable(name: str, value: np.ndarray[Any, Any]) -> str:
     """One line that two variables share exactly when name, dtype, shape and every byte agree."""
-    content = b"\0".join(value.ravel().tolist()) if value.dtype == object else np.ascontiguousarray(value).tobytes()
+    content = repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
     shape = ",".join(map(str, value.shape))
     return f"{name} {value.dtype.name}[{shape}] sha256:{hashlib.sha256(content).hexdigest()}"
 
@@ -80,7 +94,11 @@ def load(path: Path) -> Golden:
     sides: dict[str, dict[int, dict[str, Tensors]]] = {}
     variables: tuple[str, ...] = ()
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # NumPy leaves a damaged file open if it is given its path, and returns a bare array if the file holds one.
+        with path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise Damaged(f"{path}: golden data cannot be read: it holds a single array")
             for key in stored.files:
                 if key == VARIABLES:
                     variables = tuple(line[:-1].decode() for line in stored[key].tolist())
@@ -134,13 +152,10 @@ def from_data(
             raise BadInput(
                 f"{where} gives no array for input {name!r} of signature {signature_key!r}; it gives {sorted(data)}"
             )
-        array = np.asarray(data[name])
-        if tensor.dtype == "string":
-            array = np.array([_as_bytes(item) for item in array.ravel()] or [b""][:0], dtype=object).reshape(
-                array.shape
-            )
-        else:
-            array = array.astype(_numpy_dtype(tensor.dtype))
+        try:
+            array = _as_dtype(np.asarray(data[name]), tensor.dtype)
+        except (ValueError, TypeError) as error:
+            raise BadInput(f"{where}: input {name!r} cannot be {tensor.dtype}: {error}") from error
         expected = tensor.shape if signature.dynamic_batch or tensor.shape is None else (None, *tensor.shape)
         if expected is not None and (
             array.ndim != len(expected) or any(e not in (None, a) for e, a in zip(expected, array.shape, strict=True))
@@ -156,7 +171,8 @@ def from_data(
         )
     if signature.dynamic_batch:
         return [arrays, {name: array[:1] for name, array in arrays.items()}]
-    return [{name: array[i] for name, array in arrays.items()} for i in range(lengths.pop())]
+    # A slice, since an element of an array with one dimension would be no array.
+    return [{name: a[i : i + 1].reshape(a.shape[1:]) for name, a in arrays.items()} for i in range(lengths.pop())]
 
 
 def expected_variables(golden: Golden) -> list[Case]:
@@ -192,9 +208,10 @@ def _drawn(
     if dtype.kind == "b":
         return rng.integers(0, 2, size=shape).astype(bool)
     if dtype.kind in "iu":
-        return rng.integers(int(how.low or 0), int(how.high if how.high is not None else 10), size=shape).astype(dtype)
+        low, high = how.bounds(10)
+        return np.asarray(rng.integers(math.ceil(low), math.ceil(high), size=shape)).astype(dtype)
     if how.low is not None or how.high is not None:
-        return np.asarray(rng.uniform(how.low or 0.0, 1.0 if how.high is None else how.high, size=shape)).astype(dtype)
+        return np.asarray(rng.uniform(*how.bounds(1), size=shape)).astype(dtype)
     if dtype.kind == "c":
         return np.asarray(rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(dtype)
     return np.asarray(rng.normal(size=shape)).astype(dtype)
@@ -218,6 +235,20 @@ def _numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(name)
 
 
+def _as_dtype(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """The array in the dtype. Raises ValueError or TypeError where the values are none of that dtype's."""
+    if name == "string":
+        flat = np.empty(array.size, dtype=object)
+        flat[:] = [_as_bytes(item) for item in array.ravel()]
+        return flat.reshape(array.shape)
+    dtype = _numpy_dtype(name)
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(dtype)
+    if dtype.kind in "biu" and not np.array_equal(converted, array):
+        raise ValueError("it holds other values")
+    return converted
+
+
 def _as_bytes(item: Any) -> bytes:
     return item if isinstance(item, bytes) else str(item).encode()
 
@@ -230,6 +261,8 @@ def _stored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _restored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if value.dtype == "V2":  # what the .npy format makes of bfloat16
+        return value.view(_numpy_dtype("bfloat16"))
     if value.dtype.kind != "S":
         return value
     flat = np.empty(value.size, dtype=object)

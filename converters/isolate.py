@@ -89,6 +89,7 @@ class Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         context = _spawn if fresh else _forkserver
+        self._seen: dict[psutil.Process, None] = {}
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve, args=(theirs, str(log), os.getpid() if fresh else None), daemon=True
@@ -157,16 +158,21 @@ class Child:
     def _failure(self, kind: type[ChildFailed], what: str) -> ChildFailed:
         printed_lines = self.log.read_text(errors="replace").strip().splitlines()
         # faulthandler ends with one line of several thousand characters that helps nobody.
-        tail = [line for line in printed_lines if not line.startswith("Extension modules:")][-TAIL_LINES:]
+        tail = [line for line in printed_lines if not line.startswith("Extension modules:")]
+        # After a crash what matters is what was running, which faulthandler tells first.
+        crash = next((n for n, line in enumerate(tail) if line.startswith("Fatal Python error")), None)
+        tail = tail[-TAIL_LINES:] if crash is None else tail[crash : crash + TAIL_LINES]
         printed = "; its last output:\n" + "\n".join(tail) if tail else ""
         return kind(f"the child process {what}{printed}")
 
     def _tree(self) -> list[psutil.Process]:
+        """The child and all it started; what was seen below it before it died is among them still."""
         try:
             root = psutil.Process(self._process.pid)
-            return [root, *root.children(recursive=True)]
+            self._seen.update(dict.fromkeys([root, *root.children(recursive=True)]))
         except psutil.NoSuchProcess:
-            return []
+            pass
+        return [process for process in self._seen if process.is_running()]
 
     def _memory(self) -> int:
         """Bytes held by the child and all it started.
@@ -244,6 +250,12 @@ def _sentence(error: BaseException) -> str:
 
 
 def _die_with_parent(parent: int | None) -> None:
+    if parent is None:
+        # Every forked child is given a copy of the pipe end that keeps the fork server running. A busy child would
+        # keep the server, and so itself, alive when the parent was killed.
+        server: Any = forkserver._forkserver
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:  # it ended before the line above

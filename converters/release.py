@@ -9,8 +9,9 @@ RELEASES/models.config       what the ModelServer is told, one entry for each mo
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,13 +70,31 @@ def staging(releases: Path, model: str) -> Iterator[Staging]:
         _remove_abandoned(model_dir)
         place, lock = _reserve(model_dir)
     except OSError as error:
-        raise BadInput(f"the releases directory {releases} cannot be written: {error.strerror or error}; "
-                       "choose another with --releases or FANOUT_RELEASES") from error  # fmt: skip
+        raise _unwritable(releases, error) from error
     try:
         yield place
     finally:
         shutil.rmtree(place.root, ignore_errors=True)
         os.close(lock)
+        with suppress(OSError):  # it holds releases
+            model_dir.rmdir()
+
+
+def require_writable(releases: Path) -> None:
+    """Make sure that releases can be made there. Raises BadInput where they cannot."""
+    try:
+        releases.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=releases):
+            pass
+    except OSError as error:
+        raise _unwritable(releases, error) from error
+
+
+def _unwritable(releases: Path, error: OSError) -> BadInput:
+    return BadInput(
+        f"the releases directory {releases} cannot be written: {error.strerror or error}; "
+        "choose another with --releases or FANOUT_RELEASES"
+    )
 
 
 def _reserve(model_dir: Path) -> tuple[Staging, int]:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from converters import userland
 from converters.contract import Frozen, Limits, Options, TensorSpec
 from converters.errors import BadInput
 from converters.golden import GoldenSpec
@@ -151,10 +152,26 @@ def read(path: Path) -> ModelSpec:
         raise BadInput(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path}: holds no mapping; it needs at least 'model: FILE.py:FUNCTION'")
+    if "base" in content:
+        raise BadInput(f"{path}: base: unknown key; paths in a config are relative to its folder")
     try:
-        return ModelSpec.model_validate({"name": path.stem, **content, "base": path.resolve().parent})
+        spec = ModelSpec.model_validate({"name": path.stem, **content, "base": path.resolve().parent})
+        _require_files(spec)
+        return spec
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
     except ValidationError as error:
         raise BadInput(f"{path}: {'; '.join(_described(error, ModelSpec))}") from error
+
+
+def _require_files(spec: ModelSpec) -> None:
+    if spec.model.rpartition(":")[0].endswith(".py"):
+        userland.split(spec.model, spec.base, "model")
+    elif not (spec.base / spec.model).exists():
+        raise BadInput(f"model: {spec.base / spec.model} does not exist")
+    for field, reference in (("golden.data", spec.golden.data), ("representative", spec.representative)):
+        if reference is not None:
+            userland.split(reference, spec.base, field)
 
 
 def without_config(path: Path) -> ModelSpec:

@@ -1,13 +1,16 @@
 """tensorflow.js: a graph model for each signature, and a layers model of a tf_keras model's call."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 from urllib.parse import quote
 
 from converters import javascript, keras_config
 from converters.contract import (
+    SERVE,
     Artifact,
     Options,
     Prediction,
@@ -31,6 +34,8 @@ TOLERANCES = {
 }
 _HELD = {"int64": "int32", "uint8": "int32", "int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int32"}
 _HELD |= {"float64": "float32", "float16": "float32", "bfloat16": "float32"}
+_ITEM_BYTES = {"float32": 4, "int32": 4, "complex64": 8, "bool": 1, "uint8": 1, "uint16": 2, "float16": 2}
+"""Bytes of one element in a weight file (tfjs-core's DTYPE_VALUE_SIZE_MAP)."""
 
 
 class TfjsOptions(Options):
@@ -64,21 +69,69 @@ def _graph(source: Source, variant: str, key: str, out_dir: Path) -> Artifact:
     from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
 
     quantized = {"graph-float16": {"float16": "*"}, "graph-uint8": {"uint8": "*"}}.get(variant)
+    loaded = converter._load_model(str(source.saved_model), [SERVE])  # a signature does not keep its variables alive
+    alone = _with_signature_alone(loaded, key)
+    # The converter matches the signature's names with the graph's tensors by dtype and shape, so of two alike neither
+    # is named, and of two it takes for the same one is lost. Here tensors keep their own names until all is written.
+    exact: dict[str, Any] = {"_load_model": lambda *_: alone, "_find_signature_def_name": lambda tensor, _: tensor.name}
     try:
-        converter.convert_tf_saved_model(
-            str(source.saved_model),
-            str(out_dir),
-            signature_def=key,
-            saved_model_tags="serve",
-            quantization_dtype_map=quantized,
-        )
+        with mock.patch.multiple(converter, **exact):
+            converter.convert_tf_saved_model(
+                str(source.saved_model),
+                str(out_dir),
+                signature_def=key,
+                saved_model_tags=SERVE,
+                quantization_dtype_map=quantized,
+            )
     except ValueError as error:
         text = " ".join(str(error).split())
         if "Unsupported Ops" not in text:
             raise
         reason = f"tensorflow.js has no {text[text.index('Unsupported Ops') :]}"
         return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=reason)
-    return Artifact(target=NAME, variant=variant, signature=key, path=out_dir / "model.json")
+    path = out_dir / "model.json"
+    _name_tensors(path, loaded.signatures[key])
+    return Artifact(target=NAME, variant=variant, signature=key, path=path)
+
+
+def _with_signature_alone(loaded: Any, key: str) -> Any:
+    """A loaded SavedModel with one of its signatures and the lookup tables that this one uses.
+
+    The converter expects every table of what it loads in the signature's graph, and fails on one it does not find.
+    """
+    import tensorflow as tf
+
+    resource = tf.saved_model.experimental.TrackableResource
+    alone = tf.Module()
+    alone.tensorflow_version = loaded.tensorflow_version
+    alone.signatures = {key: loaded.signatures[key]}
+    used = {id(tensor) for tensor in loaded.signatures[key].captured_inputs}
+    found = [item for item in tf.train.TrackableView(loaded).descendants() if isinstance(item, resource)]
+    alone.tables = [item for item in found if id(item.resource_handle) in used]
+    return alone
+
+
+def _name_tensors(path: Path, function: Any) -> None:
+    """Replace the tensors' names in model.json's signature by those of the SavedModel's signature.
+
+    `function` is the loaded signature. Its own call pairs `_arg_keywords` with `inputs`, one by one (what it captured
+    follows), and packs `outputs` into `structured_outputs`. An input or output that the converter dropped stays
+    absent, for the check to find.
+    """
+    import tensorflow as tf
+
+    names = {
+        "inputs": dict(zip(function._arg_keywords, function.inputs, strict=False)),
+        "outputs": tf.nest.pack_sequence_as(function.structured_outputs, function.outputs),
+    }
+    model = json.loads(path.read_text())
+    for side, tensors in names.items():
+        written = model["signature"].get(side, {})
+        # A table's handle is an input too; it has no name in the SavedModel's signature.
+        handles = {tensor: info for tensor, info in written.items() if info["dtype"] == "DT_RESOURCE"}
+        named = {name: written[tensor.name] for name, tensor in sorted(tensors.items()) if tensor.name in written}
+        model["signature"][side] = {**named, **handles}
+    path.write_text(json.dumps(model))
 
 
 def _layers(source: Source, out_dir: Path) -> list[Artifact]:
@@ -123,20 +176,38 @@ def inspect(artifact: Artifact) -> Structure:
 
 
 def _require_weights(folder: Path, manifest: Any) -> None:
-    for path in (path for group in manifest for path in group["paths"]):
-        if not (folder / path).is_file():
-            raise Damaged(f"the weight file {path} is missing")
+    for group in manifest:
+        for path in group["paths"]:
+            if not (folder / path).is_file():
+                raise Damaged(f"the weight file {path} is missing")
+        stored = sum((folder / path).stat().st_size for path in group["paths"])
+        needed = _bytes(group["weights"])
+        if needed is not None and stored != needed:
+            listed = ", ".join(group["paths"])
+            raise Damaged(f"the weights need {needed} bytes, but there are {stored} in {listed}")
+
+
+def _bytes(weights: Any) -> int | None:
+    """What a group of weights takes on disk; None where strings are among them, whose size model.json does not say."""
+    if any(weight["dtype"] == "string" for weight in weights):
+        return None
+    counts = ((math.prod(w["shape"]), w.get("quantization", w)["dtype"]) for w in weights)
+    return sum(int(count) * _ITEM_BYTES[dtype] for count, dtype in counts)
 
 
 def _signature(signature: Mapping[str, Any]) -> Signature:
+    """The signature without lookup tables' handles, which the model feeds to itself."""
     return Signature(
-        inputs={name: _spec(info) for name, info in signature["inputs"].items()},
+        inputs={name: _spec(info) for name, info in signature["inputs"].items() if "resourceId" not in info},
         outputs={name: _spec(info) for name, info in signature["outputs"].items()},
     )
 
 
 def _spec(info: Mapping[str, Any]) -> TensorSpec:
-    """A TensorInfo proto in JSON, where numbers are strings and a dynamic dimension is -1."""
+    """A TensorInfo proto in JSON, where numbers are strings and a dynamic dimension is -1.
+
+    The dtype is that of the tensor in tensorflow.js, which reads DT_INT64 as int32.
+    """
     from tensorflow import dtypes
     from tensorflow.core.framework.types_pb2 import DataType
 
@@ -144,7 +215,7 @@ def _spec(info: Mapping[str, Any]) -> TensorSpec:
     sizes = [int(dimension.get("size", 0)) for dimension in shape.get("dim", [])]
     return TensorSpec(
         shape=None if shape.get("unknownRank") else tuple(None if size < 0 else size for size in sizes),
-        dtype=dtypes.as_dtype(DataType.Value(info["dtype"])).name,
+        dtype=holds(dtypes.as_dtype(DataType.Value(info["dtype"])).name),
     )
 
 

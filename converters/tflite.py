@@ -27,9 +27,9 @@ NAME = "tflite"
 FRESH = frozenset({"litert"})
 TOLERANCES = {
     "float32": Tolerance(error=1e-4, mismatch=0.0, reason="float32 throughout; XNNPACK sums in another order"),
-    "float16": Tolerance(error=2e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),
+    "float16": Tolerance(error=1e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),
     "dynamic": Tolerance(error=5e-2, mismatch=0.05, reason="weights of 8 bits, activations quantized per batch"),
-    "int8": Tolerance(error=2e-1, mismatch=0.1, reason="weights and activations of 8 bits, ranges from calibration"),
+    "int8": Tolerance(error=1e-1, mismatch=0.1, reason="weights and activations of 8 bits, ranges from calibration"),
 }
 _FLEX = "Flex"
 """Prefix of the custom op under which a select TF op is stored (tensorflow/lite/delegates/flex)."""

@@ -88,6 +88,7 @@ function graphCall(model) {
 }
 
 function layersCall(model) {
+  if (!model.built) model.build(); // A Sequential model has no names of inputs before.
   return async (inputs) => {
     sameNames(model.inputNames, inputs);
     const ordered = model.inputNames.map((name) => inputs[name]);

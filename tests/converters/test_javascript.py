@@ -38,7 +38,7 @@ class Models:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """A graph of mixed dtypes, one with a while loop, one with a constant output, and a layers model."""
+    """A graph of mixed dtypes, one with a while loop, one with a constant output, and two layers models."""
     # Decision forests, which tensorflowjs imports, greets in a way that fails where stdout is captured.
     os.environ["TFDF_DISABLE_WELCOME_MESSAGE"] = "1"
     import tensorflow as tf
@@ -107,6 +107,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     live["layers"] = lambda inputs: dict(
         zip(("kind", "size"), layers.predict([inputs["left"], inputs["right"]], verbose=0), strict=True)
     )
+    sequential = tf_keras.Sequential([tf_keras.Input((4,), name="left"), tf_keras.layers.Dense(3, name="kind")])
+    tfjs.save_keras_model(sequential, str(root / "sequential"))
+    live["sequential"] = lambda inputs: {"kind": sequential.predict(inputs["left"], verbose=0)}
     return Models(root, live)
 
 
@@ -154,6 +157,14 @@ def test_run_returns_what_tensorflow_returns_when_models_are_sound(models: Model
         assert answer.latency_ms >= 0
         for inputs, outputs in zip(cases[name], answer.outputs, strict=True):
             assert_same(outputs, models.live[name](inputs))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_run_names_inputs_when_the_layers_model_is_sequential(models: Models, runtime: str) -> None:
+    case = {"left": layers_case(5, 3)["left"]}
+    (answer,) = run(runtime, [Request(models.path("sequential"), "layers", [case])])
+    assert answer.error is None
+    assert_same(answer.outputs[0], models.live["sequential"](case))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

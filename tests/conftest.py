@@ -1,0 +1,56 @@
+"""Fixtures that tests of both packages share: specs from a builder's text, and tiny sources built once."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Helper modules, importable in child processes too, which are given this process's sys.path.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+import samples
+from samples import Sample
+
+from converters import isolate
+from converters.spec import ModelSpec
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> None:
+    """Load TensorFlow in the fork server while the first tests run."""
+    isolate.warm_up()
+
+
+@pytest.fixture(scope="session")
+def make_spec(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ModelSpec]:
+    """Call with a builder's code and a config's fields: the spec, read from files in a folder of its own."""
+
+    def make(code: str, **fields: object) -> ModelSpec:
+        return samples.write_spec(tmp_path_factory.mktemp("model"), code, **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_sample(
+    make_spec: Callable[..., ModelSpec], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Sample]:
+    """Call as `make_spec`: the model built and exported."""
+
+    def make(code: str, **fields: object) -> Sample:
+        return samples.build(make_spec(code, **fields), tmp_path_factory.mktemp("sample"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def keras_sample(make_sample: Callable[..., Sample]) -> Sample:
+    """A tf_keras Sequential model, built and exported; shared, so converters may add to it and nobody may change it."""
+    return make_sample(samples.KERAS, name="tiny_keras")
+
+
+@pytest.fixture(scope="session")
+def module_sample(make_sample: Callable[..., Sample]) -> Sample:
+    """A tf.Module with two signatures of two outputs each, built and exported; shared likewise."""
+    return make_sample(samples.MODULE, name="tiny_module")

@@ -1,0 +1,214 @@
+"""tensorflow.js: names, dtypes and values through convert and check, and every way a damaged model must fail."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import samples
+from samples import Converted, Sample, converted, names_of, not_passed
+
+from converters import tfjs
+from converters.contract import Artifact
+from converters.convert import Conversion
+from converters.errors import Damaged
+from converters.manifest import Row
+from converters.spec import without_config
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # from TensorFlow's import
+
+NAMES = """
+import tensorflow as tf
+
+def spec(name, shape=(None, 3), dtype=tf.float32):
+    return tf.TensorSpec(shape, dtype, name=name)
+
+class Names(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = tf.Variable([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0], [3.0, 0.0, 1.0]])
+        pairs = tf.lookup.KeyValueTensorInitializer(tf.range(10), tf.range(10) * 7)
+        self.table = tf.lookup.StaticHashTable(pairs, -1)
+
+    @tf.function(input_signature=[spec("zeta"), spec("alpha"), spec("unused")])
+    def twins(self, zeta, alpha, unused):
+        return {"b": zeta @ self.weight - 3 * alpha, "A": alpha - zeta / 2, "copy": alpha}
+
+    @tf.function(input_signature=[spec("ids", [None], tf.int64), spec("addend", [None], tf.int64)])
+    def counts(self, ids, addend):
+        return {"next": ids + 2 * addend, "last": addend - ids, "peak": tf.argmax(self.weight)}
+
+    @tf.function(input_signature=[spec("key", [None], tf.int32), spec("offset", [None], tf.int32)])
+    def lookup(self, key, offset):
+        return {"found": self.table.lookup(key) - offset}
+
+    @tf.function(input_signature=[spec("text", [None], tf.string)])
+    def text(self, text):
+        return {"length": tf.strings.length(text)}
+
+def build():
+    return Names()
+"""
+"""Inputs and outputs alike in dtype and shape that a swap would show: names in an order that is not the tensors'."""
+
+DAMAGED = ("truncated", "missing", "outputs_swapped", "inputs_swapped", "wrong_dtype", "renamed", "sound")
+
+
+@pytest.fixture(scope="module")
+def names(make_sample: Callable[..., Sample]) -> Sample:
+    """The module above, each method as a signature."""
+    methods = {"serving_default": "twins", "counts": "counts", "lookup": "lookup", "text": "text"}
+    return make_sample(NAMES, name="names", signatures=methods, targets={"tfjs": {}})
+
+
+@pytest.fixture(scope="module")
+def graph(names: Sample) -> Converted:
+    """Its graph models."""
+    return converted(names, "tfjs", "graph")
+
+
+@pytest.fixture(scope="module")
+def rows(graph: Converted) -> dict[str | None, Row]:
+    """Their rows, by signature."""
+    return {row.signature: row for row in graph.check()}
+
+
+def model_json(conversion: Conversion, signature: str) -> Path:
+    """Where the signature's model.json is."""
+    (path,) = [artifact.path for artifact in conversion.artifacts if artifact.signature == signature]
+    assert path is not None, conversion
+    return path
+
+
+def edit(path: Path, change: Callable[[Any], None]) -> None:
+    """Rewrite a model.json."""
+    model = json.loads(path.read_text())
+    change(model)
+    path.write_text(json.dumps(model))
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "counts", "lookup"])
+def test_check_passes_when_tensors_are_alike_in_dtype_and_shape(
+    graph: Converted, rows: dict[str | None, Row], signature: str
+) -> None:
+    row = rows[signature]
+    assert row.status == "passed", not_passed([row])
+    assert {"names", "dtypes", "shapes", "values"} <= names_of(row.checks)
+    declared = json.loads(model_json(graph.conversion, signature).read_text())["signature"]
+    expected = graph.sample.source.signatures[signature]
+    assert declared["outputs"].keys() == expected.outputs.keys()
+    given = {name for name, info in declared["inputs"].items() if "resourceId" not in info}
+    assert given == expected.inputs.keys()
+
+
+def test_check_passes_when_names_have_capitals(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    spec = [tf.TensorSpec([None, 2], tf.float32, name=name) for name in ("Zeta", "alpha", "Beta")]
+
+    @tf.function(input_signature=spec)
+    def call(Zeta: Any, alpha: Any, Beta: Any) -> dict[str, Any]:
+        return {"b": Zeta - 2 * alpha, "B": alpha + 5 * Beta, "a": Zeta * Beta}
+
+    module = tf.Module()
+    module.call = call
+    tf.saved_model.save(module, str(tmp_path / "capitals"), signatures={"serving_default": call})
+    sample = samples.build(without_config(tmp_path / "capitals"), tmp_path)
+    assert sample.source.signatures["serving_default"].inputs.keys() == {"Zeta", "alpha", "Beta"}
+    (row,) = converted(sample, "tfjs", "graph").check()
+    assert row.status == "passed", not_passed([row])
+
+
+def test_convert_gives_an_unsupported_row_when_an_op_is_missing(rows: dict[str | None, Row]) -> None:
+    assert rows["text"].status == "unsupported"
+    assert rows["text"].path is None
+    assert "StringLength" in (rows["text"].reason or "")
+
+
+@pytest.mark.parametrize("variant", tfjs.TOLERANCES)
+def test_check_passes_when_a_keras_model_is_converted(keras_sample: Sample, variant: str) -> None:
+    (row,) = converted(keras_sample, "tfjs", variant).check()
+    assert row.status == "passed", not_passed([row])
+    assert row.latency_ms() is not None
+    assert len(row.runtimes()) == 2
+    worst = row.worst()
+    assert worst is not None
+    assert (worst.measured or 0) > 1e-5 or "-" not in variant, "a quantized model that has no error is not quantized"
+
+
+def test_convert_gives_an_unsupported_row_when_the_source_has_no_layers(module_sample: Sample) -> None:
+    first, second = converted(module_sample, "tfjs", "layers").check()
+    assert (first.status, second.status) == ("unsupported", "unsupported")
+    assert "tf_keras" in (first.reason or "")
+
+
+@pytest.fixture(scope="module")
+def damaged(make_sample: Callable[..., Sample], tmp_path_factory: pytest.TempPathFactory) -> dict[str | None, Row]:
+    """Rows of one conversion in which each signature, all of one method, is damaged in the way its key says."""
+    sample = make_sample(NAMES, name="damaged", signatures=dict.fromkeys(DAMAGED, "twins"), targets={"tfjs": {}})
+    good = converted(sample, "tfjs", "graph")
+    root = tmp_path_factory.mktemp("damaged")
+    shutil.copytree(good.root / "tfjs", root / "tfjs")
+    artifacts = [moved(artifact, good.root, root) for artifact in good.conversion.artifacts]
+    conversion = good.conversion.model_copy(update={"artifacts": artifacts})
+    path = {key: model_json(conversion, key) for key in DAMAGED}
+
+    (shard,) = path["truncated"].parent.glob("*.bin")
+    os.truncate(shard, shard.stat().st_size - 4)
+    (shard,) = path["missing"].parent.glob("*.bin")
+    shard.unlink()
+
+    def swap(side: str, first: str, second: str) -> Callable[[Any], None]:
+        def change(model: Any) -> None:
+            tensors = model["signature"][side]
+            tensors[first], tensors[second] = tensors[second], tensors[first]
+
+        return change
+
+    edit(path["outputs_swapped"], swap("outputs", "A", "b"))
+    edit(path["inputs_swapped"], swap("inputs", "zeta", "alpha"))
+    edit(path["wrong_dtype"], lambda model: model["signature"]["inputs"]["alpha"].update(dtype="DT_INT32"))
+    edit(path["renamed"], lambda model: model["signature"]["inputs"].update(x=model["signature"]["inputs"].pop("zeta")))
+    return {row.signature: row for row in Converted(sample, conversion, root).check()}
+
+
+def moved(artifact: Artifact, old: Path, new: Path) -> Artifact:
+    """The artifact at its place in another directory."""
+    assert artifact.path is not None
+    return artifact.model_copy(update={"path": new / artifact.path.relative_to(old)})
+
+
+@pytest.mark.parametrize(
+    ("signature", "check", "words"),
+    [
+        ("truncated", "loads", "bytes"),
+        ("missing", "loads", "missing"),
+        ("outputs_swapped", "values", "max |error|"),
+        ("inputs_swapped", "values", "max |error|"),
+        ("wrong_dtype", "dtypes", "'alpha' is int32, expected float32"),
+        ("renamed", "names", "'zeta' is missing"),
+    ],
+)
+def test_check_fails_when_the_model_is_damaged(
+    damaged: dict[str | None, Row], signature: str, check: str, words: str
+) -> None:
+    row = damaged[signature]
+    assert row.status == "failed"
+    assert row.reason
+    failed = not_passed([row])
+    assert check in names_of(failed), failed
+    assert any(words in result.detail for result in failed), failed
+
+
+def test_check_passes_when_only_other_signatures_are_damaged(damaged: dict[str | None, Row]) -> None:
+    assert damaged["sound"].status == "passed", not_passed([damaged["sound"]])
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"signature": {}}'])
+def test_inspect_raises_damaged_when_model_json_is_another(tmp_path: Path, content: str) -> None:
+    (tmp_path / "model.json").write_text(content)
+    with pytest.raises(Damaged, match=r"model\.json"):
+        tfjs.inspect(Artifact(target="tfjs", variant="graph", signature="s", path=tmp_path / "model.json"))
