@@ -78,18 +78,40 @@ def _saved_model(path: Path) -> Description:
                 "tags": sorted(graph.meta_info_def.tags),
                 "tensorflow": graph.meta_info_def.tensorflow_version or None,
                 "signatures": _signatures(meta_graph.signatures(graph)),
-                "ops": _counted(_graph_ops(graph.graph_def)),
+                "ops": _counted(_used_ops(graph)),
             }
             for graph in graphs
         ],
     }
 
 
-def _graph_ops(graph: Any) -> Iterator[str]:
-    """Ops of the graph and of every function in its library, which is where TensorFlow 2 keeps them."""
-    yield from (node.op for node in graph.node)
-    for function in graph.library.function:
-        yield from (node.op for node in function.node_def)
+def _used_ops(meta: Any) -> Iterator[str]:
+    """Ops that signatures' outputs depend on, a function's once however often it is called; saving's are left out."""
+    functions = {function.signature.name: function for function in meta.graph_def.library.function}
+    nodes = {node.name: node for node in meta.graph_def.node}
+    outputs = [info.name for definition in meta.signature_def.values() for info in definition.outputs.values()]
+    waiting = [nodes[name] for name in dict.fromkeys(map(_node_name, outputs)) if name in nodes]
+    seen = {node.name for node in waiting}
+    while waiting:
+        node = waiting.pop()
+        yield node.op
+        for name in map(_node_name, node.input):
+            # A function's nodes name their inputs by its own scope; they are all taken below.
+            if name in nodes and name not in seen and nodes.get(node.name) is node:
+                seen.add(name)
+                waiting.append(nodes[name])
+        for name in _called(node, functions):
+            waiting.extend(functions.pop(name).node_def)
+
+
+def _node_name(tensor: str) -> str:
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _called(node: Any, functions: Mapping[str, Any]) -> set[str]:
+    """The library's functions that a node calls, by its op or in an attribute."""
+    attributes = [value for item in node.attr.values() for value in (item.func, *item.list.func)]
+    return {name for name in (node.op, *(value.name for value in attributes)) if name in functions}
 
 
 def _keras_archive(path: Path) -> Description:
@@ -165,12 +187,12 @@ def _datasets(group: Any) -> list[tuple[str, Any]]:
 
 
 def _parameters(group: Any) -> int:
-    """Elements of all datasets; an optimizer's state and random generators' seeds are no parameters."""
-    skipped = ("optimizer", "seed_generator")
+    """Elements of all datasets but an optimizer's or a metric's state and random generators' seeds."""
+    names = ((name.split("/"), dataset) for name, dataset in _datasets(group))
     return sum(
         math.prod(dataset.shape)
-        for name, dataset in _datasets(group)
-        if not any(part.startswith(skipped) for part in name.split("/"))
+        for parts, dataset in names
+        if parts[0] not in ("optimizer", "metrics") and "seed_generator" not in parts
     )
 
 
@@ -202,7 +224,7 @@ def _op_name(code: Any, schema: Any) -> str:
     """The op's name; codes above 126 are only in the newer of the two fields (tensorflow/lite/schema/schema.fbs)."""
     if code.customCode:
         return str(_text(code.customCode))
-    known = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    known: dict[int, str] = {v: name for name, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
     return known.get(max(code.builtinCode, code.deprecatedBuiltinCode), f"op {code.builtinCode}")
 
 
@@ -234,7 +256,7 @@ def _tfjs(path: Path) -> Description:
         "format": f"tensorflow.js {kind}",
         "bytes": path.stat().st_size + sum(sum(group["shards"].values()) for group in weights),
         "converted_by": model.get("convertedBy"),
-        "generated_by": model.get("generatedBy"),
+        "tensorflow": model.get("generatedBy") if kind == "graph-model" else None,
         "signatures": _signatures(signatures),
         "parameters": sum(group["elements"] for group in weights),
         "weights": weights,
@@ -284,7 +306,7 @@ def render(description: Description) -> RenderableType:
         ("Keras", "keras"),
         ("class", "class"),
         ("converted by", "converted_by"),
-        ("TensorFlow", "generated_by"),
+        ("TensorFlow", "tensorflow"),
         ("needs TF Lite", "min_runtime"),
     ):
         if description.get(key):
@@ -358,13 +380,12 @@ def _fact(label: str, value: str) -> Text:
 
 
 def _counts(title: str, counts: Mapping[str, int]) -> Text:
-    """`title: a 3, b 2 and 5 more`: the largest counts."""
+    """`title: a×3, b×2 and 5 more`: the largest counts."""
     shown = list(counts.items())[:_SHOWN_OPS]
     more = len(counts) - len(shown)
     text = Text.assemble((f"{title}: ", "dim"))
     for index, (name, count) in enumerate(shown):
-        # A name and its count stay on one line.
-        text.append(f"{', ' if index else ''}{name}\u00a0{count:,}")
+        text.append(f"{', ' if index else ''}{name}×{count:,}")
     return text.append(f" and {more} more", "dim") if more else text
 
 
@@ -373,12 +394,12 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _shape(shape: list[int | None] | None) -> str:
-    return "any rank" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
+    return "unknown" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
 
 
-def _size(count: int) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000 or unit == "MB":
-            break
-        count /= 1000  # type: ignore[assignment]
-    return f"{count:,} bytes" if unit == "bytes" else f"{count:,.1f} {unit}"
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

@@ -117,9 +117,9 @@ def load(path: Path) -> Golden:
     return Golden(cases=cases, variables=variables)
 
 
-def save_inputs(inputs: Mapping[str, Tensors], path: Path) -> None:
-    """Write inputs alone (representative data), by signature, in golden's format."""
-    save(Golden(cases={signature: [Case(inputs=tensors, outputs={})] for signature, tensors in inputs.items()}), path)
+def save_inputs(inputs: Mapping[str, Sequence[Tensors]], path: Path) -> None:
+    """Write the inputs of calls alone (representative data), by signature, in golden's format."""
+    save(Golden(cases={key: [Case(inputs=call, outputs={}) for call in calls] for key, calls in inputs.items()}), path)
 
 
 def draw(signature: Signature, spec: GoldenSpec) -> list[Tensors]:

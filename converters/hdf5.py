@@ -88,9 +88,13 @@ def _write_weights(source: Source, path: Path) -> None:
         for name, value in variables.of_saved_model(source.saved_model).items():
             stored = value.view(np.uint16) if value.dtype.name == "bfloat16" else value
             kind = h5py.string_dtype() if value.dtype == object else stored.dtype
-            # A dataset cannot also be the group of another, as `dense` and `dense/kernel` would need; so one level.
-            dataset = file.create_dataset(f"{VARIABLES}/{name.replace('/', '.')}", data=stored, dtype=kind)
+            dataset = file.create_dataset(f"{VARIABLES}/{_dataset(name)}", data=stored, dtype=kind)
             dataset.attrs.update(name=name, dtype=value.dtype.name)
+
+
+def _dataset(name: str) -> str:
+    """A variable's dataset. One cannot also be the group of another, as `dense` and `dense/kernel` would need."""
+    return name.replace("/", ".")
 
 
 def inspect(artifact: Artifact) -> Structure:
@@ -123,8 +127,9 @@ def _read_weights(artifact: Artifact) -> Prediction:
     found: Tensors = {}
     try:
         with h5py.File(artifact.path) as file:
-            for dataset in file[VARIABLES].values() if VARIABLES in file else ():
-                found[dataset.attrs["name"]] = _restored(dataset)
+            for key, dataset in file[VARIABLES].items() if VARIABLES in file else ():
+                name = dataset.attrs["name"]
+                found[name if _dataset(name) == key else f"{name} as {key}"] = _restored(dataset)
     except (OSError, KeyError, ValueError) as error:
         raise Damaged(f"{artifact.path.name} cannot be read: {error}") from error
     lines = as_strings(variables.describe(found))

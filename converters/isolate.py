@@ -50,6 +50,17 @@ class Completed(NamedTuple, Generic[T]):
     seconds: float
 
 
+_children: set["Child"] = set()
+_ending = threading.Event()
+
+
+def end_all() -> None:
+    """End every child of this process now, and refuse new ones: the process is about to end itself."""
+    _ending.set()
+    for child in list(_children):
+        child._kill()
+
+
 def warm_up() -> None:
     """Start loading TensorFlow in the fork server, in the background; call it before slow imports of your own."""
     with _starting, _no_main_module():
@@ -80,6 +91,8 @@ class Child:
     """
 
     def __init__(self, *, limits: Limits | None = None, log: Path | None = None, fresh: bool = False) -> None:
+        if _ending.is_set():
+            raise ChildDied("no child process is started while this one is ending")
         self.limits = limits or Limits()
         self._kept = log is not None
         if log is None:
@@ -98,6 +111,7 @@ class Child:
             if not fresh:
                 _forkserver.set_forkserver_preload(["converters.preload"])
             self._process.start()
+        _children.add(self)
         theirs.close()
 
     def __enter__(self) -> "Child":
@@ -140,6 +154,7 @@ class Child:
 
     def close(self) -> None:
         """End the child and whatever it started."""
+        _children.discard(self)
         self._pipe.close()
         self._kill()
         if not self._kept:

@@ -17,13 +17,15 @@ def signature(config: Mapping[str, Any]) -> Signature:
         layers = {_name(layer): layer for layer in config["config"]["layers"]}
         if config["class_name"] == "Sequential":
             names = list(layers)
-            inputs, outputs = names[:1], names[-1:]
+            inputs, outputs = names[:1], {name: name for name in names[-1:]}
         else:
             inputs = list(_layer_names(config["config"]["input_layers"]))
-            outputs = list(_layer_names(config["config"]["output_layers"]))
+            outputs = _output_layers(config["config"]["output_layers"])
         return Signature(
             inputs={name: _spec(layers[name]["config"]) for name in inputs},
-            outputs={name: TensorSpec(shape=None, dtype=_dtype(layers[name]["config"])) for name in outputs},
+            outputs={
+                name: TensorSpec(shape=None, dtype=_dtype(layers[layer]["config"])) for name, layer in outputs.items()
+            },
         )
     except (KeyError, TypeError, IndexError) as error:
         raise Damaged(f"the model's Keras config is not that of a Functional or Sequential model: {error!r}") from error
@@ -48,6 +50,13 @@ def _layer_names(nested: Any) -> Iterator[str]:
     else:
         for item in nested:
             yield from _layer_names(item)
+
+
+def _output_layers(nested: Any) -> dict[str, str]:
+    """Output name -> layer: a dict's own keys, as the model returns them, and the layers' names otherwise."""
+    if isinstance(nested, Mapping):
+        return {str(key): layer for key, value in nested.items() for layer in _layer_names(value)}
+    return {layer: layer for layer in _layer_names(nested)}
 
 
 def _spec(config: Mapping[str, Any]) -> TensorSpec:

@@ -157,7 +157,8 @@ def _initialize(model: Any, spec: ModelSpec, where: str) -> None:
             _call_keras(model, {name: dummy(tensor) for name, tensor in spec.inputs.items()})
     except Exception as error:  # the model's own code runs here
         raise BadInput(
-            f"{where}: initialising its weights by {spec.initialize} failed: {type(error).__name__}: {error}"
+            f"{where}: initialising its weights by {spec.initialize} failed: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:400]}"
         ) from error
     if not _is_built(model):
         raise BadInput(
@@ -189,7 +190,7 @@ def _keras_call(model: Any, key: str, method: MethodSpec, spec: ModelSpec, where
         raise BadInput(
             f"{where}: the inputs of the model's call are not known; name them under 'inputs:' in the config"
         )
-    names = list(getattr(model, "output_names", None) or [])
+    names = _output_names(model)
 
     def call(tensors: dict[str, Any]) -> dict[str, Any]:
         return named_outputs(_call_keras(model, tensors), names)
@@ -202,8 +203,16 @@ def call_reloaded(model: Any, inputs: Tensors) -> Tensors:
     import tensorflow as tf
 
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
-    outputs = named_outputs(_call_keras(model, tensors), list(getattr(model, "output_names", None) or []))
+    outputs = named_outputs(_call_keras(model, tensors), _output_names(model))
     return {name: np.asarray(value) for name, value in outputs.items()}
+
+
+def _output_names(model: Any) -> list[str]:
+    """The names of the layers that a Functional, Sequential or loaded model's outputs come from, where it knows them."""
+    names = getattr(model, "output_names", None)
+    if names is None and getattr(model, "outputs", None):  # a Keras 3 Sequential
+        names = [tensor._keras_history.operation.name for tensor in model.outputs]
+    return list(names or [])
 
 
 def _declared_inputs(model: Any) -> dict[str, TensorSpec]:

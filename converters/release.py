@@ -66,8 +66,8 @@ def staging(releases: Path, model: str) -> Iterator[Staging]:
     """
     model_dir = releases / model
     try:
-        model_dir.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(model_dir)
+        with suppress(FileNotFoundError):  # it is new, or another's failed deploy has just removed it
+            _remove_abandoned(model_dir)
         place, lock = _reserve(model_dir)
     except OSError as error:
         raise _unwritable(releases, error) from error
@@ -99,16 +99,19 @@ def _unwritable(releases: Path, error: OSError) -> BadInput:
 
 def _reserve(model_dir: Path) -> tuple[Staging, int]:
     while True:
-        taken = [
-            int(p.name.removeprefix(_STAGING)) for p in model_dir.iterdir() if p.name.removeprefix(_STAGING).isdigit()
-        ]
-        place = Staging(model_dir, max(taken, default=0) + 1)
         try:
+            model_dir.mkdir(parents=True, exist_ok=True)
+            names = [path.name.removeprefix(_STAGING) for path in model_dir.iterdir()]
+            place = Staging(model_dir, max((int(name) for name in names if name.isdigit()), default=0) + 1)
             place.root.mkdir()
-        except FileExistsError:  # somebody else was faster
+            lock = os.open(place.root / ".lock", os.O_CREAT | os.O_RDWR)
+        except (FileExistsError, FileNotFoundError):
+            if os.path.lexists(model_dir) and not model_dir.is_dir():
+                raise
+            continue  # somebody else was faster: took the version, or removed the model's empty directory
+        if not _locked(lock, fcntl.LOCK_EX):
+            os.close(lock)
             continue
-        lock = os.open(place.root / ".lock", os.O_CREAT | os.O_RDWR)
-        fcntl.flock(lock, fcntl.LOCK_EX)
         place.release.mkdir()
         place.scratch.mkdir()
         return place, lock
@@ -121,13 +124,19 @@ def _remove_abandoned(model_dir: Path) -> None:
         except OSError:
             continue  # its maker has not come to the lock yet
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        else:
-            shutil.rmtree(root, ignore_errors=True)
+            if _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(root, ignore_errors=True)
         finally:
             os.close(lock)
+
+
+def _locked(lock: int, how: int) -> bool:
+    """Lock the file; False where another holds it, or has removed it since it was opened."""
+    try:
+        fcntl.flock(lock, how)
+    except BlockingIOError:
+        return False
+    return os.fstat(lock).st_nlink > 0
 
 
 def versions(releases: Path, model: str) -> list[int]:

@@ -73,11 +73,12 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     live = bring_up(spec)
     for endpoint in live.endpoints.values():
         _trace(endpoint)
-    data = None if spec.golden.data is None else userland.call(spec.golden.data, spec.base, "golden.data")
+    signatures = {key: _known(endpoint) for key, endpoint in live.endpoints.items()}
+    _require_known(spec.golden, signatures)
+    data = _given(spec.golden.data, spec, "golden.data", signatures)
     cases = {}
     for key, endpoint in live.endpoints.items():
-        signature = _known(endpoint)
-        given = None if data is None else _of_signature(data, key, signature)
+        signature, given = signatures[key], data.get(key)
         inputs = (
             golden.draw(signature, spec.golden)
             if given is None
@@ -92,7 +93,7 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
         _save_representative(spec, live, work_dir / "representative.npz")
     _live = live
     parameters = sum(int(value.size) for value in weights.values())
-    return Built(kind=live.kind, parameters=parameters, signatures={k: _known(e) for k, e in live.endpoints.items()})
+    return Built(kind=live.kind, parameters=parameters, signatures=signatures)
 
 
 def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Source:
@@ -193,27 +194,45 @@ def _outputs(endpoint: Endpoint, inputs: Tensors) -> Tensors:
         ) from error
 
 
-def _of_signature(data: Any, key: str, signature: Signature) -> Mapping[str, Any] | None:
-    """The part of the user's data that is for this signature: `{key: {input: array}}`, or `{input: array}` for all."""
+def _require_known(golden_spec: golden.GoldenSpec, signatures: Mapping[str, Signature]) -> None:
+    """Refuse a golden field for a tensor that the model has not."""
+    for field, named, side in (
+        ("inputs", golden_spec.inputs, "inputs"),
+        ("constant", golden_spec.constant, "outputs"),
+    ):
+        known = sorted({name for signature in signatures.values() for name in getattr(signature, side)})
+        for name in named:
+            if name not in known:
+                raise BadInput(f"golden.{field}: the model has no {side[:-1]} {name!r}; it has {', '.join(known)}")
+
+
+def _given(
+    reference: str | None, spec: ModelSpec, field: str, signatures: Mapping[str, Signature]
+) -> dict[str, Mapping[str, Any]]:
+    """The user's data by signature, made of `{key: {input: array}}`, or of `{input: array}` for all of them."""
+    if reference is None:
+        return {}
+    data = userland.call(reference, spec.base, field)
     if not isinstance(data, Mapping):
-        raise BadInput(f"golden.data returned {type(data).__name__}; return {{input name: array}}")
-    if isinstance(data.get(key), Mapping):
-        return data[key]  # type: ignore[no-any-return]
+        raise BadInput(f"{field} ({reference}) returned {type(data).__name__}; return {{input name: array}}")
     if any(isinstance(value, Mapping) for value in data.values()):
-        return None
-    return data if set(signature.inputs) & set(data) else None
+        chosen = {key: data[key] for key in signatures if isinstance(data.get(key), Mapping)}
+    else:
+        chosen = {key: data for key, signature in signatures.items() if set(signature.inputs) & set(data)}
+    if not chosen:
+        names = {key: sorted(signature.inputs) for key, signature in signatures.items()}
+        raise BadInput(f"{field} ({reference}) gives {sorted(data)}, but the inputs by signature are {names}")
+    return chosen
 
 
 def _save_representative(spec: ModelSpec, live: Live, path: Path) -> None:
-    assert spec.representative is not None
-    data = userland.call(spec.representative, spec.base, "representative")
+    signatures = {key: _known(endpoint) for key, endpoint in live.endpoints.items()}
     everything = spec.golden.model_copy(update={"samples": 1 << 30})
+    where = f"representative ({spec.representative})"
     chosen = {}
-    for key, endpoint in live.endpoints.items():
-        given = _of_signature(data, key, _known(endpoint))
-        if given is not None:
-            where = f"representative ({spec.representative})"
-            chosen[key] = golden.from_data(given, key, _known(endpoint), everything, where)[0]
+    for key, given in _given(spec.representative, spec, "representative", signatures).items():
+        calls = golden.from_data(given, key, signatures[key], everything, where)
+        chosen[key] = calls[:1] if signatures[key].dynamic_batch else calls  # the first holds all samples, or one
     golden.save_inputs(chosen, path)
 
 
@@ -229,7 +248,12 @@ def _roots(live: Live) -> list[Any]:
 
     if live.kind == "module":
         return [live.model]
-    variables_used = [v for endpoint in live.endpoints.values() for v in endpoint.concrete.variables]
+    # In the model's own order: that of a function's variables changes from process to process, and with it the export.
+    order = {id(variable.handle): index for index, variable in enumerate(live.variables)}
+    variables_used = sorted(
+        (v for endpoint in live.endpoints.values() for v in endpoint.concrete.variables),
+        key=lambda v: (order.get(id(v.handle), len(order)), v.name),
+    )
     descendants = tf.train.TrackableView(live.model).descendants()
     tables = [item for item in descendants if isinstance(item, LookupInterface | CapturableResource)]
     return [*{id(item): item for item in [*variables_used, *tables]}.values()]

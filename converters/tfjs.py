@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,8 +30,8 @@ _FLOAT = Tolerance(error=1e-4, mismatch=0.0, reason="float32 in JavaScript and i
 TOLERANCES = {
     "graph": _FLOAT,
     "layers": _FLOAT,
-    "graph-float16": Tolerance(error=2e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),
-    "graph-uint8": Tolerance(error=2e-1, mismatch=0.1, reason="weights of 8 bits, one scale for each tensor"),
+    "graph-float16": Tolerance(error=1e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),
+    "graph-uint8": Tolerance(error=1e-1, mismatch=0.1, reason="weights of 8 bits, one scale for each tensor"),
 }
 _HELD = {"int64": "int32", "uint8": "int32", "int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int32"}
 _HELD |= {"float64": "float32", "float16": "float32", "bfloat16": "float32"}
@@ -84,10 +85,11 @@ def _graph(source: Source, variant: str, key: str, out_dir: Path) -> Artifact:
                 quantization_dtype_map=quantized,
             )
     except ValueError as error:
-        text = " ".join(str(error).split())
-        if "Unsupported Ops" not in text:
+        said, _, ops = str(error).partition("\n")
+        if not said.startswith("Unsupported Ops"):
             raise
-        reason = f"tensorflow.js has no {text[text.index('Unsupported Ops') :]}"
+        shutil.rmtree(out_dir)
+        reason = f"tensorflow.js has no op {', '.join(sorted(ops.split(', ')))}"
         return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=reason)
     path = out_dir / "model.json"
     _name_tensors(path, loaded.signatures[key])

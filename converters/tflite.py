@@ -206,5 +206,4 @@ def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]
 
 
 def _run(runner: Any, inputs: Tensors) -> Tensors:
-    fed = {name: value.astype(np.bytes_) if value.dtype == object else value for name, value in inputs.items()}
-    return {name: np.array(value) for name, value in runner(**fed).items()}
+    return {name: np.array(value) for name, value in runner(**inputs).items()}

@@ -2,10 +2,13 @@
 
 import json
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -14,6 +17,10 @@ from converters import isolate, manifest, release, spec
 from converters.errors import BadInput, FanoutError
 from flows import settings
 from flows.tables import ManifestTable, size
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C or SIGTERM, as shells have it for SIGINT."""
+GRACE_SECONDS = 5.0
 
 app = typer.Typer(
     help="One TensorFlow model in, every runtime out: converted in parallel, each output checked in its own runtime, "
@@ -93,7 +100,11 @@ def _run_flow(
             made.append((event.released.manifest, event.released.path))
         if event.error is not None:
             bad.append(event.error)
+        if event.stage == "interrupted":
+            _leave_soon()
 
+    # As Ctrl-C does; without it the server that Prefect started for this run would be left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Progress(err) as progress, listening(progress), listening(collect):
         if len(models) == 1:
             state = deploy_model(models[0], targets, force, return_state=True)
@@ -204,6 +215,25 @@ def doctor(as_json: Json = False) -> None:
     raise typer.Exit(0 if all(runtime.found for runtime in runtimes if runtime.required) else 1)
 
 
+def _leave_soon() -> None:
+    """End this process in any case, a few seconds after it was interrupted.
+
+    Prefect's client goes on asking a server that the same Ctrl-C has ended. What must be kept is on disk by now: the
+    staging directory goes when the flow's body is left, and a release is published by one rename.
+    """
+
+    def leave() -> None:
+        for process in psutil.Process().children(recursive=True):
+            process.kill()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+
+    timer = threading.Timer(GRACE_SECONDS, leave)
+    timer.daemon = True
+    timer.start()
+    _complain(FanoutError("interrupted; nothing more is published"))
+
+
 def _use(releases: Path | None) -> Path:
     if releases is not None:
         os.environ[settings.RELEASES] = str(releases.absolute())
@@ -225,3 +255,5 @@ def main() -> None:
     except FanoutError as error:
         _complain(error)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from converters import check as checking
 from converters import convert as converting
-from converters import golden, release, spec
+from converters import golden, isolate, release, spec
 from converters.assemble import Released, assemble
 from converters.contract import Source
 from converters.convert import Conversion
@@ -116,7 +118,7 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
 
 def _deploy(wanted: ModelSpec, started: float) -> Released:
     name = wanted.name
-    with release.staging(releases_dir(), name) as place:
+    with release.staging(releases_dir(), name) as place, _children_end_first(name):
         with Builder(wanted, log=place.release / "logs" / "build.log") as builder:
             build(name, builder, place)
             source = export(name, builder, place)
@@ -135,6 +137,19 @@ def _deploy(wanted: ModelSpec, started: float) -> Released:
             )
         rows = [row for key in planned for row in checks[key].result(raise_on_failure=False)]
         return publish(name, place, source, wanted, rows, started)
+
+
+@contextmanager
+def _children_end_first(model: str) -> Iterator[None]:
+    """When the run is interrupted or cancelled, end its children, or the threads that wait for them would go on."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        isolate.end_all()
+        tell(Event(model, "interrupted"))
+        raise
 
 
 @flow(name="deploy-all", flow_run_name="deploy all", validate_parameters=True)

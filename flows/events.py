@@ -8,7 +8,9 @@ from typing import Literal, NamedTuple
 from converters.assemble import Released
 from converters.manifest import Row
 
-Stage = Literal["building", "exporting", "waiting", "converting", "checking", "done", "released", "refused", "failed"]
+Stage = Literal[
+    "building", "exporting", "waiting", "converting", "checking", "done", "released", "refused", "failed", "interrupted"
+]
 
 
 class Event(NamedTuple):

@@ -24,6 +24,7 @@ class Progress:
         self._console = console
         self._started = time.monotonic()
         self._board = _Board()
+        self._interrupted = False
         self._live = (
             Live(self._board, console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         )
@@ -40,7 +41,10 @@ class Progress:
             self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event; what comes after an interruption is only the threads' ending."""
+        self._interrupted = self._interrupted or event.stage == "interrupted"
+        if self._interrupted:
+            return
         self._board.add(event)
         if self._live:
             if event.stage in ("released", "refused", "failed"):

@@ -33,9 +33,7 @@ def make_spec(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ModelSp
 
 
 @pytest.fixture(scope="session")
-def make_sample(
-    make_spec: Callable[..., ModelSpec], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Sample]:
+def make_sample(make_spec: Callable[..., ModelSpec], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sample]:
     """Call as `make_spec`: the model built and exported."""
 
     def make(code: str, **fields: object) -> Sample:
@@ -46,7 +44,7 @@ def make_sample(
 
 @pytest.fixture(scope="session")
 def keras_sample(make_sample: Callable[..., Sample]) -> Sample:
-    """A tf_keras Sequential model, built and exported; shared, so converters may add to it and nobody may change it."""
+    """A tf_keras Sequential model, built and exported; shared, so nobody may change it."""
     return make_sample(samples.KERAS, name="tiny_keras")
 
 

@@ -46,7 +46,6 @@ def assert_same(got: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> None
     assert got.tolist() == wanted.tolist() if got.dtype == object else got.tobytes() == wanted.tobytes()
 
 
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(
     inputs=st.dictionaries(st.sampled_from(["x", "a b", "deep/name", "é", "0/inputs/x"]), tensors(), max_size=2),
@@ -100,8 +99,8 @@ def test_load_keeps_the_order_of_calls_when_there_are_more_than_ten(tmp_path: Pa
 
 
 def test_save_inputs_writes_what_load_reads(tmp_path: Path) -> None:
-    golden.save_inputs({"k": {"x": np.float32([1, 2])}}, tmp_path / "r.npz")
-    (case,) = golden.load(tmp_path / "r.npz").cases["k"]
+    golden.save_inputs({"k": [{"x": np.float32([1, 2])}, {"x": np.float32([3, 4])}]}, tmp_path / "r.npz")
+    case, _ = golden.load(tmp_path / "r.npz").cases["k"]
     assert_same(case.inputs["x"], np.float32([1, 2]))
     assert case.outputs == {}
 

@@ -83,7 +83,7 @@ def test_run_raises_child_died_when_a_fresh_child_crashes() -> None:
 
 
 def test_run_names_the_crashing_line_when_the_child_crashes() -> None:
-    with pytest.raises(ChildDied, match="its last output:(.|\n)*string_at"):
+    with pytest.raises(ChildDied, match=r"its last output:(.|\n)*string_at"):
         run(ctypes.string_at, 0)
 
 
@@ -136,7 +136,7 @@ def test_run_raises_child_raised_when_the_function_raises() -> None:
 
 def test_run_raises_child_raised_when_the_exception_cannot_be_pickled() -> None:
     code = "class Odd(Exception):\n    def __init__(self, a, b): super().__init__('odd')\nraise Odd(1, lambda: 2)"
-    with pytest.raises(ChildRaised, match="^Odd: odd$"):
+    with pytest.raises(ChildRaised, match=r"^Odd: odd$"):
         run(exec, code, {})
 
 

@@ -129,7 +129,9 @@ def test_measure_is_nan_when_one_element_is_lost(vector: np.ndarray[Any, Any], d
 def test_measure_counts_unequal_elements_when_arrays_are_integer(
     reference: np.ndarray[Any, Any], got: np.ndarray[Any, Any]
 ) -> None:
-    assert parity.measure(reference, got) == pytest.approx(sum(a != b for a, b in zip(reference, got, strict=True)) / 10)
+    assert parity.measure(reference, got) == pytest.approx(
+        sum(a != b for a, b in zip(reference, got, strict=True)) / 10
+    )
 
 
 def test_compare_passes_and_carries_latency_when_outputs_are_golden() -> None:
@@ -392,3 +394,11 @@ def test_compare_bounds_the_error_when_the_output_is_bfloat16() -> None:
         prediction = Prediction(runtime="t", outputs=[{"y": got}])
         results = parity.compare([case(y=reference)], prediction, wanted, tolerance, as_is)
         assert failed({result.name: result for result in results}) == expected
+
+
+def test_compare_fails_with_no_figure_when_the_error_overflows() -> None:
+    wanted = signature(y="float64")
+    prediction = Prediction(runtime="t", outputs=[{"y": np.array([-1.5e308])}])
+    results = parity.compare([case(y=np.array([1.5e308]))], prediction, wanted, TOLERANCE, as_is)
+    (values,) = [result for result in results if result.name == "values"]
+    assert (values.status, values.measured) == ("failed", None)

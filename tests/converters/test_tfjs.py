@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import samples
-from samples import Converted, Sample, converted, names_of, not_passed
+from samples import Converted, Sample, converted, not_passed
 
 from converters import tfjs
 from converters.contract import Artifact
@@ -96,7 +96,7 @@ def test_check_passes_when_tensors_are_alike_in_dtype_and_shape(
 ) -> None:
     row = rows[signature]
     assert row.status == "passed", not_passed([row])
-    assert {"names", "dtypes", "shapes", "values"} <= names_of(row.checks)
+    assert {"names", "dtypes", "shapes", "values"} <= {result.name for result in row.checks}
     declared = json.loads(model_json(graph.conversion, signature).read_text())["signature"]
     expected = graph.sample.source.signatures[signature]
     assert declared["outputs"].keys() == expected.outputs.keys()
@@ -122,10 +122,28 @@ def test_check_passes_when_names_have_capitals(tmp_path: Path) -> None:
     assert row.status == "passed", not_passed([row])
 
 
-def test_convert_gives_an_unsupported_row_when_an_op_is_missing(rows: dict[str | None, Row]) -> None:
+@pytest.mark.parametrize("resource", [True, False])
+def test_check_passes_when_tensorflow_1_wrote_the_saved_model(tmp_path: Path, resource: bool) -> None:
+    import tensorflow.compat.v1 as tf
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        left, right, unused = (tf.placeholder(tf.float32, [None, 3], name=name) for name in ("l", "r", "u"))
+        weight = tf.get_variable("weight", [3, 3], use_resource=resource)
+        difference = tf.matmul(left, weight) - 2 * right
+        outputs = {"Z": difference, "alias": difference, "b": right + left * tf.matmul(right, weight)}
+        session.run(tf.global_variables_initializer())
+        inputs = {"Left": left, "right": right, "unused": unused}
+        tf.saved_model.simple_save(session, str(tmp_path / "old"), inputs, outputs)
+    sample = samples.build(without_config(tmp_path / "old"), tmp_path)
+    (row,) = converted(sample, "tfjs", "graph").check()
+    assert row.status == "passed", not_passed([row])
+
+
+def test_convert_gives_an_unsupported_row_when_an_op_is_missing(graph: Converted, rows: dict[str | None, Row]) -> None:
     assert rows["text"].status == "unsupported"
     assert rows["text"].path is None
-    assert "StringLength" in (rows["text"].reason or "")
+    assert rows["text"].reason == "tensorflow.js has no op StringLength"
+    assert not (graph.root / "tfjs" / "graph" / "text").exists()
 
 
 @pytest.mark.parametrize("variant", tfjs.TOLERANCES)
@@ -199,7 +217,7 @@ def test_check_fails_when_the_model_is_damaged(
     assert row.status == "failed"
     assert row.reason
     failed = not_passed([row])
-    assert check in names_of(failed), failed
+    assert check in {result.name for result in failed}, failed
     assert any(words in result.detail for result in failed), failed
 
 

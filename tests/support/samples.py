@@ -1,11 +1,13 @@
 """Tiny models, and the way from a builder's text to checked rows. Found by tests through `sys.path` (see conftest.py)."""
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from converters import golden, spec, userland
@@ -59,6 +61,11 @@ def build():
     return Tiny()
 """
 """A tf.Module with signatures `serving_default` (projected, squashed) and `summary` (energy, peak)."""
+
+_values = np.random.default_rng(4)
+WEIGHT = _values.normal(size=(4, 5)).astype(np.float32)
+OFFSET = _values.normal(size=5).astype(np.float32)
+"""The values of its variables; `offset` is no part of `summary`."""
 
 
 def write_spec(folder: Path, code: str, *, name: str = "tiny", **fields: Any) -> ModelSpec:
@@ -143,8 +150,9 @@ def _moved(artifact: Artifact, root: Path, folder: Path) -> Artifact:
 
 
 def converted(sample: Sample, target: str, variant: str = "default") -> Converted:
-    """Convert into the sample's own release."""
-    root = sample.source.saved_model.parent
+    """Convert into a directory of its own; the SavedModel is where it was exported."""
+    release = sample.source.saved_model.parent
+    root = release if target == "saved_model" else Path(tempfile.mkdtemp(prefix=f"{target}-", dir=release.parent))
     return Converted(sample, convert(sample.source, target, variant, root, sample.spec), root)
 
 
@@ -153,9 +161,9 @@ def not_passed(rows: Sequence[Row]) -> list[CheckResult]:
     return [result for row in rows for result in row.checks if result.status != "passed"]
 
 
-def names_of(results: Sequence[CheckResult]) -> set[str]:
-    """The names of the checks."""
-    return {result.name for result in results}
+def turned(rows: Sequence[Row]) -> dict[str | None, set[str]]:
+    """The names of the checks that did not pass, by signature, of the rows that did not."""
+    return {row.signature: {c.name for c in not_passed([row])} for row in rows if row.status != "passed"}
 
 
 def labels_of_digits() -> Any:
