@@ -10,7 +10,6 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture, as_completed
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -27,6 +26,7 @@ from converters.release import Staging
 from converters.source import Builder
 from converters.spec import ModelSpec
 from flows.events import Event, tell
+from flows.schedule import measured_costs, run_all
 from flows.settings import releases_dir
 
 SIDE_BY_SIDE = max(2, os.cpu_count() or 2)
@@ -125,17 +125,13 @@ def _deploy(wanted: ModelSpec, started: float) -> Released:
         planned = converting.plan(source, wanted)
         for target, variant in planned:
             tell(Event(name, "waiting", target, variant))
-        conversions: dict[PrefectFuture[Any], tuple[str, str]] = {
-            convert.submit(name, target, variant, source, place, wanted): (target, variant)
-            for target, variant in planned
-        }
-        checks: dict[tuple[str, str], PrefectFuture[Any]] = {}
-        for future in as_completed(list(conversions)):
-            target, variant = conversions[future]
-            checks[target, variant] = check.submit(
-                name, target, variant, future.result(raise_on_failure=False), source, place, wanted
-            )
-        rows = [row for key in planned for row in checks[key].result(raise_on_failure=False)]
+        rows = run_all(
+            planned,
+            SIDE_BY_SIDE,
+            measured_costs(releases_dir(), name),
+            lambda key: convert.submit(name, *key, source, place, wanted),
+            lambda key, conversion: check.submit(name, *key, conversion, source, place, wanted),
+        )
         return publish(name, place, source, wanted, rows, started)
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import httpx
 
+from converters.errors import BadInput
+
 ROOT = Path(__file__).resolve().parent.parent
 RELEASES = "FANOUT_RELEASES"
 DEFAULT_API = "http://127.0.0.1:4200/api"
@@ -30,16 +32,24 @@ def prepare() -> str:
     """Set Prefect's environment; what the user has set stays. Returns the API that will be used, for a person.
 
     That is PREFECT_API_URL, or a server on Prefect's default port, or else one that Prefect starts for this process.
+
+    Raises:
+        BadInput: PREFECT_API_URL is set and nothing answers there.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    if "PREFECT_API_URL" not in os.environ and _answers(DEFAULT_API):
-        os.environ["PREFECT_API_URL"] = DEFAULT_API
-    return os.environ.get("PREFECT_API_URL", "a server of its own, for this run")
+    given = os.environ.get("PREFECT_API_URL")
+    if given and not _answers(given):
+        raise BadInput(f"no Prefect server answers at PREFECT_API_URL={given}; start it, or unset the variable")
+    if not given and _answers(DEFAULT_API):
+        os.environ["PREFECT_API_URL"] = given = DEFAULT_API
+    return given or "a server of its own, for this run"
 
 
 def _answers(api: str) -> bool:
+    """Whether an HTTP server is there; one that wants a password answers too."""
     try:
-        return httpx.get(f"{api}/health", timeout=1.0).is_success
-    except httpx.HTTPError:
+        httpx.get(f"{api}/health", timeout=5.0)
+    except (httpx.HTTPError, httpx.InvalidURL):
         return False
+    return True

@@ -1,0 +1,94 @@
+"""The order of conversions and checks, with real Prefect tasks against a real server."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow, task
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from converters.convert import Conversion
+from converters.manifest import Row
+from flows.schedule import Key, measured_costs, run_all
+from tests.flows.conftest import Server
+
+PLANNED: list[Key] = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]
+
+
+class Workshop:
+    """Tasks that note when they begin, and how many work at one time."""
+
+    def __init__(self, broken: Key | None = None) -> None:
+        self.begun: list[tuple[str, Key]] = []
+        self.most = 0
+        self._working = 0
+        self._lock = threading.Lock()
+        self._broken = broken
+
+    def work(self, what: str, key: Key) -> None:
+        with self._lock:
+            self.begun.append((what, key))
+            self._working += 1
+            self.most = max(self.most, self._working)
+        time.sleep(0.05)
+        with self._lock:
+            self._working -= 1
+
+    def run(self, costs: dict[Key, float], side_by_side: int) -> list[Row]:
+        @task
+        def convert(key: Key) -> Any:
+            self.work("convert", key)
+            if key == self._broken:
+                raise RuntimeError("no result")
+            return Conversion(target=key[0], variant=key[1], artifacts=[])
+
+        @task
+        def check(key: Key, conversion: Conversion) -> Any:
+            self.work("check", key)
+            row = Row(target=conversion.target, variant=key[1], signature="s", status="failed")
+            return Failed(message="red", data=[row]) if key[0] == "b" else [row]
+
+        @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))  # type: ignore[arg-type]
+        def run() -> list[Row]:
+            return run_all(PLANNED, side_by_side, costs, convert.submit, check.submit)
+
+        return run()
+
+
+@pytest.fixture(autouse=True)
+def _at(server: Server) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: server.api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+        yield
+
+
+def test_run_all_keeps_the_plans_order_when_one_check_failed() -> None:
+    assert [(row.target, row.variant) for row in Workshop().run({}, 2)] == PLANNED
+
+
+def test_run_all_starts_longest_first_and_checks_at_once_when_costs_are_known() -> None:
+    workshop = Workshop()
+    workshop.run({("a", "1"): 1.0, ("b", "1"): 9.0, ("c", "1"): 4.0}, 1)
+    order = [("d", "1"), ("b", "1"), ("c", "1"), ("a", "1")]  # of unknown cost first
+    assert workshop.begun == [(what, key) for key in order for what in ("convert", "check")]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_run_all_keeps_to_its_limit_when_more_is_waiting(limit: int) -> None:
+    workshop = Workshop()
+    workshop.run({}, limit)
+    assert workshop.most == limit
+
+
+def test_run_all_raises_when_a_task_gives_no_result() -> None:
+    with pytest.raises(RuntimeError, match="no result"):
+        Workshop(broken=("c", "1")).run({}, 2)
+
+
+def test_measured_costs_is_empty_when_nothing_was_released(tmp_path: Path) -> None:
+
+    assert measured_costs(tmp_path, "new") == {}
