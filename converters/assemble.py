@@ -46,7 +46,7 @@ def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row
         environment=manifests.environment(),
         targets=list(rows),
     )
-    (place.release / REPORT).write_text(report.render(manifest, refusals, spec.description))
+    (place.release / REPORT).write_text(report.render(manifest, refusals, spec.description, place.release))
     manifest = manifest.model_copy(update={"files": manifests.record_files(place.release)})
     path = place.publish(manifest)
     if not refusals:

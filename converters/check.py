@@ -20,7 +20,7 @@ from converters.contract import (
     Tolerance,
 )
 from converters.convert import Conversion
-from converters.errors import ChildFailed, ChildTimedOut, Damaged, FanoutError, MissingRuntime
+from converters.errors import ChildTimedOut, FanoutError, MissingRuntime
 from converters.golden import VARIABLES, Golden
 from converters.isolate import run
 from converters.manifest import Row, row
@@ -128,7 +128,7 @@ class _Checker:
             return list(run(self.converter.predict, artifacts, inputs, runtime, limits=self.limits, fresh=fresh).value)
         except MissingRuntime as error:
             return [CheckResult(name="runs", runtime=runtime, status="not_run", detail=str(error)) for _ in artifacts]
-        except (ChildFailed, Damaged) as error:
+        except FanoutError as error:
             if len(artifacts) > 1 and not isinstance(error, ChildTimedOut):
                 return [self._predict([artifact], runtime)[0] for artifact in artifacts]
             return [CheckResult(name="runs", runtime=runtime, status="failed", detail=str(error)) for _ in artifacts]

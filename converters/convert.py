@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from converters.contract import Artifact, Frozen, Options, Source
-from converters.errors import BadInput, ChildFailed, Unsupported
+from converters.errors import FanoutError, Unsupported
 from converters.isolate import run
 from converters.spec import ModelSpec
 from converters.targets import TARGETS
@@ -20,7 +20,6 @@ class Conversion(Frozen):
     artifacts: list[Artifact]
     error: str | None = None
     seconds: float = 0.0
-    log: Path | None = None
 
 
 def plan(source: Source, spec: ModelSpec) -> list[tuple[str, str]]:
@@ -34,7 +33,7 @@ def plan(source: Source, spec: ModelSpec) -> list[tuple[str, str]]:
 
 def convert(source: Source, target: str, variant: str, out_dir: Path, spec: ModelSpec) -> Conversion:
     """Convert in a child process. A failure is part of the result; nothing the converter does raises here."""
-    log = out_dir / "logs" / f"{target}-{variant}-convert.log"
+    log = out_dir / log_of(target, variant)
     options: Options = spec.targets[target]
     converter = TARGETS[target]
     artifacts: list[Artifact] = []
@@ -43,16 +42,17 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
         artifacts, seconds = run(converter.convert, source, variant, out_dir, options, limits=spec.limits, log=log)
     except Unsupported as unsupported:
         artifacts = _for_each_signature(source, target, variant, str(unsupported))
-    except (ChildFailed, BadInput) as failed:
+    except FanoutError as failed:
         error = f"converting failed: {failed}"
         artifacts = _for_each_signature(source, target, variant, None)
+    if log.is_file() and log.stat().st_size == 0:
+        log.unlink()
     return Conversion(
         target=target,
         variant=variant,
         artifacts=artifacts,
         error=error,
         seconds=seconds,
-        log=log if _kept(log) else None,
     )
 
 
@@ -62,8 +62,6 @@ def _for_each_signature(source: Source, target: str, variant: str, reason: str |
     ]
 
 
-def _kept(log: Path) -> bool:
-    """Drop a log that says nothing."""
-    if log.is_file() and log.stat().st_size == 0:
-        log.unlink()
-    return log.is_file()
+def log_of(target: str, variant: str) -> str:
+    """Where a conversion's log is, in the release."""
+    return f"logs/{target}-{variant}-convert.log"

@@ -64,13 +64,14 @@ def _saved_model(path: Path) -> Description:
     graphs = meta_graph.read_all(path)
     try:
         weights = variables.of_saved_model(path)
+        parameters = sum(int(value.size) for value in weights.values())
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         raise Damaged(f"its variables cannot be read: {_line(error)}") from error
     files = [file for file in path.rglob("*") if file.is_file()]
     return {
         "format": "SavedModel",
         "bytes": sum(file.stat().st_size for file in files),
-        "parameters": sum(int(value.size) for value in weights.values()),
+        "parameters": parameters,
         "variables": len(weights),
         "assets": sorted(file.name for file in files if file.parent.name == "assets"),
         "tag_sets": [

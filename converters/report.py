@@ -1,17 +1,21 @@
 """report.html: one page a person can read, with nothing fetched from anywhere."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import jinja2
 
+from converters.convert import log_of
 from converters.manifest import Manifest
 
 
-def render(manifest: Manifest, refusals: Sequence[str], description: str = "") -> str:
-    """The page, complete in one file."""
+def render(manifest: Manifest, refusals: Sequence[str], description: str, root: Path) -> str:
+    """The page, complete in one file. `root` is the release's directory, in which converters' logs are looked for."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("converters", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     template = environment.get_template("report.html.j2")
-    return template.render(manifest=manifest, refusals=refusals, description=description)
+    logs = [log_of(row.target, row.variant) for row in manifest.targets]
+    present = [log if (root / log).is_file() else None for log in logs]
+    return template.render(manifest=manifest, refusals=refusals, description=description, logs=present)

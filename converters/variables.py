@@ -1,32 +1,62 @@
-"""A model's variables by name, whether it is live or exported."""
+"""A model's variables by name, whether it is live or exported; read one at a time, since together they may be large."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters.contract import Tensors
 from converters.golden import describe_variable
+
+Array = np.ndarray[Any, Any]
 
 _BOOKKEEPING = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter")
 _VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def describe(variables: Tensors) -> tuple[str, ...]:
+class Variables(Mapping[str, Array]):
+    """Name -> value, read when asked for.
+
+    Variables of one name (legal in TensorFlow) are told apart by a number, in the order of their content.
+    """
+
+    def __init__(self, found: Iterable[tuple[str, Callable[[], Array]]]) -> None:
+        by_name: dict[str, list[Callable[[], Array]]] = {}
+        for name, read in found:
+            by_name.setdefault(name, []).append(read)
+        self._readers: dict[str, Callable[[], Array]] = {}
+        for name, readers in sorted(by_name.items()):
+            if len(readers) > 1:
+                readers.sort(key=lambda read: describe_variable("", read()))
+            for number, read in enumerate(readers, start=1):
+                self._readers[name if number == 1 else f"{name}#{number}"] = read
+
+    def __getitem__(self, name: str) -> Array:
+        return self._readers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+
+def describe(variables: Mapping[str, Array]) -> tuple[str, ...]:
     """One line per variable, sorted; equal exactly when names, dtypes, shapes and bytes are."""
     return tuple(describe_variable(name, variables[name]) for name in sorted(variables))
 
 
-def of_live(variables: Iterable[Any]) -> Tensors:
-    """Name -> value of live tf.Variables (or Keras 3 variables)."""
-    return _unique(
-        [(str(getattr(v, "path", None) or v.name).removesuffix(":0"), np.asarray(v.numpy())) for v in variables]
-    )
+def of_live(variables: Iterable[Any]) -> Variables:
+    """The values of live tf.Variables (or Keras 3 variables)."""
+
+    def reader(variable: Any) -> Callable[[], Array]:
+        return lambda: np.asarray(variable.numpy())
+
+    return Variables((str(getattr(v, "path", None) or v.name).removesuffix(":0"), reader(v)) for v in variables)
 
 
-def of_saved_model(saved_model: Path) -> Tensors:
-    """Name -> value of an exported model's variables.
+def of_saved_model(saved_model: Path) -> Variables:
+    """The values of an exported model's variables.
 
     An object-based checkpoint names its tensors by their path in the object graph and keeps the variable's own name
     as `full_name` (tensorflow/core/protobuf/trackable_object_graph.proto); one of TF 1 uses the names themselves.
@@ -36,22 +66,15 @@ def of_saved_model(saved_model: Path) -> Tensors:
 
     prefix = saved_model / "variables" / "variables"
     if not prefix.with_suffix(".index").is_file():
-        return {}
-    reader = tf.train.load_checkpoint(str(prefix))
-    keys = [key for key in reader.get_variable_to_shape_map() if not key.startswith(_BOOKKEEPING)]
+        return Variables([])
+    checkpoint = tf.train.load_checkpoint(str(prefix))
+    keys = [key for key in checkpoint.get_variable_to_shape_map() if not key.startswith(_BOOKKEEPING)]
     full_names: dict[str, str] = {}
-    if reader.has_tensor(_BOOKKEEPING[0]):
-        graph = TrackableObjectGraph.FromString(reader.get_tensor(_BOOKKEEPING[0]))
+    if checkpoint.has_tensor(_BOOKKEEPING[0]):
+        graph = TrackableObjectGraph.FromString(checkpoint.get_tensor(_BOOKKEEPING[0]))
         full_names = {a.checkpoint_key: a.full_name for node in graph.nodes for a in node.attributes if a.full_name}
-    return _unique(
-        [(full_names.get(key, key.removesuffix(_VALUE_SUFFIX)), np.asarray(reader.get_tensor(key))) for key in keys]
-    )
 
+    def reader(key: str) -> Callable[[], Array]:
+        return lambda: np.asarray(checkpoint.get_tensor(key))
 
-def _unique(pairs: list[tuple[str, np.ndarray[Any, Any]]]) -> Tensors:
-    """Variables of one name (legal in TensorFlow) are told apart by a number, in the order of their content."""
-    named: Tensors = {}
-    for name, value in sorted(pairs, key=lambda pair: describe_variable(*pair)):
-        free = next(n for n in (name, *(f"{name}#{i}" for i in range(2, len(pairs) + 2))) if n not in named)
-        named[free] = value
-    return named
+    return Variables((full_names.get(key, key.removesuffix(_VALUE_SUFFIX)), reader(key)) for key in keys)
