@@ -39,7 +39,8 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
     artifacts: list[Artifact] = []
     error, seconds = None, 0.0
     try:
-        artifacts, seconds = run(converter.convert, source, variant, out_dir, options, limits=spec.limits, log=log)
+        done = run(converter.convert, source, variant, out_dir, options, limits=spec.limits, log=log)
+        artifacts, seconds = done.value, done.seconds
     except Unsupported as unsupported:
         artifacts = _for_each_signature(source, target, variant, str(unsupported))
     except FanoutError as failed:

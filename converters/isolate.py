@@ -23,9 +23,10 @@ import traceback
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psutil
 
@@ -43,7 +44,8 @@ _forkserver = multiprocessing.get_context("forkserver")
 _spawn = multiprocessing.get_context("spawn")
 
 
-class Completed(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Completed(Generic[T]):
     """What a call returned, and the seconds it took inside the child."""
 
     value: T

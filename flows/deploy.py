@@ -42,10 +42,11 @@ def build(model: str, builder: Builder, place: Staging) -> None:
     """Build the live model and record golden, in a child process."""
     tell(Event(model, "building"))
     try:
-        built, seconds = builder.build(place.release, place.scratch)
+        done = builder.build(place.release, place.scratch)
     except ChildFailed as error:
         raise BuilderFailed(f"building {model} failed: {error}") from error
-    get_run_logger().info("%s with %d parameters, built in %.1f s", built.kind, built.parameters, seconds)
+    built = done.value
+    get_run_logger().info("%s with %d parameters, built in %.1f s", built.kind, built.parameters, done.seconds)
 
 
 @task(name="export", task_run_name="{model}: export", **_options)
@@ -53,11 +54,11 @@ def export(model: str, builder: Builder, place: Staging) -> Source:
     """Export the live model as a SavedModel."""
     tell(Event(model, "exporting"))
     try:
-        source, seconds = builder.export(place.release, place.scratch, place.version)
+        done = builder.export(place.release, place.scratch, place.version)
     except ChildFailed as error:
         raise BuilderFailed(f"exporting {model} failed: {error}") from error
-    get_run_logger().info("%s, exported in %.1f s", source.digest, seconds)
-    return source
+    get_run_logger().info("%s, exported in %.1f s", done.value.digest, done.seconds)
+    return done.value
 
 
 @task(name="convert", task_run_name="{model}: convert {target} {variant}", **_options)
