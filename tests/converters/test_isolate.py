@@ -47,9 +47,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15) -> bool:
 
 @KINDS
 def test_run_returns_value_and_seconds_when_the_function_returns(fresh: bool) -> None:
-    value, seconds = run(operator.concat, b"one", b"two", fresh=fresh)
-    assert value == b"onetwo"
-    assert 0 <= seconds < 1
+    done = run(operator.concat, b"one", b"two", fresh=fresh)
+    assert done.value == b"onetwo"
+    assert 0 <= done.seconds < 1
 
 
 def test_run_returns_everything_when_the_value_is_large() -> None:
