@@ -71,14 +71,47 @@ def _write_model(source: Source, path: Path) -> None:
     try:
         model = load_keras(source.keras_file, source.builder)
     except BadInput as error:
-        remedy = "register its custom classes with @register_keras_serializable and give them get_config"
-        raise Unsupported(f"{error}; {remedy}") from error
+        raise Unsupported(f"{error}; {_remedy(source.keras_file)}") from error
     try:
         model.save(path)
     except NotImplementedError as error:  # what Keras raises for subclassed models
         raise Unsupported(
-            f"Keras cannot write a subclassed model as HDF5: {' '.join(str(error).split())[:200]}"
+            f"Keras cannot write a subclassed model as HDF5: {' '.join(str(error).split())[:200]}; "
+            "export a Functional model, or ask for variant 'weights'"
         ) from error
+    custom = keras_config.custom_classes(_config(path))
+    if custom:
+        path.unlink()
+        raise Unsupported(
+            f"the file would load only in a program that has the custom {', '.join(custom)}, and so cannot be checked; "
+            "ask for variant 'weights', or use the layers that Keras has"
+        )
+
+
+def _remedy(keras_file: Path) -> str:
+    """What to do about a .keras file that cannot be loaded."""
+    import json
+    import zipfile
+
+    with zipfile.ZipFile(keras_file) as archive:
+        config = json.loads(archive.read("config.json"))
+    custom = keras_config.custom_classes(config)
+    if custom:
+        return (
+            f"register {', '.join(custom)} with @register_keras_serializable, with a get_config, or ask for 'weights'"
+        )
+    if keras_config.has_class(config, "Lambda"):
+        return "put what its Lambda layer computes in a layer of its own, or ask for variant 'weights'"
+    return "ask for variant 'weights'"
+
+
+def _config(path: Path) -> Any:
+    import json
+
+    import h5py
+
+    with h5py.File(path) as file:
+        return json.loads(file.attrs["model_config"])
 
 
 def _write_weights(source: Source, path: Path) -> None:
@@ -86,10 +119,28 @@ def _write_weights(source: Source, path: Path) -> None:
 
     with h5py.File(path, "w") as file:
         for name, value in variables.of_saved_model(source.saved_model).items():
-            stored = value.view(np.uint16) if value.dtype.name == "bfloat16" else value
-            kind = h5py.string_dtype() if value.dtype == object else stored.dtype
+            stored, kind = _stored(value)
             dataset = file.create_dataset(f"{VARIABLES}/{_dataset(name)}", data=stored, dtype=kind)
             dataset.attrs.update(name=name, dtype=value.dtype.name)
+
+
+def _stored(value: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], Any]:
+    """The value and dtype to give to h5py: bfloat16 as its bits; strings as strings, or as bytes where NULs are in them.
+
+    HDF5 ends a string of variable length at its first NUL.
+    """
+    import h5py
+
+    if value.dtype.name == "bfloat16":
+        return value.view(np.uint16), np.dtype(np.uint16)
+    if value.dtype != object:
+        return value, value.dtype
+    items = [item if isinstance(item, bytes) else str(item).encode() for item in value.ravel().tolist()]
+    if not any(b"\0" in item for item in items):
+        return value, h5py.string_dtype()
+    stored = np.empty(len(items), dtype=object)
+    stored[:] = [np.frombuffer(item, np.uint8) for item in items]
+    return stored.reshape(value.shape), h5py.vlen_dtype(np.uint8)
 
 
 def _dataset(name: str) -> str:
@@ -137,9 +188,15 @@ def _read_weights(artifact: Artifact) -> Prediction:
 
 
 def _restored(dataset: Any) -> np.ndarray[Any, Any]:
+    import h5py
     import ml_dtypes
 
     value = np.asarray(dataset[()])
+    if h5py.check_vlen_dtype(dataset.dtype) not in (None, str, bytes):
+        flat = np.empty(dataset.size, dtype=object)
+        items = [dataset[()]] if dataset.shape == () else dataset[()].ravel()
+        flat[:] = [item.tobytes() for item in items]
+        return flat.reshape(dataset.shape)
     return value.view(ml_dtypes.bfloat16) if dataset.attrs["dtype"] == "bfloat16" else value
 
 

@@ -36,6 +36,35 @@ def is_supported(config: Mapping[str, Any]) -> bool:
     return isinstance(config.get("config"), Mapping) and "layers" in config["config"]
 
 
+def custom_classes(config: Any) -> list[str]:
+    """The classes in a config that are not Keras's own, sorted: those a program must have to load it."""
+    return sorted({str(item["class_name"]).rpartition(">")[2] for item in objects(config) if _is_custom(item)})
+
+
+def has_class(config: Any, name: str) -> bool:
+    """Whether an object of this class is anywhere in the config."""
+    return any(item["class_name"] == name for item in objects(config))
+
+
+def objects(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Every serialized object in a config, however deep."""
+    if isinstance(config, Mapping):
+        if "class_name" in config:
+            yield config
+        for item in config.values():
+            yield from objects(item)
+    elif isinstance(config, list):
+        for item in config:
+            yield from objects(item)
+
+
+def _is_custom(item: Mapping[str, Any]) -> bool:
+    """Registered objects are named PACKAGE>CLASS; of others the module tells, where the config has it."""
+    module = item.get("module")
+    outside = isinstance(module, str) and module.partition(".")[0] not in ("keras", "tf_keras", "builtins")
+    return outside or any(">" in str(item.get(key)) for key in ("class_name", "registered_name"))
+
+
 def _name(layer: Mapping[str, Any]) -> str:
     return str(layer["config"].get("name", layer.get("name")))
 

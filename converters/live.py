@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from converters import meta_graph, userland
+from converters import examples, meta_graph, userland
 from converters.contract import DEFAULT_SIGNATURE, SERVE, Signature, SourceKind, Tensors, TensorSpec
-from converters.errors import BadInput
+from converters.errors import BadInput, Damaged
+from converters.golden import Hint
 from converters.spec import KERAS_SUFFIXES, MethodSpec, ModelSpec
 
 KERAS_CALL = "call"
+_COMPOSITE = ("SparseTensorSpec", "RaggedTensorSpec")
 
 
 @dataclass
@@ -30,6 +32,8 @@ class Endpoint:
     signature: Signature | None = None
     """Known beforehand for a SavedModel; for others it is known once the endpoint has been traced."""
     concrete: Any = None
+    hints: Callable[[], dict[str, Hint]] = dict
+    """What the graph says of the inputs; for others than a SavedModel's it is known once traced, likewise."""
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Live:
     keras_signature: str | None = None
     builder: Path | None = None
     variables: list[Any] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def bring_up(spec: ModelSpec) -> Live:
@@ -160,13 +165,16 @@ def _initialize(model: Any, spec: ModelSpec, where: str) -> None:
             f"{where}: initialising its weights by {spec.initialize} failed: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:400]}"
         ) from error
-    if not _is_built(model):
+    if spec.initialize == "shape" and not _is_built(model):
         raise BadInput(
             f"{where}: the model is still unbuilt after build({shapes}); set 'initialize: call' in the config"
         )
 
 
 def _is_built(model: Any) -> bool:
+    """Whether every layer has its weights. With declared inputs the layers have been called, though some never say so."""
+    if _declared_inputs(model):
+        return True
     layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else [model]
     return all(layer.built for layer in layers)
 
@@ -220,6 +228,13 @@ def _declared_inputs(model: Any) -> dict[str, TensorSpec]:
     import tensorflow as tf
 
     tensors = tf.nest.flatten(getattr(model, "inputs", None) or [])
+    for tensor in tensors:
+        kind = type(getattr(tensor, "type_spec", None)).__name__
+        if getattr(tensor, "sparse", False) or getattr(tensor, "ragged", False) or kind in _COMPOSITE:
+            raise BadInput(
+                f"the input layer {tensor.name!r} is sparse or ragged, and signatures take dense tensors; give the model "
+                "a dense input and convert it inside"
+            )
     names = getattr(model, "input_names", None) or [tensor.name for tensor in tensors]
     return {
         name: TensorSpec(shape=None if t.shape is None else tuple(t.shape), dtype=tf.as_dtype(t.dtype).name)
@@ -277,7 +292,8 @@ def _method(model: Any, key: str, method: MethodSpec, where: str) -> Endpoint:
             "@tf.function(input_signature=[tf.TensorSpec(...)]) or give 'inputs:' beside 'method:' in the config"
         )
     try:
-        structure = function.get_concrete_function().structured_input_signature
+        concrete = function.get_concrete_function()
+        structure = concrete.structured_input_signature
     except Exception as error:  # tracing runs the user's code
         raise BadInput(
             f"{where}: signatures.{key}: tracing {method.method!r} failed: {type(error).__name__}: {error}"
@@ -285,7 +301,9 @@ def _method(model: Any, key: str, method: MethodSpec, where: str) -> Endpoint:
     leaves = [leaf for leaf in tf.nest.flatten(structure) if isinstance(leaf, tf.TensorSpec)]
     if len(leaves) != len(tf.nest.flatten(structure)):
         raise BadInput(f"{where}: signatures.{key}: {method.method!r} has an input that is no dense tensor")
-    names = _input_names([leaf.name for leaf in leaves])
+    names = _input_names(
+        [_as_written(leaf, placeholder) for leaf, placeholder in zip(leaves, concrete.inputs, strict=False)]
+    )
 
     def call(tensors: dict[str, Any]) -> dict[str, Any]:
         args, kwargs = tf.nest.pack_sequence_as(structure, [tensors[name] for name in names])
@@ -295,6 +313,12 @@ def _method(model: Any, key: str, method: MethodSpec, where: str) -> Endpoint:
         n: TensorSpec(shape=_shape(leaf.shape), dtype=leaf.dtype.name) for n, leaf in zip(names, leaves, strict=True)
     }
     return Endpoint(key, inputs, call)
+
+
+def _as_written(leaf: Any, placeholder: Any) -> str | None:
+    """An input's name. TensorFlow's signature has it in small letters where it is a parameter's; its placeholder knows."""
+    written: str = placeholder.op.get_attr("_user_specified_name").decode()
+    return written if leaf.name and written.lower() == leaf.name else leaf.name
 
 
 def _input_names(given: list[str | None]) -> list[str]:
@@ -336,17 +360,12 @@ def _from_saved_model(path: Path, spec: ModelSpec) -> Live:
     """
     import tensorflow as tf
 
-    definition = meta_graph.read(path)
-    known = meta_graph.signatures(definition)
-    if spec.signatures:
-        missing = sorted(set(spec.signatures) - set(known))
-        if missing:
-            raise BadInput(
-                f"signatures.{missing[0]}: {path} has no such signature; it has {', '.join(known) or 'none'}"
-            )
-        known = {key: known[key] for key in spec.signatures}
-    if not known:
-        raise BadInput(f"{path} has no signatures; export it with tf.saved_model.save(..., signatures=...)")
+    try:
+        definition = meta_graph.read(path)
+    except Damaged as error:
+        raise BadInput(str(error)) from error
+    known, refused = _known_signatures(definition, spec, path)
+    _require_values(definition, path)
     session = tf.compat.v1.Session(graph=tf.Graph())
     try:
         with session.graph.as_default(), tf.device("/cpu:0"):
@@ -355,15 +374,49 @@ def _from_saved_model(path: Path, spec: ModelSpec) -> Live:
         raise BadInput(
             f"{path} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
         ) from error
+    # Before any other op is added; shapes as the loader infers them.
+    scope = meta_graph.root(session.graph.as_graph_def(add_shapes=True))
 
     def endpoint(key: str) -> Endpoint:
         signature = definition.signature_def[key]
+        names = {name: info.name for name, info in signature.inputs.items()}
 
         def call(tensors: dict[str, Any]) -> dict[str, Any]:
-            feeds = {signature.inputs[name].name: np.asarray(value) for name, value in tensors.items()}
+            feeds = {names[name]: np.asarray(value) for name, value in tensors.items()}
             fetched: Tensors = session.run({n: info.name for n, info in signature.outputs.items()}, feeds)
             return fetched
 
-        return Endpoint(key, known[key].inputs, call, known[key])
+        return Endpoint(
+            key, known[key].inputs, call, known[key], hints=lambda: examples.of_session(session, names, scope)
+        )
 
-    return Live("saved_model", path, {key: endpoint(key) for key in known})
+    return Live("saved_model", path, {key: endpoint(key) for key in known}, refused=refused)
+
+
+def _known_signatures(definition: Any, spec: ModelSpec, path: Path) -> tuple[dict[str, Signature], dict[str, str]]:
+    """The signatures to take, by key, and the reasons of those left out.
+
+    Raises:
+        BadInput: there are none, or the config names one that is not there or cannot be taken.
+    """
+    known, refused = meta_graph.signatures(definition), meta_graph.refused(definition)
+    for key in spec.signatures:
+        if key in refused:
+            raise BadInput(f"signatures.{key}: {path}: {refused[key]}")
+        if key not in known:
+            raise BadInput(f"signatures.{key}: {path} has no such signature; it has {', '.join(known) or 'none'}")
+    if not known:
+        reasons = "".join(f"; {key!r} is left out: {reason}" for key, reason in refused.items())
+        raise BadInput(
+            f"{path} has no signatures{' that can be taken' if refused else ''}; export it with "
+            f"tf.saved_model.save(..., signatures=...){reasons}"
+        )
+    return {key: known[key] for key in spec.signatures or known}, {} if spec.signatures else refused
+
+
+def _require_values(definition: Any, path: Path) -> None:
+    """Refuse variables without values: the loader only logs that there are none to restore."""
+    index = path / "variables" / "variables.index"
+    has_variables = any(node.op in ("VarHandleOp", "Variable", "VariableV2") for node in definition.graph_def.node)
+    if has_variables and not index.is_file():
+        raise BadInput(f"{path} cannot be loaded: it has variables, but {index.relative_to(path)} is missing")

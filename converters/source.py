@@ -4,6 +4,7 @@
 and never leaves it. Everything after works from the `Source` that `export` returns, by path and digest.
 """
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from converters import fingerprint, golden, meta_graph, userland, variables
-from converters.contract import Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec
+from converters import examples, fingerprint, golden, meta_graph, userland, variables
+from converters.contract import SERVE, Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec, Tolerance
 from converters.errors import BadInput, FanoutError
 from converters.isolate import Child, Completed
 from converters.live import Endpoint, Live, bring_up
 from converters.spec import ModelSpec
+from converters.targets import TARGETS
 
 GOLDEN = "golden.npz"
 SAVED_MODEL = "saved_model"
+REPRESENTATIVE = "representative.npz"
+
+_EXPORTABLE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+"""What TensorFlow accepts as the name of a placeholder, and so of a signature's input (ops.py, _VALID_OP_NAME_REGEX)."""
 
 _live: Live | None = None
 
@@ -61,7 +67,8 @@ class Builder:
 def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     """Make the live model and record golden: inputs, and what it returns for them.
 
-    Writes `out_dir/golden.npz` and, for int8 calibration, `work_dir/representative.npz`.
+    Writes `out_dir/golden.npz` and, for int8 calibration, `work_dir/representative.npz`, unless golden's inputs are given
+    and no others for calibration.
 
     Raises:
         BadInput: the model or its data cannot be made; BuilderFailed where the user's code raised.
@@ -76,21 +83,22 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     signatures = {key: _known(endpoint) for key, endpoint in live.endpoints.items()}
     _require_known(spec.golden, signatures)
     data = _given(spec.golden.data, spec, "golden.data", signatures)
-    cases = {}
+    cases, calibration = {}, {}
     for key, endpoint in live.endpoints.items():
-        signature, given = signatures[key], data.get(key)
-        inputs = (
-            golden.draw(signature, spec.golden)
-            if given is None
-            else golden.from_data(given, key, signature, spec.golden, f"golden.data ({spec.golden.data})")
-        )
-        cases[key] = [Case(inputs=tensors, outputs=_outputs(endpoint, tensors)) for tensors in inputs]
+        if key in data:
+            where = f"golden.data ({spec.golden.data})"
+            inputs = golden.from_data(data[key], key, signatures[key], spec.golden, where)
+            cases[key] = [Case(inputs=tensors, outputs=_outputs(endpoint, tensors)) for tensors in inputs]
+        else:
+            cases[key], calibration[key] = _drawn(endpoint, spec)
     weights = (
         variables.of_saved_model(Path(live.model)) if live.kind == "saved_model" else variables.of_live(live.variables)
     )
     golden.save(golden.Golden(cases=cases, variables=variables.describe(weights)), out_dir / GOLDEN)
     if spec.representative is not None:
-        _save_representative(spec, live, work_dir / "representative.npz")
+        _save_representative(spec, live, work_dir / REPRESENTATIVE)
+    elif calibration:
+        golden.save_inputs(calibration, work_dir / REPRESENTATIVE)
     _live = live
     parameters = sum(int(value.size) for value in weights.values())
     return Built(kind=live.kind, parameters=parameters, signatures=signatures)
@@ -109,6 +117,7 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
     keras_file, keras_problem = None, None
     if _live.kind == "saved_model":
         shutil.copytree(_live.model, saved_model)
+        _serve_only(saved_model)
     else:
         archive = tf.Module()
         archive.roots = _roots(_live)
@@ -124,13 +133,14 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
         keras_problem = _save_keras(_live.model, keras_file)
     written = meta_graph.signatures(meta_graph.read(saved_model))
     known = {key: _known(endpoint) for key, endpoint in _live.endpoints.items()}
+    # TensorFlow renames what it cannot keep, and only logs it.
     for key, signature in known.items():
         if written.get(key) is None or written[key].inputs.keys() != signature.inputs.keys():
             raise BadInput(
                 f"{spec.model}: signature {key!r} was exported with inputs {sorted(written[key].inputs)} in place of "
                 f"{sorted(signature.inputs)}; rename them so that they are valid identifiers"
             )
-    representative = work_dir / "representative.npz"
+    representative = work_dir / REPRESENTATIVE
     return Source(
         model=spec.name,
         version=version,
@@ -144,7 +154,25 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
         keras_signature=_live.keras_signature,
         builder=_live.builder,
         representative=representative if representative.is_file() else None,
+        refused=_live.refused,
     )
+
+
+def _serve_only(saved_model: Path) -> None:
+    """Where no tag-set is `serve` alone, keep the MetaGraphDef that was chosen and make it so.
+
+    Runtimes load the tag-set that is exactly `serve`, and know none that is `serve,gpu`.
+    """
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    chosen = meta_graph.read(saved_model)
+    if list(chosen.meta_info_def.tags) == [SERVE]:
+        return
+    del chosen.meta_info_def.tags[:]
+    chosen.meta_info_def.tags.append(SERVE)
+    proto = SavedModel(saved_model_schema_version=1, meta_graphs=[chosen])
+    (saved_model / "saved_model.pbtxt").unlink(missing_ok=True)
+    (saved_model / "saved_model.pb").write_bytes(proto.SerializeToString(deterministic=True))
 
 
 def _trace(endpoint: Endpoint) -> None:
@@ -154,6 +182,12 @@ def _trace(endpoint: Endpoint) -> None:
     if endpoint.signature is not None:
         return
     names = list(endpoint.inputs)
+    for name in names:
+        if not _EXPORTABLE.fullmatch(name):
+            raise BadInput(
+                f"signatures.{endpoint.key}: TensorFlow cannot export an input named {name!r}; use letters, digits, "
+                "'_', '.', '-' and '/', starting with a letter or digit"
+            )
     specs = [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in endpoint.inputs.items()]
     try:
         function = tf.function(lambda *tensors: endpoint.call(dict(zip(names, tensors, strict=True))))
@@ -163,7 +197,14 @@ def _trace(endpoint: Endpoint) -> None:
     except Exception as error:  # tracing runs the model's own code
         text = " ".join(str(error).split())
         raise BadInput(f"signatures.{endpoint.key}: tracing it failed: {type(error).__name__}: {text[:400]}") from error
+    endpoint.hints = lambda: examples.of_concrete(endpoint.concrete, endpoint.inputs)
     outputs = endpoint.concrete.structured_outputs
+    for name, output in outputs.items():
+        if not isinstance(output, tf.Tensor | tf.TensorSpec):
+            raise BadInput(
+                f"signatures.{endpoint.key}: output {name!r} is {type(output).__name__.removesuffix('Spec')}; "
+                "return dense tensors, such as tensor.to_tensor() or tf.sparse.to_dense(tensor)"
+            )
     endpoint.signature = Signature(
         inputs=endpoint.inputs,
         outputs={
@@ -178,6 +219,28 @@ def _known(endpoint: Endpoint) -> Signature:
     return endpoint.signature
 
 
+def _drawn(endpoint: Endpoint, spec: ModelSpec) -> tuple[list[Case], list[Tensors]]:
+    """Golden, and inputs to calibrate on, of one signature whose data nobody gave."""
+    signature, hints = _known(endpoint), endpoint.hints()
+    cases, plan = golden.choose(
+        signature, spec.golden, lambda tensors: _outputs(endpoint, tensors), _widest(spec), hints
+    )
+    return cases, golden.draw_calibration(signature, spec.golden, hints, plan)
+
+
+def _widest(spec: ModelSpec) -> Tolerance:
+    """The widest tolerance that golden is compared with: outputs that differ enough for it do for every target."""
+    found = [
+        options.tolerance.get(variant) or TARGETS[name].TOLERANCES[variant]
+        for name, options in spec.targets.items()
+        for variant in options.variants
+    ]
+    return Tolerance(
+        error=max((tolerance.error for tolerance in found), default=0.0),
+        mismatch=max((tolerance.mismatch for tolerance in found), default=0.0),
+    )
+
+
 def _outputs(endpoint: Endpoint, inputs: Tensors) -> Tensors:
     """What the live model returns. Fails as bad input: the inputs come from the config, or need one."""
     import tensorflow as tf
@@ -190,7 +253,7 @@ def _outputs(endpoint: Endpoint, inputs: Tensors) -> Tensors:
         shapes = {name: list(value.shape) for name, value in inputs.items()}
         raise BadInput(
             f"signatures.{endpoint.key}: the live model cannot compute golden outputs for inputs of shape {shapes}: "
-            f"{type(error).__name__}: {text[:400]}; say how to draw them under 'golden.inputs', or give 'golden.data'"
+            f"{type(error).__name__}: {text[:400]}"
         ) from error
 
 

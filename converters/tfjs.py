@@ -1,15 +1,18 @@
-"""tensorflow.js: a graph model for each signature, and a layers model of a tf_keras model's call."""
+"""tensorflow.js: a graph model for each signature, and a layers model of a Keras model's call."""
 
 import json
 import math
 import shutil
+import tempfile
+import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
 from urllib.parse import quote
 
-from converters import javascript, keras_config
+from converters import diagnosis, frozen, golden, javascript, keras2, keras_config, meta_graph, tfjs_dtypes
 from converters.contract import (
     SERVE,
     Artifact,
@@ -22,7 +25,7 @@ from converters.contract import (
     TensorSpec,
     Tolerance,
 )
-from converters.errors import BadInput, Damaged, Unsupported
+from converters.errors import BadInput, ChildFailed, Damaged, MissingRuntime, Unsupported
 
 NAME = "tfjs"
 FRESH = frozenset(javascript.RUNTIMES)
@@ -33,6 +36,8 @@ TOLERANCES = {
     "graph-float16": Tolerance(error=1e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),
     "graph-uint8": Tolerance(error=1e-1, mismatch=0.1, reason="weights of 8 bits, one scale for each tensor"),
 }
+PROTO_BYTES = 2**31 - 1
+"""Largest protocol buffer, which a frozen graph is (protobuf.dev/programming-guides/encoding/#size-limit)."""
 _HELD = {"int64": "int32", "uint8": "int32", "int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int32"}
 _HELD |= {"float64": "float32", "float16": "float32", "bfloat16": "float32"}
 _ITEM_BYTES = {"float32": 4, "int32": 4, "complex64": 8, "bool": 1, "uint8": 1, "uint16": 2, "float16": 2}
@@ -40,7 +45,7 @@ _ITEM_BYTES = {"float32": 4, "int32": 4, "complex64": 8, "bool": 1, "uint8": 1, 
 
 
 class TfjsOptions(Options):
-    """tensorflow.js's options. Without `variants`: graph, and layers for a tf_keras model."""
+    """tensorflow.js's options. Without `variants`: graph, and layers for a Keras model."""
 
     known_variants: ClassVar[tuple[str, ...]] = tuple(TOLERANCES)
     variants: tuple[str, ...] = ()
@@ -56,7 +61,7 @@ def holds(dtype: str) -> str:
 
 def variants(source: Source, options: Options) -> Sequence[str]:
     """Those the options name, or all that lose nothing."""
-    return options.variants or (("graph", "layers") if source.kind == "tf_keras" else ("graph",))
+    return options.variants or (("graph", "layers") if source.kind in ("tf_keras", "keras") else ("graph",))
 
 
 def convert(source: Source, variant: str, out_dir: Path, options: Options) -> list[Artifact]:
@@ -67,33 +72,78 @@ def convert(source: Source, variant: str, out_dir: Path, options: Options) -> li
 
 
 def _graph(source: Source, variant: str, key: str, out_dir: Path) -> Artifact:
+    """The graph model of one signature; from its frozen graph where it cannot be converted as it was exported."""
+    definition = meta_graph.read(source.saved_model)
+    if reason := _too_large(definition, key):
+        return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=reason)
+    note = None
+    try:
+        try:
+            _write_graph(source.saved_model, variant, key, out_dir)
+        except Unsupported:
+            raise
+        except Exception:  # the converter and the loader raise of every kind
+            note = "converted from its frozen graph, since as it is it cannot be converted"
+            shutil.rmtree(out_dir, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix="fanout-tfjs-") as scratch:
+                traceback.print_exc()
+                _write_graph(frozen.write(source.saved_model, [key], Path(scratch) / "frozen"), variant, key, out_dir)
+    except Unsupported as error:
+        shutil.rmtree(out_dir, ignore_errors=True)
+        return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=str(error))
+    return Artifact(target=NAME, variant=variant, signature=key, path=out_dir / "model.json", reason=note)
+
+
+def _too_large(definition: Any, key: str, limit: int = PROTO_BYTES) -> str | None:
+    """Why the signature cannot be frozen, which a graph model is made from; None where it can."""
+    needed = frozen.variable_bytes(definition, [key])
+    if needed <= limit:
+        return None
+    return (
+        f"its weights take {needed / 2**30:.2f} GiB and a frozen graph holds {limit / 2**30:.2f} GiB; split the model"
+    )
+
+
+def _write_graph(saved_model: Path, variant: str, key: str, out_dir: Path) -> None:
+    """Write the graph model. Raises Unsupported, and whatever the converter does."""
     from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
 
     quantized = {"graph-float16": {"float16": "*"}, "graph-uint8": {"uint8": "*"}}.get(variant)
-    loaded = converter._load_model(str(source.saved_model), [SERVE])  # a signature does not keep its variables alive
+    loaded = converter._load_model(str(saved_model), [SERVE])  # a signature does not keep its variables alive
     alone = _with_signature_alone(loaded, key)
+    extract = converter.extract_weights
+    optimize = converter.optimize_graph
+    nodes: dict[str, str] = {}
+
+    def optimized(graph: Any, *args: Any, **kwargs: Any) -> Any:
+        nodes.update(tfjs_dtypes.nodes_by_op(graph.as_graph_def()))
+        return optimize(graph, *args, **kwargs)
+
+    def extracted(graph: Any, initializer: Any = None) -> Any:
+        tfjs_dtypes.hold(graph)
+        if initializer is not None:
+            tfjs_dtypes.hold(initializer)
+        return extract(graph, initializer)
+
     # The converter matches the signature's names with the graph's tensors by dtype and shape, so of two alike neither
     # is named, and of two it takes for the same one is lost. Here tensors keep their own names until all is written.
     exact: dict[str, Any] = {"_load_model": lambda *_: alone, "_find_signature_def_name": lambda tensor, _: tensor.name}
+    exact |= {"optimize_graph": optimized, "extract_weights": extracted}
     try:
         with mock.patch.multiple(converter, **exact):
             converter.convert_tf_saved_model(
-                str(source.saved_model),
+                str(saved_model),
                 str(out_dir),
                 signature_def=key,
                 saved_model_tags=SERVE,
                 quantization_dtype_map=quantized,
             )
     except ValueError as error:
-        said, _, ops = str(error).partition("\n")
-        if not said.startswith("Unsupported Ops"):
+        reason = diagnosis.of_tfjs_ops(error, nodes)
+        if reason is None:
             raise
-        shutil.rmtree(out_dir)
-        reason = f"tensorflow.js has no op {', '.join(sorted(ops.split(', ')))}"
-        return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=reason)
-    path = out_dir / "model.json"
-    _name_tensors(path, loaded.signatures[key])
-    return Artifact(target=NAME, variant=variant, signature=key, path=path)
+        raise Unsupported(reason) from error
+    _name_tensors(out_dir / "model.json", loaded.signatures[key])
 
 
 def _with_signature_alone(loaded: Any, key: str) -> Any:
@@ -137,28 +187,100 @@ def _name_tensors(path: Path, function: Any) -> None:
 
 
 def _layers(source: Source, out_dir: Path) -> list[Artifact]:
+    """The layers model of a Keras model's call, unless tensorflow.js itself says that it lacks what the model needs."""
     from tensorflowjs.converters import keras_h5_conversion
 
+    if source.kind not in ("tf_keras", "keras"):
+        raise Unsupported("a layers model is made of a tf_keras or Keras model; use the graph model")
+    if source.keras_signature is None:
+        raise Unsupported(
+            "a layers model holds the model's call alone, which is no signature here; use the graph model"
+        )
+    model = _layered(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that HDF5, in which the converter keeps it for a moment, is an old format
+        try:
+            keras_h5_conversion.save_keras_model(model, str(out_dir))
+        except (NotImplementedError, ValueError, TypeError) as error:  # a weight's dtype, a layer without config
+            text = " ".join(str(error).split())[: diagnosis.MOST]
+            raise Unsupported(f"it cannot be written as a layers model: {text}; use the graph model") from error
+    path = out_dir / "model.json"
+    try:
+        _adapt(path)
+        _require_loadable(path, source)
+    except Unsupported:
+        shutil.rmtree(out_dir)
+        raise
+    other = "a layers model holds the model's call alone; this signature has a graph model"
+    return [
+        Artifact(target=NAME, variant="layers", signature=key, path=path)
+        if key == source.keras_signature
+        else Artifact(target=NAME, variant="layers", signature=key, path=None, reason=other)
+        for key in source.signatures
+    ]
+
+
+def _layered(source: Source) -> Any:
+    """The source as a Functional or Sequential model of tf_keras, whose configs tensorflow.js reads."""
     from converters.live import load_keras
 
-    if source.kind != "tf_keras":
-        raise Unsupported("a layers model is made of a tf_keras model; use the graph model")
     if source.keras_file is None:
         raise Unsupported(f"{source.keras_problem}; use the graph model")
     try:
         model = load_keras(source.keras_file, source.builder)
     except BadInput as error:
         raise Unsupported(f"{error}; use the graph model") from error
-    if not keras_config.is_supported({"config": getattr(model, "get_config", dict)()}):
+    try:
+        supported = keras_config.is_supported({"config": model.get_config()})
+    except NotImplementedError:
+        supported = False
+    if not supported:
         raise Unsupported("a layers model can only be Functional or Sequential; use the graph model")
-    keras_h5_conversion.save_keras_model(model, str(out_dir))
-    other = "a layers model holds the model's call alone; this signature has a graph model"
-    return [
-        Artifact(target=NAME, variant="layers", signature=key, path=out_dir / "model.json")
-        if key == source.keras_signature
-        else Artifact(target=NAME, variant="layers", signature=key, path=None, reason=other)
-        for key in source.signatures
-    ]
+    return keras2.rebuilt(model) if source.kind == "keras" else model
+
+
+def _adapt(path: Path) -> None:
+    """Write a model's config as tensorflow.js expects it: inputs and outputs in a list, and no argument twice.
+
+    tf_keras writes a SeparableConv2D with the arguments of a Conv2D's kernel too, which tensorflow.js refuses.
+
+    Raises:
+        Unsupported: the dict's keys are not the layers' names, by which tensorflow.js names outputs.
+    """
+    model = json.loads(path.read_text())
+    config = model["modelTopology"]["model_config"]["config"]
+    for layer in keras_config.objects(config):
+        if str(layer["class_name"]).startswith("SeparableConv"):
+            for unused in ("kernel_initializer", "kernel_regularizer", "kernel_constraint"):
+                layer["config"].pop(unused, None)
+    for side in ("input_layers", "output_layers"):
+        ends = config.get(side)
+        if not isinstance(ends, dict):
+            continue
+        if side == "output_layers" and any(key != end[0] for key, end in ends.items()):
+            named = ", ".join(f"{key!r} of layer {end[0]!r}" for key, end in ends.items())
+            remedy = "name the layers as the outputs, or use the graph model"
+            raise Unsupported(f"a layers model names outputs by their layers, and this one returns {named}; {remedy}")
+        config[side] = list(ends.values())
+    path.write_text(json.dumps(model))
+
+
+def _require_loadable(path: Path, source: Source) -> None:
+    """Let tensorflow.js load and run the model once.
+
+    Only its complaint that it lacks something is the model's; whatever else goes wrong is left to the check.
+
+    Raises:
+        Unsupported: tensorflow.js lacks a layer, or an argument of one, that the model has.
+    """
+    case = golden.load(source.golden).cases[source.keras_signature or ""][-1]
+    try:
+        (answer,) = javascript.run("node", [javascript.Request(path, "layers", [case.inputs])])
+    except (MissingRuntime, ChildFailed, Damaged):
+        return
+    reason = diagnosis.of_tfjs_layers(answer.error) if answer.error else None
+    if reason is not None:
+        raise Unsupported(f"{reason}; use the graph model")
 
 
 def inspect(artifact: Artifact) -> Structure:

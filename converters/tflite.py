@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from converters import golden
+from converters import golden, tflite_convert
 from converters.contract import (
     Artifact,
     Options,
@@ -20,7 +20,8 @@ from converters.contract import (
     TensorSpec,
     Tolerance,
 )
-from converters.errors import Damaged, Unsupported
+from converters.errors import Damaged
+from converters.tflite_convert import FLEX
 from converters.timing import median_ms
 
 NAME = "tflite"
@@ -31,8 +32,6 @@ TOLERANCES = {
     "dynamic": Tolerance(error=5e-2, mismatch=0.05, reason="weights of 8 bits, activations quantized per batch"),
     "int8": Tolerance(error=1e-1, mismatch=0.1, reason="weights and activations of 8 bits, ranges from calibration"),
 }
-_FLEX = "Flex"
-"""Prefix of the custom op under which a select TF op is stored (tensorflow/lite/delegates/flex)."""
 
 
 class TFLiteOptions(Options):
@@ -62,55 +61,22 @@ def convert(source: Source, variant: str, out_dir: Path, options: Options) -> li
     """Write tflite/VARIANT.tflite with every signature that can be converted."""
     assert isinstance(options, TFLiteOptions)
     path = out_dir / NAME / f"{variant}.tflite"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    keys = list(source.signatures)
-    reasons: dict[str, str] = {}
-    content, problem = _attempt(source, variant, keys, options)
-    if content is None and len(keys) > 1:
-        for key in keys:
-            alone, why = _attempt(source, variant, [key], options)
-            if alone is None:
-                reasons[key] = why
-        keys = [key for key in keys if key not in reasons]
-        content, problem = _attempt(source, variant, keys, options) if keys else (None, problem)
-    if content is None:
-        raise Unsupported(problem)
-    path.write_bytes(content)
+    result = tflite_convert.convert(
+        source.saved_model,
+        list(source.signatures),
+        variant,  # type: ignore[arg-type]
+        select_ops=options.select_ops == "auto",
+        calibration=lambda keys: _representative(source, keys),
+    )
+    if result.content is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(result.content)
     return [
-        Artifact(
-            target=NAME, variant=variant, signature=key, path=None if key in reasons else path, reason=reasons.get(key)
-        )
+        Artifact(target=NAME, variant=variant, signature=key, path=None, reason=result.reasons[key])
+        if key in result.reasons
+        else Artifact(target=NAME, variant=variant, signature=key, path=path, reason=result.notes[key])
         for key in source.signatures
     ]
-
-
-def _attempt(source: Source, variant: str, keys: list[str], options: TFLiteOptions) -> tuple[bytes | None, str]:
-    """The flatbuffer, or the converter's reason; with built-in ops, then with select TF ops."""
-    from tensorflow.lite.python.convert_phase import ConverterError
-
-    problem = ""
-    for select in (False, True) if options.select_ops == "auto" else (False,):
-        try:
-            return _converter(source, variant, keys, select).convert(), ""
-        except ConverterError as error:
-            problem = problem or _reason(str(error))
-    return None, problem
-
-
-def _converter(source: Source, variant: str, keys: list[str], select: bool) -> Any:
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(source.saved_model), signature_keys=keys, tags={"serve"})
-    builtins = tf.lite.OpsSet.TFLITE_BUILTINS
-    if variant != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if variant == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if variant == "int8":
-        builtins = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
-        converter.representative_dataset = lambda: _representative(source, keys)
-    converter.target_spec.supported_ops = [builtins, tf.lite.OpsSet.SELECT_TF_OPS] if select else [builtins]
-    return converter
 
 
 def _representative(source: Source, keys: list[str]) -> Iterator[tuple[str, Tensors]]:
@@ -128,18 +94,11 @@ def _representative(source: Source, keys: list[str]) -> Iterator[tuple[str, Tens
             yield key, {name: value[index : index + 1] for name, value in inputs.items()}
 
 
-def _reason(log: str) -> str:
-    """One sentence of the converter's log: the ops it has no kernel for, or its first error."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    for mark in ("Custom ops:", "Flex ops:", "error:"):
-        for line in lines:
-            if mark in line:
-                return f"the TF Lite converter: {line[line.index(mark) :][:300]}"
-    return f"the TF Lite converter: {lines[0][:300] if lines else 'no message'}"
-
-
 def inspect(artifact: Artifact) -> Structure:
-    """Signatures, dtypes and shapes as the flatbuffer has them, and whether it needs select TF ops to run."""
+    """Signatures, dtypes and shapes as the flatbuffer has them, and whether it needs select TF ops to run.
+
+    Raises Damaged too where a file called int8 computes in floating point alone.
+    """
     from tensorflow.lite.python import schema_py_generated as schema
 
     assert artifact.path is not None
@@ -155,13 +114,18 @@ def inspect(artifact: Artifact) -> Structure:
             )
             for definition in model.signatureDefs or ()
         }
-        flex = any(code.customCode and code.customCode.decode().startswith(_FLEX) for code in model.operatorCodes)
+        uses = tflite_convert.uses(model, schema)
+        flex = any(code.customCode and code.customCode.decode().startswith(FLEX) for code in model.operatorCodes)
     except Damaged:
         raise
     except Exception as error:  # a damaged flatbuffer leads the generated code anywhere: struct.error, IndexError, ...
         raise Damaged(
             f"{artifact.path.name} cannot be read as a flatbuffer: {type(error).__name__}: {error}"
         ) from error
+    if artifact.variant == "int8" and not any(use.int8 for use in uses.values()):
+        ops = sorted({op for use in uses.values() for op in use.float_ops})
+        if ops:
+            raise Damaged(f"{artifact.path.name} is not quantized: it computes {', '.join(ops)} in floating point")
     reader = f"flatbuffer schema {model.version}"
     return Structure(signatures=signatures, reader=reader, runtimes=("tensorflow-lite",) if flex else ("litert",))
 
@@ -172,7 +136,9 @@ def _specs(subgraph: Any, entries: Any, schema: Any) -> dict[str, TensorSpec]:
     for entry in entries:
         tensor = subgraph.tensors[entry.tensorIndex]
         sizes = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
-        shape = tuple(None if size < 0 else int(size) for size in sizes) if sizes is not None else ()
+        sizes = [] if sizes is None else list(sizes)
+        # Of unknown rank is written as a scalar is, but for this flag.
+        shape = None if not sizes and not tensor.hasRank else tuple(None if size < 0 else int(size) for size in sizes)
         specs[entry.name.decode()] = TensorSpec(shape=shape, dtype=types[tensor.type])
     return specs
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from converters import golden
-from converters.contract import Case, Signature, TensorSpec
+from converters.contract import Case, Signature, Tensors, TensorSpec, Tolerance
 from converters.errors import BadInput, Damaged
-from converters.golden import Golden, GoldenSpec, InputRange
+from converters.golden import Golden, GoldenSpec, Hint, InputRange, Plan
 
 NUMERIC = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -249,6 +249,158 @@ def test_draw_uses_the_values_when_they_are_given(dtype: str, values: tuple[Any,
     assert set(call["x"].ravel().tolist()) == known
     assert call["x"].shape == (40, 2)
     assert call["x"].dtype == (object if dtype == "string" else dtype)
+
+
+NARROW = Tolerance(error=1e-4)
+
+
+def outputs_named_y(function: Callable[[Any], Any]) -> Callable[[Tensors], Tensors]:
+    """A model of one output, y, of one input, x."""
+    return lambda tensors: {"y": np.asarray(function(tensors["x"]))}
+
+
+def unary(shape: tuple[int | None, ...] | None, dtype: str = "float32") -> Signature:
+    """x of that shape and dtype -> y, a float."""
+    spec = TensorSpec(shape=shape, dtype=dtype)
+    return Signature(inputs={"x": spec}, outputs={"y": TensorSpec(shape=None, dtype="float32")})
+
+
+def refusing(accepts: Callable[[Any], bool]) -> Callable[[Tensors], Tensors]:
+    """A model that raises for inputs it does not accept."""
+
+    def run(tensors: Tensors) -> Tensors:
+        if not accepts(tensors["x"]):
+            raise BadInput("no such shape")
+        return {"y": tensors["x"].astype(np.float32)}
+
+    return run
+
+
+def test_choose_keeps_the_first_draw_when_it_is_good() -> None:
+    cases, plan = golden.choose(unary((None, 3)), GoldenSpec(seed=3), outputs_named_y(np.tanh), NARROW)
+    assert plan == Plan()
+    for case, drawn in zip(cases, golden.draw(unary((None, 3)), GoldenSpec(seed=3)), strict=True):
+        assert_same(case.inputs["x"], drawn["x"])
+        assert_same(case.outputs["y"], np.tanh(drawn["x"]))
+
+
+@pytest.mark.parametrize(
+    ("function", "numbers"),
+    [
+        (lambda x: np.maximum(x - 6, 0) + 1, "wide"),
+        (lambda x: np.where((x >= 0) & (x < 1), x, np.nan), "unit"),
+        (lambda x: np.where(x > 200, x, 200), "pixels"),
+    ],
+    ids=["far", "not-finite", "bright"],
+)
+def test_choose_takes_another_range_when_outputs_are_alike_or_not_finite(
+    function: Callable[[Any], Any], numbers: str
+) -> None:
+    chosen = [golden.choose(unary((None, 3)), GoldenSpec(), outputs_named_y(function), NARROW) for _ in range(2)]
+    assert [plan.numbers for _, plan in chosen] == [numbers] * 2
+    (first, _), (again, _) = chosen
+    assert_same(first[0].inputs["x"], again[0].inputs["x"])
+    assert all(np.isfinite(case.outputs["y"]).all() for case in first)
+
+
+def test_choose_takes_the_first_draw_when_none_is_better() -> None:
+    cases, plan = golden.choose(unary((None, 3)), GoldenSpec(), outputs_named_y(np.ones_like), NARROW)
+    assert plan == Plan()
+    assert len(cases) == 2
+
+
+def test_choose_stays_in_range_when_the_config_gives_one() -> None:
+    spec = GoldenSpec(inputs={"x": InputRange(low=2, high=3)})
+    seen: list[Any] = []
+    golden.choose(unary((None, 3)), spec, outputs_named_y(lambda x: seen.append(x) or np.ones_like(x)), NARROW)
+    assert len(seen) > 2
+    assert all(x.min() >= 2 and x.max() <= 3 for x in seen)
+
+
+@pytest.mark.parametrize(
+    ("shape", "accepts", "drawn"),
+    [
+        ((None, None), lambda x: x.shape[1] == 64, (16, 64)),
+        ((None, None, None, 3), lambda x: x.shape[1] >= 100, (16, 224, 224, 3)),
+        ((None, None), lambda x: x.shape == (1, 1), (1, 1)),
+        (None, lambda x: x.ndim == 1, (8,)),
+        (None, lambda x: x.ndim == 0, ()),
+        (None, lambda x: x.ndim == 4 and x.shape[1] == 32, (8, 32, 32, 3)),
+        ((None,), lambda x: len(x) == 1, (1,)),
+    ],
+)
+def test_choose_finds_a_shape_when_the_model_takes_few(
+    shape: tuple[int | None, ...] | None, accepts: Callable[[Any], bool], drawn: tuple[int, ...]
+) -> None:
+    cases, _ = golden.choose(unary(shape), GoldenSpec(), refusing(accepts), NARROW)
+    assert cases[0].inputs["x"].shape == drawn
+
+
+def test_choose_draws_small_numbers_when_others_are_out_of_range() -> None:
+    cases, plan = golden.choose(unary((None,), "int64"), GoldenSpec(), refusing(lambda x: x.max() < 3), NARROW)
+    assert plan.numbers == "unit"
+    assert set(cases[0].inputs["x"].tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("shape", "inputs", "words"),
+    [
+        (
+            (None, None),
+            {},
+            r"no such shape \(tried sizes 1, 8, 16, 32, 64, 224\); give the shape of 'x' under 'golden\.inputs'",
+        ),
+        ((None, 3), {}, "no such shape; say how to draw 'x' under 'golden.inputs', or give 'golden.data'"),
+        ((None, None), {"x": InputRange(shape=(5,))}, "no such shape; say how to draw 'x' under"),
+    ],
+    ids=["dynamic", "static", "settled"],
+)
+def test_choose_says_what_to_give_when_the_model_takes_nothing(
+    shape: tuple[int | None, ...], inputs: dict[str, InputRange], words: str
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        golden.choose(unary(shape), GoldenSpec(inputs=inputs), refusing(lambda _: False), NARROW)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "hint", "drawn"),
+    [
+        ("int32", Hint(high=300), set(range(300))),
+        ("float32", Hint(high=3), {0.0, 1.0, 2.0}),
+        ("int8", Hint(high=300), set(range(128))),
+        ("string", Hint(values=(b"a", b"b"), unknown=b"c"), {b"a", b"b", b"c"}),
+        ("string", Hint(make=lambda rng, plan: b"made"), {b"made"}),
+    ],
+    ids=["range", "cast", "narrow", "words", "made"],
+)
+def test_draw_follows_the_hint_when_the_graph_gives_one(dtype: str, hint: Hint, drawn: set[Any]) -> None:
+    call, _ = golden.draw(unary((None, 80), dtype), GoldenSpec(), {"x": hint})
+    assert set(call["x"].ravel().tolist()) <= drawn
+    assert len(set(call["x"].ravel().tolist())) > 0.9 * len(drawn)
+    given = GoldenSpec(inputs={"x": InputRange(values=(1,))})
+    (told, _) = golden.draw(unary((None, 80), dtype), given, {"x": hint})
+    assert len(set(told["x"].ravel().tolist())) == 1
+
+
+def test_draw_makes_sentences_when_words_are_split() -> None:
+    hint = Hint(values=(b"a", b"b"), unknown=b"c", sentences=True)
+    call, _ = golden.draw(unary((None,), "string"), GoldenSpec(), {"x": hint}, Plan(unknown=False))
+    assert {word for text in call["x"] for word in text.split()} == {b"a", b"b"}
+    assert {len(text.split()) for text in call["x"]} == {4}
+
+
+def test_draw_calibration_gives_more_and_others_than_golden() -> None:
+    spec, plan = GoldenSpec(), Plan(numbers="unit")
+    (many,) = golden.draw_calibration(unary((None, 3)), spec, {}, plan)
+    assert many["x"].shape == (64, 3)
+    assert 0 <= many["x"].min() < many["x"].max() < 1
+    assert not set(many["x"].ravel().tolist()) & set(
+        golden.draw(unary((None, 3)), spec, {}, plan)[0]["x"].ravel().tolist()
+    )
+    static = golden.draw_calibration(unary((2, 3)), spec, {}, plan)
+    assert [call["x"].shape for call in static] == [(2, 3)] * 64
+    (few,) = golden.draw_calibration(unary((None, 1 << 20)), spec, {}, plan)
+    assert few["x"].shape == (16, 1 << 20)
 
 
 def given_data(data: Any, wanted: Signature, samples: int = 16) -> Any:

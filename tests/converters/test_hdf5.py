@@ -254,3 +254,59 @@ def both():
 def test_variants_follow_the_source_when_the_config_names_none(keras_sample: Sample, module_sample: Sample) -> None:
     for sample, variant in ((keras_sample, "model"), (module_sample, "weights")):
         assert ("hdf5", variant) in plan(sample.source, sample.spec)
+
+
+CUSTOM = """
+import tf_keras
+
+{register}
+class Scale(tf_keras.layers.Layer):
+    def call(self, x):
+        return 2.0 * x
+
+def build():
+    return tf_keras.Sequential([tf_keras.layers.Input((3,)), Scale(name="scale"), tf_keras.layers.Dense(2)])
+"""
+
+
+@pytest.mark.parametrize("register", ["", "@tf_keras.saving.register_keras_serializable()"])
+@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+def test_convert_is_unsupported_when_a_layer_is_custom(make_sample: Make, register: str, library: str) -> None:
+    sample = make_sample(CUSTOM.replace("{register}", register).replace("tf_keras", library))
+    made = samples.converted(sample, "hdf5", "model")
+    (row,) = made.check()
+    assert row.status == "unsupported", row
+    assert "Scale" in str(row.reason)
+    assert not list(made.root.rglob("*.h5"))
+
+
+def test_check_passes_when_a_keras_models_variables_are_asked_for(keras_sample: Sample) -> None:
+    (row,) = samples.converted(keras_sample, "hdf5", "weights").check()
+    assert (row.status, row.reason) == ("passed", None)
+
+
+@pytest.mark.parametrize("strings", [["a", "b\0c", ""], "\0"])
+def test_check_passes_when_a_string_variable_holds_nul_bytes(make_sample: Make, strings: object) -> None:
+    code = f"""
+import tensorflow as tf
+
+class Words(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = tf.Variable({strings!r}, name="words")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def __call__(self, x):
+        return {{"y": x + tf.cast(tf.size(self.words), tf.float32)}}
+
+def build():
+    return Words()
+"""
+    made = samples.converted(make_sample(code), "hdf5", "weights")
+    (row,) = made.check()
+    assert (row.status, row.reason) == ("passed", None)
+    with h5py.File(made.path) as file:
+        expected = [strings] if isinstance(strings, str) else strings
+        items = np.atleast_1d(np.asarray(file["variables/words"][()], dtype=object))
+        stored = [file["variables/words"][()]] if isinstance(strings, str) else list(items)
+        assert [item.tobytes().decode() for item in stored] == expected

@@ -11,7 +11,7 @@ import pytest
 import samples
 from samples import Converted, Sample, converted, not_passed
 
-from converters import tfjs
+from converters import meta_graph, tfjs
 from converters.contract import Artifact
 from converters.convert import Conversion
 from converters.errors import Damaged
@@ -142,7 +142,8 @@ def test_check_passes_when_tensorflow_1_wrote_the_saved_model(tmp_path: Path, re
 def test_convert_gives_an_unsupported_row_when_an_op_is_missing(graph: Converted, rows: dict[str | None, Row]) -> None:
     assert rows["text"].status == "unsupported"
     assert rows["text"].path is None
-    assert rows["text"].reason == "tensorflow.js has no op StringLength"
+    assert str(rows["text"].reason).startswith("tensorflow.js has no op StringLength")
+    assert "outside the model" in str(rows["text"].reason)
     assert not (graph.root / "tfjs" / "graph" / "text").exists()
 
 
@@ -160,7 +161,7 @@ def test_check_passes_when_a_keras_model_is_converted(keras_sample: Sample, vari
 def test_convert_gives_an_unsupported_row_when_the_source_has_no_layers(module_sample: Sample) -> None:
     first, second = converted(module_sample, "tfjs", "layers").check()
     assert (first.status, second.status) == ("unsupported", "unsupported")
-    assert "tf_keras" in (first.reason or "")
+    assert "Keras" in (first.reason or "")
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +231,158 @@ def test_inspect_raises_damaged_when_model_json_is_another(tmp_path: Path, conte
     (tmp_path / "model.json").write_text(content)
     with pytest.raises(Damaged, match=r"model\.json"):
         tfjs.inspect(Artifact(target="tfjs", variant="graph", signature="s", path=tmp_path / "model.json"))
+
+
+DTYPES = """
+import numpy as np
+import tensorflow as tf
+
+SMALL = [tf.TensorSpec([None, 3], tf.uint8, name="small")]
+
+class Dtypes(tf.Module):
+    @tf.function(input_signature=SMALL)
+    def compare(self, small):
+        bound = tf.constant([1, 5, 7], tf.uint8)
+        return {"above": small > bound, "larger": tf.cast(tf.maximum(small, bound), tf.int32)}
+
+    @tf.function(input_signature=SMALL)
+    def wrap(self, small):
+        return {"sum": tf.cast(small + tf.constant(250, tf.uint8), tf.int32)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, name="large")])
+    def far(self, large):
+        return {"below": large - tf.constant(2**40, tf.int64)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float64, name="wide")])
+    def wide(self, wide):
+        return {"product": wide * np.array([1.5, -2.0, 0.25])}
+
+def build():
+    return Dtypes()
+"""
+
+
+def test_convert_widens_constants_only_where_that_computes_the_same(make_sample: Callable[..., Sample]) -> None:
+    methods = {name: name for name in ("compare", "wrap", "far", "wide")}
+    sample = make_sample(DTYPES, name="dtypes", signatures=methods, targets={"tfjs": {}})
+    rows = {row.signature: row for row in converted(sample, "tfjs", "graph").check()}
+    assert {key: row.status for key, row in rows.items()} == {
+        "compare": "passed",
+        "wide": "passed",
+        "wrap": "unsupported",
+        "far": "unsupported",
+    }
+    assert "uint8" in str(rows["wrap"].reason)
+    assert "add" in str(rows["wrap"].reason).lower()
+    assert str(2**40) in str(rows["far"].reason)
+
+
+KERAS3 = """
+import keras
+
+def build():
+    keras.utils.set_random_seed(5)
+    layers = keras.layers
+    {model}
+"""
+
+MODELS = {
+    "sequential": """
+    model = keras.Sequential([keras.Input((6,), name="x"), layers.Dense(4, "tanh"), layers.BatchNormalization(),
+                              layers.Dropout(0.5), layers.Dense(2, name="y")])
+    return model""",
+    "convolutional": """
+    image = keras.Input((8, 8, 3), name="image")
+    hidden = layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    hidden = layers.LeakyReLU(negative_slope=0.2)(layers.BatchNormalization()(hidden))
+    hidden = layers.Add()([hidden, layers.DepthwiseConv2D(3, padding="same")(hidden)])
+    hidden = layers.MaxPooling2D()(layers.SeparableConv2D(5, 3)(hidden))
+    pooled = layers.Concatenate()([layers.GlobalAveragePooling2D()(hidden), layers.Flatten()(hidden)])
+    return keras.Model(image, [layers.Dense(3, "tanh", name="a")(pooled), layers.Dense(2, name="b")(pooled)])""",
+    "recurrent": """
+    tokens = keras.Input((5,), dtype="int32", name="tokens")
+    hidden = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(layers.Embedding(12, 4)(tokens))
+    return keras.Model(tokens, layers.GRU(4, reset_after=False, name="y")(hidden))""",
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_check_passes_when_a_keras_3_model_becomes_a_layers_model(
+    make_sample: Callable[..., Sample], model: str
+) -> None:
+    golden = {"inputs": {"tokens": {"low": 0, "high": 12}}} if model == "recurrent" else {}
+    code = KERAS3.replace("{model}", MODELS[model].strip())
+    sample = make_sample(code, name=model, golden=golden, targets={"tfjs": {}})
+    assert tfjs.variants(sample.source, sample.spec.targets["tfjs"]) == ("graph", "layers")
+    (row,) = converted(sample, "tfjs", "layers").check()
+    assert row.status == "passed", (row.reason, not_passed([row]))
+
+
+LACKING = {
+    "reset_after": ("return k.Sequential([k.Input((4, 3)), l.GRU(2)])", "reset_after"),
+    "unknown": ("return k.Sequential([k.Input((4,)), l.UnitNormalization()])", "Unknown layer: UnitNormalization"),
+    "renamed": ("x = k.Input((4,)); return k.Model(x, {'p': l.Dense(2, name='first')(x)})", "layer 'first'"),
+    "custom": ("return k.Sequential([k.Input((4,)), Scale()])", "Scale"),
+    "nested": (
+        "i = k.Sequential([k.Input((4,)), l.Dense(3)], name='inner'); x = k.Input((4,)); return k.Model(x, i(x))",
+        "'inner'",
+    ),
+    "activation": ("return k.Sequential([k.Input((4,)), l.Dense(2, activation='exponential')])", "xponential"),
+}
+
+
+@pytest.mark.parametrize(
+    ("library", "lack"),
+    [
+        *(("keras", lack) for lack in LACKING),
+        *(("tf_keras", lack) for lack in ("renamed", "custom")),
+    ],
+)
+def test_convert_is_unsupported_when_tensorflow_js_lacks_what_the_layers_need(
+    make_sample: Callable[..., Sample], lack: str, library: str
+) -> None:
+    body, words = LACKING[lack]
+    code = f"""
+import {library} as k
+l = k.layers
+
+@k.saving.register_keras_serializable()
+class Scale(l.Layer):
+    def call(self, x):
+        return 2.0 * x
+
+def build():
+    {body}
+"""
+    made = converted(make_sample(code, name=lack, targets={"tfjs": {}}), "tfjs", "layers")
+    (row,) = made.check()
+    assert row.status == "unsupported", row
+    assert words in str(row.reason), row.reason
+    assert "graph model" in str(row.reason)
+    assert not list(made.root.rglob("model.json"))
+
+
+def test_check_passes_from_the_frozen_graph_when_a_model_is_pinned_to_a_gpu(tmp_path: Path) -> None:
+    import tensorflow.compat.v1 as tf
+
+    with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(allow_soft_placement=True)) as session:
+        with tf.device("/gpu:0"):
+            x = tf.placeholder(tf.float32, [None, 3], name="x")
+            weight = tf.get_variable("weight", [3, 3], use_resource=False)
+            y = tf.tanh(tf.matmul(x, weight))
+        session.run(tf.global_variables_initializer())
+        builder = tf.saved_model.Builder(str(tmp_path / "pinned"))
+        definition = tf.saved_model.predict_signature_def({"In": x}, {"Out": y})
+        builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map={"serving_default": definition})
+        builder.save()
+    sample = samples.build(without_config(tmp_path / "pinned"), tmp_path)
+    (row,) = converted(sample, "tfjs", "graph").check()
+    assert row.status == "passed", (row.reason, not_passed([row]))
+
+
+def test_too_large_counts_the_variables_that_a_signature_uses(module_sample: Sample) -> None:
+    definition = meta_graph.read(module_sample.source.saved_model)
+    needed = 4 * (4 * 5 + 5)
+    assert tfjs._too_large(definition, "serving_default", needed) is None
+    assert "split the model" in str(tfjs._too_large(definition, "serving_default", needed - 1))
+    assert tfjs._too_large(definition, "summary", needed - 1) is None
