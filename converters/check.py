@@ -1,7 +1,7 @@
 """Check one conversion: inspect each file, run it in every runtime it is meant for, compare with golden."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from converters import golden as golden_data
@@ -140,9 +140,3 @@ class _Checker:
             return [CheckResult(name="runs", runtime=prediction.runtime, status="failed", detail=prediction.error)]
         key = index(artifact)
         return parity.compare(self.cases[key], prediction, self.signatures[key], self.tolerance, self.converter.holds)
-
-
-def all_rows(groups: Iterable[Sequence[Row]]) -> list[Row]:
-    """Rows of several conversions in the order of a manifest."""
-    order = list(TARGETS)
-    return sorted((r for rows in groups for r in rows), key=lambda r: order.index(r.target))
