@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from converters import golden as golden_data
-from converters import parity
+from converters import parity, precision
 from converters.contract import (
     Artifact,
     Case,
@@ -68,7 +68,8 @@ class _Checker:
         limits: Limits,
     ) -> None:
         self.converter = converter
-        self.tolerance: Tolerance = options.tolerance.get(variant) or converter.TOLERANCES[variant]
+        default = precision.allowing(converter.TOLERANCES[variant], golden.precision)
+        self.tolerance: Tolerance = options.tolerance.get(variant) or default
         self.signatures = {**signatures, "": _WEIGHTS}
         self.cases: dict[str, list[Case]] = {**golden.cases, "": golden_data.expected_variables(golden)}
         self.limits = limits

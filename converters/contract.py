@@ -95,7 +95,8 @@ class Source(Frozen):
     `.keras` format, where the source is a Keras model that can be saved so (or else `keras_problem` says why not),
     and `keras_signature` the key of the signature that is the model's call. `representative` holds calibration
     inputs in golden's format. `builder` is the Python file that registers the model's custom objects, if there is one.
-    `refused` are the signatures of a given SavedModel that are left out, each with the reason.
+    `refused` are the signatures of a given SavedModel that are left out, each with the reason. `notes` say what was
+    changed in the copy of a given SavedModel, a sentence each.
     """
 
     model: str
@@ -111,6 +112,7 @@ class Source(Frozen):
     builder: Path | None = None
     representative: Path | None = None
     refused: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
 
 
 class Artifact(Frozen):

@@ -1,5 +1,6 @@
 """Convert one variant of one target in a child process, whatever becomes of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from converters.contract import Artifact, Frozen, Options, Source
@@ -48,13 +49,20 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
         artifacts = _for_each_signature(source, target, variant, None)
     if log.is_file() and log.stat().st_size == 0:
         log.unlink()
-    return Conversion(
-        target=target,
-        variant=variant,
-        artifacts=artifacts,
-        error=error,
-        seconds=seconds,
-    )
+    artifacts = [_noted(artifact, source.notes) for artifact in artifacts]
+    artifacts += [
+        Artifact(target=target, variant=variant, signature=key, path=None, reason=reason)
+        for key, reason in source.refused.items()
+    ]
+    return Conversion(target=target, variant=variant, artifacts=artifacts, error=error, seconds=seconds)
+
+
+def _noted(artifact: Artifact, notes: Sequence[str]) -> Artifact:
+    """The artifact, saying how the model it was made from differs from the one that was given."""
+    if artifact.path is None or not notes:
+        return artifact
+    said = [artifact.reason] if artifact.reason else []
+    return artifact.model_copy(update={"reason": "; ".join([*said, *notes])})
 
 
 def _for_each_signature(source: Source, target: str, variant: str, reason: str | None) -> list[Artifact]:

@@ -13,8 +13,9 @@ from typing import Literal
 
 from converters.contract import Frozen
 
-Need = Literal["select", "custom", "freeze", "quantize", "other"]
-"""What a failed TF Lite conversion lacks: select TF ops; a kernel that exists nowhere; a frozen graph; an int8 kernel."""
+Need = Literal["select", "lists", "custom", "freeze", "quantize", "other"]
+"""What a failed TF Lite conversion lacks: select TF ops; these for tensor lists too; a kernel that exists nowhere; a frozen
+graph; an int8 kernel."""
 
 MOST = 300
 """Characters of a message that are shown at most."""
@@ -25,6 +26,7 @@ _FUSED = re.compile(r'fused\["(\w*):", "([^"]+)"')
 _NAMED = re.compile(r'"([^"]+)"')
 _NO_INT8 = re.compile(r"[Qq]uantization (?:is )?not (?:yet )?supported for op: '?(\w+)'?")
 _PINNED = re.compile(r"Cannot assign a device for operation ([^\s:]+):.*?(/device:(?!CPU)\w+:\d+)", re.DOTALL)
+_LISTS = re.compile(r"'tf\.(TensorList\w+)' op requires element_shape to be static")
 _TFJS_LACKS = re.compile(
     r"unknown \w+:|is not (?:yet )?(?:supported|implemented)|does not support|not supported|unsupported|"
     r"not (?:yet )?implemented|notimplemented|has not been registered|missing layer",
@@ -59,6 +61,10 @@ def of_tflite(error: BaseException) -> Diagnosis:
         why = f"TF Lite has no built-in kernel for {_shown(listed['Select'], nodes)}"
         remedy = "allow select TF ops (select_ops: auto), or replace it"
         return Diagnosis(need="select", sentence=f"{why}; {remedy}", ops=tuple(listed["Select"]))
+    if found := _LISTS.search(log):
+        why = f"{_shown([found[1]], nodes)} keeps a list of tensors whose shape varies with the batch, as loops of Keras do"
+        remedy = "allow select TF ops (select_ops: auto), or fix the batch size"
+        return Diagnosis(need="lists", sentence=f"{why}; {remedy}", ops=(found[1],))
     if found := _PINNED.search(log):
         why = f"node {found[1]} is pinned to {found[2]}, which is not here; export the model without devices"
         return Diagnosis(need="freeze", sentence=why)
@@ -78,8 +84,16 @@ def of_tfjs_ops(error: BaseException, where: dict[str, str]) -> str | None:
     said, _, listed = str(error).partition("\n")
     if not said.startswith("Unsupported Ops"):
         return None
-    ops = sorted(op for op in listed.split(", ") if op)
-    return f"tensorflow.js has no op {_shown(ops, where)}; replace it, or do this part outside the model"
+    return of_tfjs_lacking([op for op in listed.split(", ") if op], where)
+
+
+def of_tfjs_lacking(ops: Iterable[str], where: dict[str, str]) -> str:
+    """The sentence for ops that tensorflow.js has not; `where` as in `of_tfjs_ops`."""
+    named = sorted(ops)
+    remedy = "replace it, or do this part outside the model"
+    if "InitializeTableFromTextFileV2" in named:
+        remedy = "give the vocabulary as a list in place of a file, or do this part outside the model"
+    return f"tensorflow.js has no op {_shown(named, where)}; {remedy}"
 
 
 def of_tfjs_layers(message: str) -> str | None:

@@ -22,11 +22,7 @@ def reason_to(graph: Any, keys: Iterable[str]) -> str | None:
 
     A converter initialises every table of a SavedModel, and so needs its ops even for a signature without any.
     """
-    nodes = graph.graph_def.node  # what a function's own nodes are pinned to does not matter
-    pinned = next((node.device for node in nodes if node.device and "CPU" not in node.device.upper()), None)
-    if pinned:
-        return f"the model is pinned to {pinned}"
-    if any(node.op in _TABLES for node in nodes) and not uses_tables(graph, keys):
+    if any(node.op in _TABLES for node in graph.graph_def.node) and not uses_tables(graph, keys):
         return "the model's lookup tables belong to other signatures"
     return None
 

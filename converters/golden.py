@@ -26,6 +26,7 @@ from converters.errors import BadInput, Damaged
 
 _KEY = re.compile(r"(?P<signature>.+?)/(?P<index>\d+)/(?P<side>inputs|outputs)/(?P<name>.+)")
 VARIABLES = "variables"
+PRECISION = "precision"
 
 
 class InputRange(Frozen):
@@ -99,10 +100,14 @@ Hints = Mapping[str, Hint]
 
 
 class Golden(Frozen):
-    """Cases by signature, and one line per variable of the live model."""
+    """Cases by signature, and one line per variable of the live model.
+
+    `precision` is the narrowest floating-point dtype that the live model computes in: its outputs are no more exact.
+    """
 
     cases: dict[str, list[Case]]
     variables: tuple[str, ...] = ()
+    precision: str = "float32"
 
 
 def describe_variable(name: str, value: np.ndarray[Any, Any]) -> str:
@@ -117,6 +122,7 @@ def save(golden: Golden, path: Path) -> None:
     arrays: Tensors = {
         VARIABLES: np.array([line.encode() + b"\x01" for line in golden.variables] or [b"\x01"][:0], "S")
     }
+    arrays[PRECISION] = np.array(golden.precision.encode())
     for signature, cases in golden.cases.items():
         for index, case in enumerate(cases):
             for side in ("inputs", "outputs"):
@@ -133,6 +139,7 @@ def load(path: Path) -> Golden:
     """
     sides: dict[str, dict[int, dict[str, Tensors]]] = {}
     variables: tuple[str, ...] = ()
+    precision = "float32"
     try:
         # NumPy leaves a damaged file open if it is given its path, and returns a bare array if the file holds one.
         with path.open("rb") as file:
@@ -142,6 +149,9 @@ def load(path: Path) -> Golden:
             for key in stored.files:
                 if key == VARIABLES:
                     variables = tuple(line[:-1].decode() for line in stored[key].tolist())
+                    continue
+                if key == PRECISION:
+                    precision = stored[key].item().decode()
                     continue
                 match = _KEY.fullmatch(key)
                 if match is None:
@@ -154,7 +164,7 @@ def load(path: Path) -> Golden:
         signature: [Case(inputs=c.get("inputs", {}), outputs=c.get("outputs", {})) for _, c in sorted(by_index.items())]
         for signature, by_index in sides.items()
     }
-    return Golden(cases=cases, variables=variables)
+    return Golden(cases=cases, variables=variables, precision=precision)
 
 
 def save_inputs(inputs: Mapping[str, Sequence[Tensors]], path: Path) -> None:

@@ -72,13 +72,12 @@ def _write_model(source: Source, path: Path) -> None:
         model = load_keras(source.keras_file, source.builder)
     except BadInput as error:
         raise Unsupported(f"{error}; {_remedy(source.keras_file)}") from error
-    try:
-        model.save(path)
-    except NotImplementedError as error:  # what Keras raises for subclassed models
+    if not keras_config.is_supported(keras_config.of_model(model)):
         raise Unsupported(
-            f"Keras cannot write a subclassed model as HDF5: {' '.join(str(error).split())[:200]}; "
-            "export a Functional model, or ask for variant 'weights'"
-        ) from error
+            "a Keras HDF5 file holds a Functional or Sequential model, and this one is subclassed; export a Functional "
+            "model, or ask for variant 'weights'"
+        )
+    model.save(path)
     custom = keras_config.custom_classes(_config(path))
     if custom:
         path.unlink()

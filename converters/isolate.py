@@ -14,6 +14,7 @@ import faulthandler
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import sys
 import tempfile
@@ -178,6 +179,8 @@ class Child:
         tail = [line for line in printed_lines if not line.startswith("Extension modules:")]
         # After a crash what matters is what was running, which faulthandler tells first.
         crash = next((n for n, line in enumerate(tail) if line.startswith("Fatal Python error")), None)
+        fatal = next((found[1] for line in tail if (found := _FATAL.search(line))), None)
+        what += f" ({fatal})" if fatal else ""
         tail = tail[-TAIL_LINES:] if crash is None else tail[crash : crash + TAIL_LINES]
         printed = "; its last output:\n" + "\n".join(tail) if tail else ""
         return kind(f"the child process {what}{printed}")
@@ -210,6 +213,10 @@ class Child:
             except psutil.NoSuchProcess:
                 continue
         self._process.join(10)
+
+
+_FATAL = re.compile(r": F \S+:\d+\] (.+)")
+"""What TensorFlow logs before it aborts: time, severity, file, line, reason (tsl/platform/default/logging.cc)."""
 
 
 def _read(measure: Callable[[psutil.Process], int], process: psutil.Process) -> int:

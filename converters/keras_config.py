@@ -31,6 +31,14 @@ def signature(config: Mapping[str, Any]) -> Signature:
         raise Damaged(f"the model's Keras config is not that of a Functional or Sequential model: {error!r}") from error
 
 
+def of_model(model: Any) -> Mapping[str, Any]:
+    """The config of a live model; empty for one that has none, as subclassed models may."""
+    try:
+        return {"config": model.get_config()}
+    except NotImplementedError:
+        return {}
+
+
 def is_supported(config: Mapping[str, Any]) -> bool:
     """Whether the config describes layers and their connections, as those of subclassed models do not."""
     return isinstance(config.get("config"), Mapping) and "layers" in config["config"]

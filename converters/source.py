@@ -4,6 +4,7 @@
 and never leaves it. Everything after works from the `Source` that `export` returns, by path and digest.
 """
 
+import functools
 import re
 import shutil
 from collections.abc import Mapping
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from converters import examples, fingerprint, golden, meta_graph, userland, variables
-from converters.contract import SERVE, Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec, Tolerance
+from converters import examples, fingerprint, golden, meta_graph, precision, userland, variables
+from converters.contract import Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec, Tolerance
 from converters.errors import BadInput, FanoutError
 from converters.isolate import Child, Completed
 from converters.live import Endpoint, Live, bring_up
+from converters.portable import make_portable
 from converters.spec import ModelSpec
 from converters.targets import TARGETS
 
@@ -83,6 +85,7 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     signatures = {key: _known(endpoint) for key, endpoint in live.endpoints.items()}
     _require_known(spec.golden, signatures)
     data = _given(spec.golden.data, spec, "golden.data", signatures)
+    computed_in = _precision(live)
     cases, calibration = {}, {}
     for key, endpoint in live.endpoints.items():
         if key in data:
@@ -90,11 +93,12 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
             inputs = golden.from_data(data[key], key, signatures[key], spec.golden, where)
             cases[key] = [Case(inputs=tensors, outputs=_outputs(endpoint, tensors)) for tensors in inputs]
         else:
-            cases[key], calibration[key] = _drawn(endpoint, spec)
+            cases[key], calibration[key] = _drawn(endpoint, spec, computed_in)
     weights = (
         variables.of_saved_model(Path(live.model)) if live.kind == "saved_model" else variables.of_live(live.variables)
     )
-    golden.save(golden.Golden(cases=cases, variables=variables.describe(weights)), out_dir / GOLDEN)
+    recorded = golden.Golden(cases=cases, variables=variables.describe(weights), precision=computed_in)
+    golden.save(recorded, out_dir / GOLDEN)
     if spec.representative is not None:
         _save_representative(spec, live, work_dir / REPRESENTATIVE)
     elif calibration:
@@ -117,7 +121,6 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
     keras_file, keras_problem = None, None
     if _live.kind == "saved_model":
         shutil.copytree(_live.model, saved_model)
-        _serve_only(saved_model)
     else:
         archive = tf.Module()
         archive.roots = _roots(_live)
@@ -131,6 +134,7 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
     if _live.kind in ("tf_keras", "keras"):
         keras_file = work_dir / "source.keras"
         keras_problem = _save_keras(_live.model, keras_file)
+    notes = make_portable(saved_model)
     written = meta_graph.signatures(meta_graph.read(saved_model))
     known = {key: _known(endpoint) for key, endpoint in _live.endpoints.items()}
     # TensorFlow renames what it cannot keep, and only logs it.
@@ -155,24 +159,8 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
         builder=_live.builder,
         representative=representative if representative.is_file() else None,
         refused=_live.refused,
+        notes=tuple(notes),
     )
-
-
-def _serve_only(saved_model: Path) -> None:
-    """Where no tag-set is `serve` alone, keep the MetaGraphDef that was chosen and make it so.
-
-    Runtimes load the tag-set that is exactly `serve`, and know none that is `serve,gpu`.
-    """
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    chosen = meta_graph.read(saved_model)
-    if list(chosen.meta_info_def.tags) == [SERVE]:
-        return
-    del chosen.meta_info_def.tags[:]
-    chosen.meta_info_def.tags.append(SERVE)
-    proto = SavedModel(saved_model_schema_version=1, meta_graphs=[chosen])
-    (saved_model / "saved_model.pbtxt").unlink(missing_ok=True)
-    (saved_model / "saved_model.pb").write_bytes(proto.SerializeToString(deterministic=True))
 
 
 def _trace(endpoint: Endpoint) -> None:
@@ -219,19 +207,29 @@ def _known(endpoint: Endpoint) -> Signature:
     return endpoint.signature
 
 
-def _drawn(endpoint: Endpoint, spec: ModelSpec) -> tuple[list[Case], list[Tensors]]:
+def _precision(live: Live) -> str:
+    """The narrowest dtype that any of the signatures computes in."""
+    if live.kind == "saved_model":
+        return precision.of_graph(meta_graph.read(Path(live.model)).graph_def)
+    graphs = (endpoint.concrete.graph.as_graph_def() for endpoint in live.endpoints.values())
+    return functools.reduce(precision.narrower, map(precision.of_graph, graphs))
+
+
+def _drawn(endpoint: Endpoint, spec: ModelSpec, computed_in: str) -> tuple[list[Case], list[Tensors]]:
     """Golden, and inputs to calibrate on, of one signature whose data nobody gave."""
     signature, hints = _known(endpoint), endpoint.hints()
     cases, plan = golden.choose(
-        signature, spec.golden, lambda tensors: _outputs(endpoint, tensors), _widest(spec), hints
+        signature, spec.golden, lambda tensors: _outputs(endpoint, tensors), _widest(spec, computed_in), hints
     )
-    return cases, golden.draw_calibration(signature, spec.golden, hints, plan)
+    # Golden's own inputs are among them, or the check of a quantized file would measure how far drawn numbers reach.
+    more = golden.draw_calibration(signature, spec.golden, hints, plan)
+    return cases, [*(case.inputs for case in cases), *more]
 
 
-def _widest(spec: ModelSpec) -> Tolerance:
+def _widest(spec: ModelSpec, computed_in: str) -> Tolerance:
     """The widest tolerance that golden is compared with: outputs that differ enough for it do for every target."""
     found = [
-        options.tolerance.get(variant) or TARGETS[name].TOLERANCES[variant]
+        options.tolerance.get(variant) or precision.allowing(TARGETS[name].TOLERANCES[variant], computed_in)
         for name, options in spec.targets.items()
         for variant in options.variants
     ]

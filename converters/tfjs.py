@@ -127,6 +127,8 @@ def _write_graph(saved_model: Path, variant: str, key: str, out_dir: Path) -> No
 
     # The converter matches the signature's names with the graph's tensors by dtype and shape, so of two alike neither
     # is named, and of two it takes for the same one is lost. Here tensors keep their own names until all is written.
+    # Loops and branches stay functions: tensorflow.js finds no order in which to run some that are lowered to
+    # Switch and Merge, such as two of Keras 3's recurrent layers side by side.
     exact: dict[str, Any] = {"_load_model": lambda *_: alone, "_find_signature_def_name": lambda tensor, _: tensor.name}
     exact |= {"optimize_graph": optimized, "extract_weights": extracted}
     try:
@@ -137,13 +139,34 @@ def _write_graph(saved_model: Path, variant: str, key: str, out_dir: Path) -> No
                 signature_def=key,
                 saved_model_tags=SERVE,
                 quantization_dtype_map=quantized,
+                control_flow_v2=True,
             )
     except ValueError as error:
         reason = diagnosis.of_tfjs_ops(error, nodes)
         if reason is None:
             raise
         raise Unsupported(reason) from error
+    _require_initializer(out_dir / "model.json")
     _name_tensors(out_dir / "model.json", loaded.signatures[key])
+
+
+def _require_initializer(path: Path) -> None:
+    """The ops that fill the model's tables must be tensorflow.js's too; its converter looks at the others alone.
+
+    Raises:
+        Unsupported: one of them is not.
+    """
+    from google.protobuf import json_format
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+    from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
+
+    written = json.loads(path.read_text()).get("modelInitializer")
+    if written is None:
+        return
+    initializer = json_format.ParseDict(written, GraphDef())
+    lacking = converter.validate(initializer, skip_op_check=False, strip_debug_ops=False)
+    if lacking:
+        raise Unsupported(diagnosis.of_tfjs_lacking(lacking, tfjs_dtypes.nodes_by_op(initializer)))
 
 
 def _with_signature_alone(loaded: Any, key: str) -> Any:
@@ -230,11 +253,7 @@ def _layered(source: Source) -> Any:
         model = load_keras(source.keras_file, source.builder)
     except BadInput as error:
         raise Unsupported(f"{error}; use the graph model") from error
-    try:
-        supported = keras_config.is_supported({"config": model.get_config()})
-    except NotImplementedError:
-        supported = False
-    if not supported:
+    if not keras_config.is_supported(keras_config.of_model(model)):
         raise Unsupported("a layers model can only be Functional or Sequential; use the graph model")
     return keras2.rebuilt(model) if source.kind == "keras" else model
 

@@ -31,9 +31,14 @@ Calibration = Callable[[list[str]], Iterator[tuple[str, Tensors]]]
 
 
 class Way(Frozen):
-    """How a conversion is done: with select TF ops, and from the frozen graph (then `frozen` says why)."""
+    """How a conversion is done: with select TF ops, for tensor lists too, and from the frozen graph (`frozen` says why).
+
+    Tensor lists, in which a loop collects its steps, are otherwise replaced by tensors of a fixed shape
+    (tensorflow/compiler/mlir/lite/transforms/lower_static_tensor_list.cc).
+    """
 
     select: bool = False
+    lists: bool = False
     frozen: str | None = None
 
 
@@ -45,9 +50,10 @@ class Made(Frozen):
 
 
 class Uses(Frozen):
-    """What one signature of a file runs on: select TF ops, built-in ops that compute floats, and int8 tensors."""
+    """What one signature of a file runs on: select TF ops (and those that read float16), float ops, int8 tensors."""
 
     select_ops: tuple[str, ...]
+    half_ops: tuple[str, ...]
     float_ops: tuple[str, ...]
     int8: bool
 
@@ -91,6 +97,7 @@ def uses(model: Any, schema: Any) -> dict[str, Uses]:
     found = {}
     for definition in model.signatureDefs or ():
         select: dict[str, None] = {}
+        half: dict[str, None] = {}
         floats: dict[str, None] = {}
         int8 = False
         for subgraph in _reached(model, definition.subgraphIndex):
@@ -102,9 +109,13 @@ def uses(model: Any, schema: Any) -> dict[str, Uses]:
                 outputs = {types[subgraph.tensors[index].type] for index in operator.outputs if index >= 0}
                 if custom and custom.startswith(FLEX):
                     select[custom.removeprefix(FLEX)] = None
+                    if "float16" in {types[subgraph.tensors[index].type] for index in operator.inputs if index >= 0}:
+                        half[custom.removeprefix(FLEX)] = None
                 elif outputs & set(_FLOATS) and name not in _NO_COMPUTATION:
                     floats[name] = None
-        found[definition.signatureKey.decode()] = Uses(select_ops=tuple(select), float_ops=tuple(floats), int8=int8)
+        found[definition.signatureKey.decode()] = Uses(
+            select_ops=tuple(select), half_ops=tuple(half), float_ops=tuple(floats), int8=int8
+        )
     return found
 
 
@@ -168,7 +179,8 @@ class _Conversion:
         why = first.frozen
         if why is None and not frozen.uses_tables(self.graph, survivors):
             why = next((made.way.frozen for made in alone.values() if made.way.frozen), None)
-        start = Way(select=any(made.way.select for made in alone.values()), frozen=why)
+        ways = [made.way for made in alone.values()]
+        start = Way(select=any(way.select for way in ways), lists=any(way.lists for way in ways), frozen=why)
         # Where all of them survived, this is what has just failed.
         again = together if len(survivors) == len(keys) and not start.frozen else self._attempt(survivors, start)
         if isinstance(again, Made):
@@ -192,7 +204,7 @@ class _Conversion:
             if isinstance(outcome, bytes):
                 return Made(content=outcome, way=following)
             # Without ops it says least, except where what the ops needed has been given to them.
-            if best is None or outcome.ops or best.need == "select":
+            if best is None or outcome.ops or best.need in ("select", "lists"):
                 best = outcome
             following = self._next(following, outcome, frozen_first=way.frozen is not None)
         assert best is not None
@@ -200,16 +212,18 @@ class _Conversion:
 
     def _next(self, way: Way, problem: Diagnosis, *, frozen_first: bool) -> Way | None:
         if problem.need == "select":
-            return Way(select=True, frozen=way.frozen) if self.select_ops and not way.select else None
+            return _with(way, select=True) if self.select_ops and not way.select else None
+        if problem.need == "lists":
+            return _with(way, select=True, lists=True) if self.select_ops and not way.lists else None
         if problem.need == "quantize":
             return None
         if problem.need == "custom" and not set(problem.ops) <= _OF_VARIABLES:
             return None
         if way.frozen is not None:
-            return Way(select=way.select) if frozen_first else None
+            return _with(way, frozen=None) if frozen_first else None
         if frozen_first:
             return None
-        return Way(select=way.select, frozen="as it is it cannot be converted")
+        return _with(way, frozen="as it is it cannot be converted")
 
     def _once(self, keys: list[str], way: Way) -> bytes | Diagnosis:
         import tensorflow as tf
@@ -220,7 +234,7 @@ class _Conversion:
         except Unsupported as error:
             return Diagnosis(need="other", sentence=str(error))
         try:
-            content: bytes = self._converter(saved_model, keys, way.select).convert()
+            content: bytes = self._converter(saved_model, keys, way).convert()
             return content
         # ConverterError is what the converter says; its quantizer and the loader raise the others.
         except (ConverterError, RuntimeError, ValueError, KeyError, tf.errors.OpError) as error:
@@ -240,7 +254,7 @@ class _Conversion:
             raise found
         return found
 
-    def _converter(self, saved_model: Path, keys: list[str], select: bool) -> Any:
+    def _converter(self, saved_model: Path, keys: list[str], way: Way) -> Any:
         import tensorflow as tf
 
         converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=keys, tags={"serve"})
@@ -252,7 +266,8 @@ class _Conversion:
         if self.variant == "int8":
             builtins = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
             converter.representative_dataset = lambda: self.calibration(keys)
-        converter.target_spec.supported_ops = [builtins, tf.lite.OpsSet.SELECT_TF_OPS] if select else [builtins]
+        converter.target_spec.supported_ops = [builtins, tf.lite.OpsSet.SELECT_TF_OPS] if way.select else [builtins]
+        converter._experimental_lower_tensor_list_ops = not way.lists
         return converter
 
     def _notes(self, made: Made, keys: list[str], reasons: dict[str, str]) -> dict[str, str | None]:
@@ -265,14 +280,20 @@ class _Conversion:
         notes: dict[str, str | None] = {}
         for key in keys:
             use = found.get(key)
-            if self.variant == "int8" and use is not None and not use.int8:
+            if self.variant == "int8" and use is not None and (use.half_ops or not use.int8):
                 reasons[key] = _not_quantized(use)
                 continue
             notes[key] = _note(use, every, made.way, self.variant)
         return notes
 
 
+def _with(way: Way, **changed: object) -> Way:
+    return way.model_copy(update=changed)
+
+
 def _not_quantized(use: Uses) -> str:
+    if use.half_ops:  # the file would end the program that runs it: the quantizer gives these ops float32
+        return f"it computes {', '.join(use.half_ops)} in float16, which TF Lite does not quantize; build it in float32"
     if use.float_ops:
         return f"no op of it has an int8 kernel ({', '.join(use.float_ops)}); use dynamic or float32"
     if use.select_ops:

@@ -48,22 +48,6 @@ def inputs_of(sample: Sample, key: str = "serving_default") -> dict[str, np.ndar
     return sample.golden.cases[key][0].inputs
 
 
-@pytest.mark.parametrize("library", ["tf_keras", "keras"])
-@pytest.mark.parametrize("name", list(zoo_sources.KERAS_MODELS))
-def test_build_takes_a_keras_model_when_it_is_of_any_kind(make_sample: Make, library: str, name: str) -> None:
-    _, inputs, outputs = zoo_sources.KERAS_MODELS[name]
-    shapes = {"first": {"shape": [None, 3], "dtype": "float32"}, "second": {"shape": [None, 2], "dtype": "float32"}}
-    fields = {"inputs": shapes} if name == "subclassed" else {}
-    sample = make_sample(zoo_sources.keras_builder(name, library), **fields)
-    signature = sample.source.signatures["serving_default"]
-    assert set(signature.inputs) == set(inputs)
-    if name != "nested":
-        assert set(signature.outputs) == set(outputs)
-    assert sample.source.kind == library
-    assert sample.source.keras_problem is None
-    assert_served(sample, "serving_default")
-
-
 @pytest.mark.parametrize("scalar", [False, True], ids=["batch", "single"])
 def test_build_draws_examples_when_signatures_parse_them(tmp_path: Path, scalar: bool) -> None:
     sample = samples.build(given(tmp_path, zoo_sources.estimator, scalar), tmp_path)

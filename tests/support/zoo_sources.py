@@ -25,7 +25,7 @@ KERAS_MODELS = {
     "recurrent": (
         """
     x = keras.Input((7,), dtype="int32", name="tokens")
-    e = layers.Embedding(5, 4)(x)
+    e = layers.Embedding(5, 4, embeddings_initializer="orthogonal")(x)
     outputs = {"long": layers.LSTM(3)(e), "gated": layers.GRU(2)(e)}
     return keras.Model(x, outputs)
 """,
@@ -95,6 +95,37 @@ KERAS_MODELS = {
 }
 """Name -> the body of a builder after `layers` is bound, its inputs' names, its outputs' names."""
 
+SIGNALS = """
+import numpy as np
+import tensorflow as tf
+
+class Signals(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = tf.Variable(np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="signal")])
+    def project(self, signal):
+        return {"projected": tf.tanh(signal @ self.weight), "energy": tf.reduce_sum(signal**2, axis=1)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16], tf.float32, name="matrix")])
+    def determinant(self, matrix):
+        square = tf.reshape(matrix, [-1, 4, 4])
+        return {"determinant": tf.linalg.det(square), "mean": tf.reduce_mean(matrix, axis=1)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def clean(self, text):
+        return {"stripped": tf.strings.strip(text)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def shout(self, text):
+        return {"upper": tf.strings.upper(text)}
+
+def build():
+    return Signals()
+"""
+"""A tf.Module with a signature of built-in ops, two with an op that TF Lite has only as a select op, and one that it has not."""
+
 PREAMBLE = """
 import tensorflow as tf
 import {library} as keras
@@ -129,13 +160,16 @@ def keras_builder(name: str, library: str) -> str:
     return PREAMBLE.replace("{library}", library) + KERAS_MODELS[name][0].lstrip("\n")
 
 
-def _saved(folder: Path, write: Any, tags: tuple[tuple[str, ...], ...] = (("serve",),)) -> None:
+def _saved(
+    folder: Path, write: Any, tags: tuple[tuple[str, ...], ...] = (("serve",),), soft_placement: bool = False
+) -> None:
     """Run `write()`, which returns signatures, in a TF 1 session, and save what it made below `folder`."""
     import tensorflow as tf
 
     v1 = tf.compat.v1
     builder = v1.saved_model.Builder(str(folder))
-    with v1.Session(graph=tf.Graph()) as session:
+    config = v1.ConfigProto(allow_soft_placement=soft_placement)
+    with v1.Session(graph=tf.Graph(), config=config) as session:
         signatures = write(v1)
         session.run([v1.global_variables_initializer(), v1.tables_initializer()])
         builder.add_meta_graph_and_variables(
@@ -259,6 +293,66 @@ def sparse(folder: Path, only: bool = False) -> None:
         return signatures
 
     _saved(folder, write)
+
+
+def odd(folder: Path) -> None:
+    """Scalars, int64, uint8, bool, several dynamic dimensions, unknown rank."""
+    import tensorflow as tf
+
+    class Odd(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([], tf.float32, name="a"), tf.TensorSpec([], tf.int64, name="b")])
+        def scalars(self, a: Any, b: Any) -> Any:
+            return {"product": a * tf.cast(b, tf.float32), "next": b + 1}
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, 2], tf.float32, name="points")])
+        def dynamic(self, points: Any) -> Any:
+            return {"total": tf.reduce_sum(points, axis=1)}
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, 4], tf.uint8, name="pixels"),
+                tf.TensorSpec([None], tf.bool, name="keep"),
+            ]
+        )
+        def pixels(self, pixels: Any, keep: Any) -> Any:
+            return {"kept": tf.where(keep[:, None], tf.cast(pixels, tf.int32), 0), "dropped": tf.logical_not(keep)}
+
+        @tf.function(input_signature=[tf.TensorSpec(None, tf.float32, name="anything")])
+        def unranked(self, anything: Any) -> Any:
+            return {"doubled": 2.0 * anything}
+
+    model = Odd()
+    keys = ("scalars", "dynamic", "pixels", "unranked")
+    tf.saved_model.save(model, str(folder), signatures={key: getattr(model, key) for key in keys})
+
+
+def pinned(folder: Path) -> None:
+    """x [n, 4] -> y [n, 3], every node of it placed on a GPU."""
+    import tensorflow as tf
+
+    def write(v1: Any) -> dict[str, Any]:
+        with tf.device("/gpu:0"):
+            x = v1.placeholder(tf.float32, [None, 4], name="x")
+            y = tf.nn.tanh(tf.matmul(x, _weights(v1, (4, 3), reference=False)), name="y")
+        return {"serving_default": v1.saved_model.predict_signature_def({"x": x}, {"y": y})}
+
+    _saved(folder, write, soft_placement=True)
+
+
+def keras_file(file: Path, library: str) -> None:
+    """A Functional model of two inputs and two outputs, in the format of the file's ending."""
+    import importlib
+    import warnings
+
+    keras = importlib.import_module(library)
+    layers = keras.layers
+    keras.utils.set_random_seed(3)
+    left, right = keras.Input((4,), name="left"), keras.Input((3,), name="right")
+    joined = layers.Concatenate(name="joined")([layers.Dense(5, "tanh", name="hidden")(left), right])
+    outputs = [layers.Dense(2, name="first")(joined), layers.Dense(3, "softmax", name="second")(joined)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that .h5 is an old format
+        keras.Model([left, right], outputs).save(file)
 
 
 def unsigned(folder: Path) -> None:
