@@ -210,7 +210,7 @@ def test_convert_is_unsupported_when_the_model_is_subclassed(make_sample: Make, 
     sample = make_sample(SUBCLASSED.replace("{register}", register), inputs=inputs)
     (row,) = samples.converted(sample, "hdf5", "model").check()
     assert row.status == "unsupported"
-    assert "subclassed model" in str(row.reason)
+    assert "this one is subclassed" in str(row.reason)
 
 
 @pytest.mark.parametrize("library", ["tf_keras", "keras"])
