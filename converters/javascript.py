@@ -253,10 +253,16 @@ def _node_version(node: Path) -> str:
 
 
 def _tfjs_version() -> str:
+    """That of tensorflow.js and of its wasm backend, a package of its own. Raises MissingRuntime."""
     try:
-        return str(json.loads((_JS / "node_modules/@tensorflow/tfjs/package.json").read_bytes())["version"])
-    except FileNotFoundError:
-        raise MissingRuntime(f"tensorflow.js is not installed. {_INSTALL}") from None
+        paths = [_JS / "node_modules/@tensorflow" / name / "package.json" for name in ("tfjs", "tfjs-backend-wasm")]
+        found = [str(json.loads(path.read_bytes())["version"]) for path in paths]
+    except FileNotFoundError as error:
+        missing = Path(error.filename).parent.name
+        raise MissingRuntime(f"tensorflow.js is not installed: package {missing} is missing. {_INSTALL}") from None
+    if len(set(found)) > 1:
+        raise MissingRuntime(f"tensorflow.js is {found[0]} and its wasm backend {found[1]}. {_INSTALL}")
+    return found[0]
 
 
 class _Ended(Exception):

@@ -400,6 +400,20 @@ def test_run_raises_missing_runtime_when_packages_are_not_installed(
         run("node-cpu", [])
 
 
+def test_run_raises_missing_runtime_when_the_wasm_backend_is_not_of_tfjs_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(javascript, "_JS", tmp_path)
+    for name, version in (("tfjs", "4.22.0"), ("tfjs-backend-wasm", "4.20.0")):
+        with pytest.raises(MissingRuntime, match=rf"package {name} is missing.*npm ci"):
+            run("node-cpu", [])
+        package = tmp_path / "node_modules/@tensorflow" / name
+        package.mkdir(parents=True)
+        (package / "package.json").write_text(json.dumps({"version": version}))
+    with pytest.raises(MissingRuntime, match=r"4\.20\.0.*npm ci"):
+        run("node-cpu", [])
+
+
 def test_run_raises_when_the_browser_ends_early(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     browser = tmp_path / "browser"
     browser.write_text("#!/bin/sh\necho out of order >&2\nexit 3\n")
