@@ -202,7 +202,9 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     assert list(target) == [
         *("target", "variant", "signature", "status", "reason", "path", "bytes", "seconds", "checks")
     ]
-    assert list(target["checks"][0]) == [*("name", "runtime", "status", "measured", "limit", "detail", "latency_ms")]
+    assert list(target["checks"][0]) == [
+        *("name", "runtime", "status", "measured", "limit", "detail", "latency_ms", "required")
+    ]
     assert written["files"] == {"tflite/int8.tflite": {"sha256": "ab", "bytes": 20480}}
 
 
