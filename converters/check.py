@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from converters import golden as golden_data
-from converters import parity, precision
+from converters import kept, parity, precision
 from converters.contract import (
     Artifact,
     Case,
@@ -57,6 +57,12 @@ def index(artifact: Artifact) -> str:
     return artifact.signature or ""
 
 
+def _lacking(prediction: Prediction, instead: str) -> CheckResult:
+    """The finding that a runtime has no kernel for the artifact, which `instead` must run in its place."""
+    detail = f"{prediction.error} Checked in {instead} in its place."
+    return CheckResult(name="runs", runtime=prediction.runtime, status="not_run", detail=detail, required=False)
+
+
 class _Checker:
     def __init__(
         self,
@@ -73,6 +79,7 @@ class _Checker:
         self.signatures = {**signatures, "": _WEIGHTS}
         self.cases: dict[str, list[Case]] = {**golden.cases, "": golden_data.expected_variables(golden)}
         self.limits = limits
+        self.runtimes = options.chosen_runtimes()
 
     def check(self, artifacts: Sequence[Artifact], constant: Sequence[str]) -> dict[str, list[CheckResult]]:
         found: dict[str, list[CheckResult]] = {index(artifact): [] for artifact in artifacts}
@@ -87,11 +94,22 @@ class _Checker:
                 continue
             found[index(artifact)] += self._structure(artifact, structure)
             if all(result.status == "passed" for result in found[index(artifact)]):
-                for runtime in structure.runtimes:
+                for runtime in self.runtimes or structure.runtimes:
                     waiting.setdefault(runtime, []).append(artifact)
-        for runtime, ready in waiting.items():
+        ran: set[tuple[str, str]] = set()
+        while waiting:
+            runtime = next(iter(waiting))
+            ready = [artifact for artifact in waiting.pop(runtime) if (runtime, index(artifact)) not in ran]
+            if not ready:
+                continue
             for artifact, prediction in zip(ready, self._predict(ready, runtime), strict=True):
-                found[index(artifact)] += self._compare(artifact, prediction)
+                ran.add((runtime, index(artifact)))
+                instead = self.converter.INSTEAD.get(runtime)
+                if isinstance(prediction, Prediction) and prediction.lacks and instead is not None:
+                    found[index(artifact)].append(_lacking(prediction, instead))
+                    waiting.setdefault(instead, []).append(artifact)
+                else:
+                    found[index(artifact)] += self._compare(artifact, prediction)
         for artifact in artifacts:
             if artifact.signature is not None and self.cases.get(index(artifact)):
                 key = index(artifact)
@@ -125,8 +143,13 @@ class _Checker:
         """
         inputs = {index(a): [case.inputs for case in self.cases[index(a)]] for a in artifacts}
         try:
+            predict = self.converter.predict
+            if runtime in self.converter.KEPT:
+                return list(
+                    kept.run(self.converter.NAME, predict, artifacts, inputs, runtime, limits=self.limits).value
+                )
             fresh = runtime in self.converter.FRESH
-            return list(run(self.converter.predict, artifacts, inputs, runtime, limits=self.limits, fresh=fresh).value)
+            return list(run(predict, artifacts, inputs, runtime, limits=self.limits, fresh=fresh).value)
         except MissingRuntime as error:
             return [CheckResult(name="runs", runtime=runtime, status="not_run", detail=str(error)) for _ in artifacts]
         except FanoutError as error:

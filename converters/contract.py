@@ -80,6 +80,10 @@ class Options(Frozen):
     variants: tuple[str, ...] = Field(default=("default",), description="which variants to make")
     tolerance: dict[str, Tolerance] = Field(default={}, description="variant -> tolerance, in place of the default")
 
+    def chosen_runtimes(self) -> tuple[str, ...]:
+        """The runtimes that the config names in place of those that the artifact itself does; empty for none."""
+        return ()
+
 
 class Case(Frozen):
     """One call of a signature: what goes in, and what the live model returned."""
@@ -132,7 +136,7 @@ class Artifact(Frozen):
 class Structure(Frozen):
     """What an artifact declares: its signatures as it holds them, by key, and the reader (with version) that said so.
 
-    `runtimes` names those that must run the artifact for its row to pass.
+    `runtimes` names those that must run the artifact for its row to pass, unless the target's options name others.
     """
 
     signatures: dict[str, Signature]
@@ -145,6 +149,7 @@ class Prediction(Frozen):
 
     `outputs` are in the order of the cases asked for, or of `answered`, their indices, where a runtime brings its own
     inputs for some of them only. `latency_ms` is the median of several calls on the last case, after warm-up.
+    `lacks` says that the error is a limit of the runtime's (it has no kernel for an op), and no fault of the artifact.
     """
 
     runtime: str
@@ -152,6 +157,7 @@ class Prediction(Frozen):
     answered: tuple[int, ...] | None = None
     latency_ms: float | None = None
     error: str | None = None
+    lacks: bool = False
 
 
 class CheckResult(Frozen):
@@ -164,19 +170,23 @@ class CheckResult(Frozen):
     limit: float | None = None
     detail: str = ""
     latency_ms: float | None = None
+    required: bool = Field(default=True, description="whether the row needs it; one that it does not may be not_run")
 
 
 class Converter(Protocol):
     """What a target's module offers. A converter converts, inspects and predicts; it never judges itself.
 
     `variants` and `holds` are called anywhere and import nothing heavy; the other functions run in a child process of
-    their own. `FRESH` names the runtimes whose child must not have TensorFlow loaded.
+    their own. `FRESH` names the runtimes whose child must not have TensorFlow loaded, `KEPT` those whose child stays for
+    the next check, since they are slow to start. `INSTEAD` is runtime -> the one that must run what the former lacks.
     """
 
     NAME: str
     OPTIONS: type[Options]
     TOLERANCES: Mapping[str, Tolerance]
     FRESH: frozenset[str]
+    KEPT: frozenset[str]
+    INSTEAD: Mapping[str, str]
 
     def holds(self, dtype: str) -> str:
         """The dtype in which the target holds the model's `dtype`."""

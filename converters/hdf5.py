@@ -14,6 +14,8 @@ from converters.timing import median_ms
 
 NAME = "hdf5"
 FRESH = frozenset({"h5py"})
+KEPT: frozenset[str] = frozenset()
+INSTEAD: dict[str, str] = {}
 TOLERANCES = {
     "model": Tolerance(
         error=1e-4, mismatch=0.0, reason="the same weights run by the same Keras, perhaps fused differently"

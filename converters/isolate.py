@@ -155,6 +155,10 @@ class Child:
             raise value
         return Completed(value, seconds)
 
+    def alive(self) -> bool:
+        """Whether the child has not ended."""
+        return self._process.is_alive()
+
     def close(self) -> None:
         """End the child and whatever it started."""
         _children.discard(self)

@@ -1,7 +1,8 @@
 """Runs tensorflow.js models in Node and in headless Chromium, as they are run when shipped: over HTTP, by tfjs itself.
 
-One Node process (`js/main.mjs`) answers all requests of a call. It serves the models' directories on a loopback
-port, and loads them by URL in its own tfjs, or in that of a page in the Chromium that it drives. Tensors travel
+A runtime is a program and a tfjs backend: `node-wasm`, `chromium-webgl`. One Node process (`js/main.mjs`) answers one
+job after another. It serves the models' directories on a loopback port, and loads them by URL in its own tfjs, or in
+that of a page in the Chromium that it drives. Tensors travel
 in files of one form, `request-N` and `answer-N`: a little-endian uint32 with the size of a JSON header, the header,
 and the tensors' bytes, little-endian, one after another. The header gives each tensor's name, dtype and shape, and
 of a string tensor the elements' `lengths` in bytes.
@@ -11,27 +12,32 @@ dtypes are converted, as the tensorflow.js converter converted the model's. Its 
 textures: integers beyond 2**24 are not exact there.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
 import platform
+import re
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from converters import kept
 from converters.contract import Tensors
 from converters.errors import ChildDied, ChildTimedOut, Damaged, FanoutError, MissingRuntime
 
-RUNTIMES = ("node", "chromium")
-BACKENDS = {"node": ("cpu",), "chromium": ("webgl", "cpu")}
-"""Runtime -> the backends to try, best first."""
+Runtime = Literal["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+PROGRAMS = ("node", "chromium")
 
 _JS = Path(__file__).parent / "js"
 _INSTALL = f"Run `npm ci` in {_JS}."
@@ -53,13 +59,26 @@ _LAUNCH = (
 )
 
 
+# How tfjs and its backends say that they have no kernel for an op, or none for a dtype, a rank or an activation
+# (tfjs-core/src/engine.ts, tfjs-backend-wasm/src and its cc/util, tfjs-backend-webgl/src).
+_LACKS = re.compile(
+    r"Kernel '\w+' not registered for backend|Cannot find registered kernel|not yet (?:supported|implemented)|"
+    r"failed\. ?Un(?:known|supported) (?:\w+ )?(?:dtype|input_type)|"
+    r"wasm backend \w* ?does not support|does not support \w+ tensors in the WASM backend|wa(?:s|sm) backend only supports"
+)
+
+
 @dataclass(frozen=True)
 class Request:
-    """One model to run: its `model.json`, its kind, and the inputs of each call, by signature input or layer name."""
+    """One model to run: its `model.json`, its kind, and the inputs of each call, by signature input or layer name.
+
+    `timed` asks for the latency too.
+    """
 
     model: Path
     kind: Literal["graph", "layers"]
     cases: Sequence[Tensors]
+    timed: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,38 +86,106 @@ class Answer:
     """What the runtime returned: the outputs of each case, by signature output or output layer name.
 
     Dtypes and shapes are those that tfjs reported. `latency_ms` is the median of up to five calls on the last case,
-    outputs brought back included (fewer calls where they take over 2 s). With `error` set there are no outputs.
+    outputs brought back included, of which none begins after half a second. With `error` set there are no outputs,
+    and `lacks` says that the error is the backend's: it has no kernel for what the model does.
     """
 
     runtime: str
     outputs: list[Tensors] = field(default_factory=list)
     latency_ms: float | None = None
     error: str | None = None
+    lacks: bool = False
 
 
-def run(runtime: str, requests: Sequence[Request], seconds: float = 300, backend: str | None = None) -> list[Answer]:
-    """Run every request in one `runtime` ("node" or "chromium"); one Answer each, in order.
+class Runner:
+    """Runs requests in one Node, and one Chromium, that start when first needed and end with `close`.
 
-    What is wrong with one request (a truncated shard, an op that fails, an int64 beyond int32) is the `error` of its
-    Answer. `seconds` limits the wall time of all. `backend` names a tfjs backend in place of the runtime's usual ones.
-
-    Raises MissingRuntime; ChildTimedOut; ChildDied when Node or Chromium ended early; Damaged when an answer of theirs
-    cannot be read.
+    Where a job fails as a whole both end with it, and the next job starts them anew; where a model left tensors or
+    much memory behind in Node, too.
     """
-    backends = BACKENDS[runtime] if backend is None else (backend,)
-    refused: dict[int, str] = {}
-    with tempfile.TemporaryDirectory(prefix="fanout-js-") as name:
-        work = Path(name)
-        for index, request in enumerate(requests):
-            try:
-                _write_request(work / f"request-{index}", request)
-            except (ValueError, TypeError) as error:
-                refused[index] = str(error)
-        models = {index: request.model for index, request in enumerate(requests) if index not in refused}
-        described, _ = _session(runtime, backends, work, models, seconds)
-        answers = {index: _read_answer(work / f"answer-{index}", described) for index in models}
-    answers |= {index: Answer(described, error=text) for index, text in refused.items()}
-    return [answers[index] for index in range(len(requests))]
+
+    def __init__(self) -> None:
+        self._node: _Node | None = None
+
+    def __enter__(self) -> "Runner":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End Node and Chromium, and remove what they wrote."""
+        node, self._node = self._node, None
+        if node is not None:
+            node.close()
+
+    def run(self, runtime: Runtime, requests: Sequence[Request], seconds: float | None = 300) -> list[Answer]:
+        """Run every request in `runtime`; one Answer each, in order.
+
+        What is wrong with one request (a truncated shard, an op that fails, an int64 beyond int32) is the `error` of
+        its Answer. `seconds` limits the wall time of all; None leaves that to the caller.
+
+        Raises MissingRuntime; ChildTimedOut; ChildDied when Node or Chromium ended early; Damaged when an answer of
+        theirs cannot be read.
+        """
+        refused: dict[int, str] = {}
+        with tempfile.TemporaryDirectory(prefix="fanout-js-") as name:
+            work = Path(name)
+            for index, request in enumerate(requests):
+                try:
+                    _write_request(work / f"request-{index}", request)
+                except (ValueError, TypeError) as error:
+                    refused[index] = str(error)
+            models = {index: request.model for index, request in enumerate(requests) if index not in refused}
+            described, _ = self._answer(runtime, work, models, seconds)
+            answers = {index: _read_answer(work / f"answer-{index}", described) for index in models}
+        answers |= {index: Answer(described, error=text) for index, text in refused.items()}
+        return [answers[index] for index in range(len(requests))]
+
+    def _answer(self, runtime: Runtime, work: Path, models: dict[int, Path], seconds: float | None) -> tuple[str, str]:
+        """Have the requests in `work` answered; the description of what ran them, and the program's path."""
+        program, _, backend = runtime.partition("-")
+        _tfjs_version()
+        browser = find_chromium() if program == "chromium" else None
+        job = {
+            "work": str(work),
+            "program": program,
+            "backend": backend,
+            "executable": None if browser is None or browser.is_dir() else str(browser),
+            "models": {index: str(model.absolute()) for index, model in models.items()},
+        }
+        if self._node is None or not self._node.alive():
+            self.close()
+            self._node = _Node()
+        try:
+            done = self._node.ask(job, seconds)
+        except BaseException as error:
+            self.close()
+            what = f"{runtime} {{}} before it had run {len(models)} models"
+            if isinstance(error, TimeoutError):
+                raise ChildTimedOut(f"{runtime} had not run {len(models)} models after {seconds:g} s.") from None
+            if isinstance(error, _Ended):
+                raise ChildDied(f"{what.format(error.how)}:\n{error.said}") from None
+            raise
+        if not done["reusable"]:
+            self.close()
+        if done["runtime"] is None:
+            raise MissingRuntime(f"{program} cannot start tensorflow.js backend {backend} on this machine.")
+        return done["runtime"], done["path"]
+
+
+def run(runtime: Runtime, requests: Sequence[Request], seconds: float | None = 300) -> list[Answer]:
+    """`Runner.run` in a runner of its own; in a kept child, in the one that this child keeps."""
+    if kept.inside():
+        global _runner
+        _runner = _runner or Runner()
+        return _runner.run(runtime, requests, seconds)
+    with Runner() as runner:
+        return runner.run(runtime, requests, seconds)
+
+
+_runner: Runner | None = None
+"""That of a kept child, which ends with it: Node's stdin closes then, and Linux ends it in any case."""
 
 
 def find_node() -> Path:
@@ -145,8 +232,8 @@ def versions() -> dict[str, str | FanoutError]:
         return f"{_node_version(find_node())} ({find_node()})"
 
     def chromium() -> str:
-        with tempfile.TemporaryDirectory(prefix="fanout-js-") as work:
-            described, path = _session("chromium", BACKENDS["chromium"], Path(work), {}, 60)
+        with Runner() as runner, tempfile.TemporaryDirectory(prefix="fanout-js-") as work:
+            described, path = runner._answer("chromium-webgl", Path(work), {}, 60)
         return f"{described.removeprefix('chromium ')} ({path})"
 
     found: dict[str, str | FanoutError] = {}
@@ -166,57 +253,93 @@ def _node_version(node: Path) -> str:
 
 
 def _tfjs_version() -> str:
+    """That of tensorflow.js and of its wasm backend, a package of its own. Raises MissingRuntime."""
     try:
-        return str(json.loads((_JS / "node_modules/@tensorflow/tfjs/package.json").read_bytes())["version"])
-    except FileNotFoundError:
-        raise MissingRuntime(f"tensorflow.js is not installed. {_INSTALL}") from None
+        paths = [_JS / "node_modules/@tensorflow" / name / "package.json" for name in ("tfjs", "tfjs-backend-wasm")]
+        found = [str(json.loads(path.read_bytes())["version"]) for path in paths]
+    except FileNotFoundError as error:
+        missing = Path(error.filename).parent.name
+        raise MissingRuntime(f"tensorflow.js is not installed: package {missing} is missing. {_INSTALL}") from None
+    if len(set(found)) > 1:
+        raise MissingRuntime(f"tensorflow.js is {found[0]} and its wasm backend {found[1]}. {_INSTALL}")
+    return found[0]
 
 
-def _session(
-    runtime: str, backends: Sequence[str], work: Path, models: dict[int, Path], seconds: float
-) -> tuple[str, str]:
-    """Run main.mjs on the requests in `work`; returns its description of the runtime, and the program's path."""
-    command = [str(find_node()), str(_JS / "main.mjs"), str(work)]
-    _tfjs_version()
-    browser = find_chromium() if runtime == "chromium" else None
-    plan = {
-        "runtime": runtime,
-        "backends": backends,
-        "executable": None if browser is None or browser.is_dir() else str(browser),
-        "models": {index: str(model.absolute()) for index, model in models.items()},
-    }
-    (work / "run.json").write_text(json.dumps(plan), encoding="utf-8")
-    if sys.platform == "linux":
-        command = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
-    log = work / "log"
-    with log.open("wb") as stream:
-        status = _wait(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream), seconds)
-    if status is None:
-        raise ChildTimedOut(f"{runtime} had not run {len(models)} models after {seconds:g} s.")
-    if status != 0:
-        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
-        ended = f"signal {-status}" if status < 0 else f"exit status {status}"
-        raise ChildDied(f"{runtime} ended with {ended} before it had run {len(models)} models:\n{tail}")
-    done = json.loads((work / "done.json").read_bytes())
-    if done["runtime"] is None:
-        raise MissingRuntime(f"{runtime} cannot start tensorflow.js backend {' or '.join(backends)} on this machine.")
-    return done["runtime"], done["path"]
+class _Ended(Exception):
+    """Node ended where it should have replied: how, and what it printed last."""
+
+    def __init__(self, how: str, said: str) -> None:
+        super().__init__(how)
+        self.how = how
+        self.said = said
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Exit status of `process`, or None when it had to be ended after `seconds`."""
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        # Node ends Chromium first, whose profile is in the directory that is removed next; unless it is too busy.
-        process.terminate()
+class _Node:
+    """The process of main.mjs, with a directory of its own for its log and Chromium's profile."""
+
+    def __init__(self) -> None:
+        node = find_node()
+        self._home = tempfile.TemporaryDirectory(prefix="fanout-js-", ignore_cleanup_errors=True)
+        self._log = Path(self._home.name) / "log"
+        self._replies, theirs = os.pipe()
+        command = [str(node), str(_JS / "main.mjs"), self._home.name, str(theirs)]
+        if sys.platform == "linux":
+            command = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
         try:
-            process.wait(3)
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[theirs]
+                )
+        finally:
+            os.close(theirs)
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, job: dict[str, Any], seconds: float | None) -> dict[str, Any]:
+        """The reply to a job. Raises TimeoutError, _Ended."""
+        printed = self._log.stat().st_size
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended(printed) from None
+        end = None if seconds is None else time.monotonic() + seconds
+        reply = b""
+        while not reply.endswith(b"\n"):
+            left = None if end is None else max(0.0, end - time.monotonic())
+            ready, _, _ = select.select([self._replies], [], [], left)
+            if not ready:
+                raise TimeoutError
+            part = os.read(self._replies, 1 << 16)
+            if not part:
+                raise self._ended(printed)
+            reply += part
+        answered: dict[str, Any] = json.loads(reply)
+        return answered
+
+    def _ended(self, printed: int) -> _Ended:
+        """`printed` is the length of the log before the job."""
+        status = self._process.wait(5)
+        with self._log.open("rb") as log:
+            log.seek(printed)
+            said = log.read().decode(errors="replace").splitlines()[-20:]
+        how = f"ended with signal {-status}" if status < 0 else f"ended with exit status {status}"
+        return _Ended(how, "\n".join(said))
+
+    def close(self) -> None:
+        """Node ends Chromium first, whose profile is in the directory removed here; unless it is too busy."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(1)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.kill()
+            self._process.wait()
+        os.close(self._replies)
+        self._home.cleanup()
 
 
 def _write_request(path: Path, request: Request) -> None:
@@ -225,14 +348,15 @@ def _write_request(path: Path, request: Request) -> None:
     offset = 0
     cases = []
     for case in request.cases:
-        described = []
+        tensors = []
         for name, array in case.items():
             entry, data = _encode(name, np.asarray(array))
-            described.append({**entry, "offset": offset, "bytes": len(data)})
+            tensors.append({**entry, "offset": offset, "bytes": len(data)})
             chunks.append(data)
             offset += len(data)
-        cases.append(described)
-    header = json.dumps({"kind": request.kind, "model": request.model.name, "cases": cases}).encode()
+        cases.append(tensors)
+    described = {"kind": request.kind, "model": request.model.name, "timed": request.timed, "cases": cases}
+    header = json.dumps(described).encode()
     path.write_bytes(b"".join([len(header).to_bytes(4, "little"), header, *chunks]))
 
 
@@ -259,7 +383,7 @@ def _read_answer(path: Path, runtime: str) -> Answer:
         start = 4 + int.from_bytes(data[:4], "little")
         header = json.loads(data[4:start])
         if "error" in header:
-            return Answer(runtime, error=header["error"])
+            return Answer(runtime, error=header["error"], lacks=_LACKS.search(header["error"]) is not None)
         outputs: list[Tensors] = []
         for described in header["cases"]:
             case: Tensors = {}

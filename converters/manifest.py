@@ -46,7 +46,8 @@ class Row(Frozen):
 
     def runtimes(self) -> list[str]:
         """The runtimes that ran it, with their versions."""
-        ran = {c.runtime: None for c in self.checks if c.name in ("values", "batch", "outputs", "runs")}
+        checks = [c for c in self.checks if c.required or c.status != "not_run"]
+        ran = {c.runtime: None for c in checks if c.name in ("values", "batch", "outputs", "runs")}
         return list(ran)
 
 
@@ -85,10 +86,11 @@ class Manifest(Frozen):
 
 
 def row_status(checks: Sequence[CheckResult]) -> Literal["passed", "failed", "not_run"]:
-    """Passed only when there are checks and every one of them passed."""
+    """Passed only when there are checks and every one of them passed; one that is not required may be not run."""
     if any(check.status == "failed" for check in checks):
         return "failed"
-    return "passed" if checks and all(check.status == "passed" for check in checks) else "not_run"
+    counted = [check for check in checks if check.required or check.status != "not_run"]
+    return "passed" if counted and all(check.status == "passed" for check in counted) else "not_run"
 
 
 def row(
@@ -145,7 +147,7 @@ def title(r: Row) -> str:
 def _reason(checks: Sequence[CheckResult]) -> str | None:
     """The first check that did not pass, as a sentence."""
     for check in checks:
-        if check.status != "passed":
+        if check.status == "failed" or (check.status == "not_run" and check.required):
             figures = ""
             if check.measured is not None and check.limit is not None:
                 figures = f" ({check.measured:.3g} against a limit of {check.limit:g})"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from converters import golden, manifest
+from converters import golden, kept, manifest
 from converters.assemble import CONFIG
 from converters.check import check
 from converters.contract import Artifact, CheckResult
@@ -34,12 +34,14 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
         rows = [_failed(row, "digests", str(error)) for row in written.targets]
         return _again(written, rows, spec)
     rows = []
-    for conversion, old in _conversions(root, written):
-        tell(conversion.target, conversion.variant)
-        options = spec.targets[conversion.target]
-        signatures = written.source.signatures
-        fresh = check(conversion, signatures, reference, options, spec.limits, root, spec.golden.constant)
-        rows += [_with_digests(row, changed, seconds=before.seconds) for row, before in zip(fresh, old, strict=True)]
+    with kept.keeping():
+        for conversion, old in _conversions(root, written):
+            tell(conversion.target, conversion.variant)
+            options = spec.targets[conversion.target]
+            signatures = written.source.signatures
+            fresh = check(conversion, signatures, reference, options, spec.limits, root, spec.golden.constant)
+            again = zip(fresh, old, strict=True)
+            rows += [_with_digests(row, changed, seconds=before.seconds) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
 
 

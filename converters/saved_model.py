@@ -10,6 +10,8 @@ from converters.timing import median_ms
 NAME = "saved_model"
 OPTIONS = Options
 FRESH = frozenset({"c-loader"})
+KEPT: frozenset[str] = frozenset()
+INSTEAD: dict[str, str] = {}
 TOLERANCES = {
     "default": Tolerance(
         error=1e-4, mismatch=0.0, reason="the same float32 kernels, fused and ordered differently by grappler"

@@ -15,6 +15,8 @@ from converters.errors import Damaged
 NAME = "serving"
 OPTIONS = Options
 FRESH = frozenset({"c-loader"})
+KEPT: frozenset[str] = frozenset()
+INSTEAD: dict[str, str] = {}
 TOLERANCES = saved_model.TOLERANCES
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 CONFIG = "models.config"

@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 from unittest import mock
 from urllib.parse import quote
 
+from pydantic import Field, field_validator
+
 from converters import diagnosis, frozen, golden, javascript, keras2, keras_config, meta_graph, tfjs_dtypes
 from converters.contract import (
     SERVE,
@@ -28,7 +30,9 @@ from converters.contract import (
 from converters.errors import BadInput, ChildFailed, Damaged, MissingRuntime, Unsupported
 
 NAME = "tfjs"
-FRESH = frozenset(javascript.RUNTIMES)
+FRESH: frozenset[str] = frozenset()
+KEPT = frozenset(javascript.RUNTIMES)
+INSTEAD = {"node-wasm": "node-cpu", "chromium-wasm": "chromium-cpu", "chromium-webgl": "chromium-cpu"}
 _FLOAT = Tolerance(error=1e-4, mismatch=0.0, reason="float32 in JavaScript and in WebGL's float32 textures")
 TOLERANCES = {
     "graph": _FLOAT,
@@ -49,6 +53,23 @@ class TfjsOptions(Options):
 
     known_variants: ClassVar[tuple[str, ...]] = tuple(TOLERANCES)
     variants: tuple[str, ...] = ()
+    runtimes: tuple[javascript.Runtime, ...] = Field(
+        default=("node-wasm", "chromium-webgl"),
+        description="where every model must run; where one lacks a kernel, its program's cpu must run it in its place",
+    )
+
+    @field_validator("runtimes")
+    @classmethod
+    def _both_programs(cls, value: tuple[javascript.Runtime, ...]) -> tuple[javascript.Runtime, ...]:
+        for program in javascript.PROGRAMS:
+            if not any(runtime.startswith(f"{program}-") for runtime in value):
+                known = ", ".join(runtime for runtime in javascript.RUNTIMES if runtime.startswith(f"{program}-"))
+                raise ValueError(f"none of them is {program.capitalize()}'s; add one of {known}")
+        return tuple(dict.fromkeys(value))
+
+    def chosen_runtimes(self) -> tuple[str, ...]:
+        """Those of the field."""
+        return self.runtimes
 
 
 OPTIONS = TfjsOptions
@@ -293,8 +314,12 @@ def _require_loadable(path: Path, source: Source) -> None:
         Unsupported: tensorflow.js lacks a layer, or an argument of one, that the model has.
     """
     case = golden.load(source.golden).cases[source.keras_signature or ""][-1]
+    request = javascript.Request(path, "layers", [case.inputs], timed=False)
     try:
-        (answer,) = javascript.run("node", [javascript.Request(path, "layers", [case.inputs])])
+        with javascript.Runner() as runner:
+            (answer,) = runner.run("node-wasm", [request])
+            if answer.lacks:
+                (answer,) = runner.run("node-cpu", [request])
     except (MissingRuntime, ChildFailed, Damaged):
         return
     reason = diagnosis.of_tfjs_layers(answer.error) if answer.error else None
@@ -315,7 +340,8 @@ def inspect(artifact: Artifact) -> Structure:
         reader = f"model.json by {model['convertedBy']}"
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise Damaged(f"{artifact.path.name} cannot be read: {type(error).__name__}: {error}") from error
-    return Structure(signatures={artifact.signature or "": signature}, reader=reader, runtimes=javascript.RUNTIMES)
+    runtimes = TfjsOptions().runtimes
+    return Structure(signatures={artifact.signature or "": signature}, reader=reader, runtimes=runtimes)
 
 
 def _require_weights(folder: Path, manifest: Any) -> None:
@@ -362,8 +388,10 @@ def _spec(info: Mapping[str, Any]) -> TensorSpec:
     )
 
 
-def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], runtime: str) -> list[Prediction]:
-    """One Node (which may drive one Chromium) for all artifacts."""
+def predict(
+    artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], runtime: javascript.Runtime
+) -> list[Prediction]:
+    """One Node (which may drive one Chromium) for all artifacts, and in a kept child for all its calls."""
     requests = [
         javascript.Request(
             model=artifact.path,  # type: ignore[arg-type]
@@ -373,6 +401,12 @@ def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]
         for artifact in artifacts
     ]
     return [
-        Prediction(runtime=answer.runtime, outputs=answer.outputs, latency_ms=answer.latency_ms, error=answer.error)
-        for answer in javascript.run(runtime, requests)
+        Prediction(
+            runtime=answer.runtime,
+            outputs=answer.outputs,
+            latency_ms=answer.latency_ms,
+            error=answer.error,
+            lacks=answer.lacks,
+        )
+        for answer in javascript.run(runtime, requests, seconds=None)
     ]

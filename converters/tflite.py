@@ -26,6 +26,8 @@ from converters.timing import median_ms
 
 NAME = "tflite"
 FRESH = frozenset({"litert"})
+KEPT: frozenset[str] = frozenset()
+INSTEAD: dict[str, str] = {}
 TOLERANCES = {
     "float32": Tolerance(error=1e-4, mismatch=0.0, reason="float32 throughout; XNNPACK sums in another order"),
     "float16": Tolerance(error=1e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),

@@ -16,7 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from converters import check as checking
 from converters import convert as converting
-from converters import golden, isolate, release, spec
+from converters import golden, isolate, kept, release, spec
 from converters.assemble import Released, assemble
 from converters.contract import Source
 from converters.convert import Conversion
@@ -108,7 +108,8 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
         wanted = spec.find(model)
         if targets:
             wanted = wanted.with_targets(targets)
-        released = _deploy(wanted, started)
+        with kept.keeping():
+            released = _deploy(wanted, started)
     except FanoutError as error:
         tell(Event(model, "failed", detail=str(error), error=error))
         return Failed(message=str(error))
@@ -155,7 +156,8 @@ def deploy_all(models: list[str] | None = None, targets: list[str] | None = None
     chosen = models if models is not None else spec.names()
     if not chosen:
         raise BadInput(f"{spec.CONFIGS} holds no config")
-    states = {model: deploy_model(model, targets, force, return_state=True) for model in chosen}
+    with kept.keeping():
+        states = {model: deploy_model(model, targets, force, return_state=True) for model in chosen}
     failed = {
         _short(model): state.message or str(state.name) for model, state in states.items() if not state.is_completed()
     }

@@ -2,29 +2,51 @@
 // so that both answer by the same rules. Messages in and out are described in converters/javascript.py.
 
 const TIMED_CALLS = 5;
-const TIMED_SECONDS = 2; // A slow model is not called five times more only to learn that it is slow.
+const TIMED_SECONDS = 0.5; // No call begins later: a slow model is not called again only to learn that it is slow.
 
-/** Starts the first backend of `wanted` that starts here; returns the words that describe it, or null. */
-export async function start(tf, wanted) {
+// The WebAssembly kernels do not throw where they lack a dtype: they print, and leave the output as it was in memory
+// (tfjs-backend-wasm/src/cc, util::warn).
+const LACKING = /failed\. ?Un(known|supported) (\w+ )?(dtype|input_type)/;
+const lacking = [];
+
+/** Starts `backend`; returns the words that describe it, or null where it does not start. */
+export async function start(tf, backend) {
   tf.enableProdMode();
-  for (const backend of wanted) {
-    if (!tf.findBackendFactory(backend)) continue;
-    if (!(await tf.setBackend(backend).catch(() => false))) continue;
-    await tf.ready();
-    const half = backend === "webgl" && !tf.env().getBool("WEBGL_RENDER_FLOAT32_ENABLED");
-    return `tfjs ${tf.version.tfjs} ${backend}${half ? " with float16 textures" : ""}`;
-  }
-  return null;
+  listen();
+  if (!tf.findBackendFactory(backend)) return null;
+  if (!(await tf.setBackend(backend).catch(() => false))) return null;
+  await tf.ready();
+  requireBackend(tf, backend);
+  const half = backend === "webgl" && !tf.env().getBool("WEBGL_RENDER_FLOAT32_ENABLED");
+  return `tfjs ${tf.version.tfjs} ${backend}${half ? " with float16 textures" : ""}`;
+}
+
+/** Notes in `lacking` what kernels print of dtypes; a backend takes hold of console.warn when it starts. */
+function listen() {
+  if (console.warn.listens) return;
+  const warn = console.warn.bind(console);
+  console.warn = (...words) => {
+    if (LACKING.test(words.join(" "))) lacking.push(words.join(" "));
+    warn(...words);
+  };
+  console.warn.listens = true;
+}
+
+function requireBackend(tf, backend) {
+  if (tf.getBackend() !== backend) throw new Error(`tfjs used backend ${tf.getBackend()} in place of ${backend}`);
 }
 
 /** Fetches request `index`, runs it, and posts its answer: outputs, or the error's text. Returns whether it ran. */
-export async function answer(tf, base, index) {
+export async function answer(tf, backend, base, index) {
   const { header, payload } = unpack(await (await fetched(`${base}/requests/${index}`)).arrayBuffer());
   const directory = `${base}/models/${index}/`;
   let message;
   let failed = false;
+  lacking.length = 0;
   try {
     message = await run(tf, header, directory + encodeURIComponent(header.model), payload);
+    requireBackend(tf, backend);
+    if (lacking.length) throw new Error(lacking[0]);
   } catch (error) {
     failed = true;
     message = pack({ error: String(error?.message ?? error).replaceAll(directory, "") }, []);
@@ -54,7 +76,7 @@ async function run(tf, header, url, payload) {
         const outputs = await call(inputs);
         cases.push(await read(outputs, chunks));
         free(outputs, spared);
-        if (number === header.cases.length - 1) latency = await time(() => call(inputs), spared);
+        if (header.timed && number === header.cases.length - 1) latency = await time(() => call(inputs), spared);
       } finally {
         tf.dispose(inputs);
       }
@@ -131,7 +153,7 @@ async function read(outputs, chunks) {
   return described;
 }
 
-/** Median milliseconds of a call with its outputs brought back to the CPU; earlier cases were the warm-up. */
+/** Median milliseconds of a call with its outputs brought back to the CPU; the call before was the warm-up. */
 async function time(call, spared) {
   const times = [];
   const begin = performance.now();

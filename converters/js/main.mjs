@@ -1,61 +1,82 @@
-// node main.mjs WORK: answers every request that WORK/run.json lists; see converters/javascript.py.
+// node main.mjs WORK FD: answers the jobs that arrive on stdin, one JSON document a line, each with a line on file
+// descriptor FD; see converters/javascript.py. Node's tensorflow.js and Chromium start with the first job that needs
+// them and stay for the next. Ends when stdin does, or with exit status 1 where a job cannot be answered.
 
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { writeSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
 import { serve } from "./server.mjs";
 
-const work = process.argv[2];
-const { runtime, backends, executable, models } = JSON.parse(await readFile(join(work, "run.json")));
-const base = await serve(work, models);
+const [work, descriptor] = process.argv.slice(2);
+const LARGE = 512 * 2 ** 20; // What a WebAssembly heap once took it keeps: a process this large is not used again.
+const server = await serve();
+const require = createRequire(import.meta.url);
+let browser = null;
 
-/** Returns what runs (null if no backend starts), the program, how to answer a request, and how to end it all. */
-async function inNode() {
-  const { default: tf } = await import("@tensorflow/tfjs");
+/** Returns what ran (null if the backend does not start), the program, and whether this process may be used again. */
+async function inNode({ backend }, base, indices) {
+  const tf = require("@tensorflow/tfjs");
+  if (backend === "wasm") require("@tensorflow/tfjs-backend-wasm");
   const core = await import("./core.mjs");
-  const described = await core.start(tf, backends);
+  const described = await core.start(tf, backend);
+  const tensors = tf.memory().numTensors;
+  let clean = true;
+  if (described) for (const index of indices) clean = (await core.answer(tf, backend, base, index)) && clean;
   return {
-    described: described && `node ${process.versions.node}, ${described}`,
+    runtime: described && `node ${process.versions.node}, ${described}`,
     path: process.execPath,
-    answer: (index) => core.answer(tf, base, index),
-    close: async () => {},
+    reusable: clean && tf.memory().numTensors === tensors && process.memoryUsage.rss() < LARGE,
   };
 }
 
-async function inChromium() {
-  const { launch } = await import("./chromium.mjs");
-  const browser = await launch(executable, work);
-  const [page] = await browser.pages();
-  page.on("console", (message) => console.error(`page: ${message.text()}`));
-  page.on("error", (error) => {
-    // A dead page never answers; end at once and loudly.
-    console.error(`chromium: ${error.message}`);
-    process.exit(1);
-  });
+async function inChromium({ backend, executable }, base, indices) {
+  browser ??= await start(executable);
+  let page;
   const open = async () => {
-    await page.goto(`${base}/page.html`);
-    return page.evaluate((wanted) => window.start(wanted), backends);
+    // A page of its own for each job, and after an error, which may have left tensors or a lost WebGL context.
+    await page?.close();
+    page = await browser.newPage();
+    page.on("console", (message) => console.error(`page: ${message.text()}`));
+    page.on("error", (error) => fail(`chromium: ${error.message}`)); // A dead page never answers.
+    await page.goto(`${server.pages}/page.html`);
+    return page.evaluate((...wanted) => window.start(...wanted), backend, base);
   };
   const described = await open();
-  return {
-    described: described && `${(await browser.version()).replace(/^.*\//, "chromium ")}, ${described}`,
-    path: browser.process().spawnfile,
-    answer: async (index) => {
-      // What failed may have left its tensors, or a lost WebGL context: the next request gets a new page.
+  if (described) {
+    for (const index of indices) {
       const ran = await page.evaluate((number) => window.answer(number), index);
       if (!ran && (await open()) !== described) throw new Error(`${described} did not start again after an error`);
-    },
-    close: () => browser.close(),
-  };
+    }
+  }
+  await page.close();
+  const version = (await browser.version()).replace(/^.*\//, "chromium ");
+  return { runtime: described && `${version}, ${described}`, path: browser.process().spawnfile, reusable: true };
 }
 
-try {
-  const session = await (runtime === "chromium" ? inChromium() : inNode());
-  if (session.described) for (const index of Object.keys(models)) await session.answer(index);
-  await session.close();
-  await writeFile(join(work, "done.json"), JSON.stringify({ runtime: session.described, path: session.path }));
-  process.exit(0);
-} catch (error) {
-  await new Promise((resolve) => setTimeout(resolve, 200)); // What a dying Chromium says arrives after its end.
-  console.error(error.stack);
-  process.exit(1);
+async function start(executable) {
+  const { launch } = await import("./chromium.mjs");
+  const launched = await launch(executable, work);
+  launched.on("disconnected", () => (browser = null)); // One that ended between two jobs is started again.
+  return launched;
 }
+
+/** Ends at once and loudly; what a dying Chromium says arrives after its end. */
+function fail(text) {
+  console.error(text);
+  setTimeout(() => process.exit(1), 200);
+}
+
+async function answer(line) {
+  const job = JSON.parse(line);
+  const { base, close } = server.open(job.work, job.models);
+  const reply = await (job.program === "chromium" ? inChromium : inNode)(job, base, Object.keys(job.models));
+  close();
+  writeSync(Number(descriptor), `${JSON.stringify(reply)}\n`);
+}
+
+createInterface({ input: process.stdin })
+  .on("line", (line) => answer(line).catch((error) => fail(error.stack)))
+  .on("close", async () => {
+    await browser?.close();
+    process.exit(0);
+  });

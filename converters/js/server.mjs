@@ -1,4 +1,4 @@
-// A loopback HTTP server for one run: the requests' model directories, and the messages to and from the runner.
+// A loopback HTTP server: the files of the page, and of each job its models' directories and its messages.
 
 import { randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
@@ -9,21 +9,35 @@ import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const TYPES = { ".html": "text/html", ".mjs": "text/javascript", ".js": "text/javascript", ".json": "application/json" };
+const PACKAGES = join(HERE, "node_modules/@tensorflow");
+const TYPES = {
+  ".html": "text/html",
+  ".mjs": "text/javascript",
+  ".js": "text/javascript",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+};
 const STATIC = {
   "page.html": join(HERE, "page.html"),
   "core.mjs": join(HERE, "core.mjs"),
-  "tf.min.js": join(HERE, "node_modules/@tensorflow/tfjs/dist/tf.min.js"),
+  "tf.min.js": join(PACKAGES, "tfjs/dist/tf.min.js"),
 };
+for (const name of ["tf-backend-wasm.min.js", "tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm"])
+  STATIC[name] = join(PACKAGES, "tfjs-backend-wasm/dist", name);
 
-/** Serves `work` (messages) and `models` (index -> path of a model.json); returns the address to put before a path. */
-export async function serve(work, models) {
+/**
+ * Starts it. `pages` is the address to put before a file of the page. `open(work, models)` serves a job, whose
+ * messages are in `work` and whose `models` are index -> path of a model.json: the address to put before a path, and
+ * how to stop serving it.
+ */
+export async function serve() {
   // Other users of the machine can reach a loopback port: without the token it tells them nothing.
   const token = randomUUID();
+  const jobs = new Map();
   const server = createServer(async (request, response) => {
     try {
       const [first, ...path] = new URL(request.url, "http://localhost").pathname.slice(1).split("/").map(decodeURIComponent);
-      const file = first === token ? locate(work, models, path, request.method) : null;
+      const file = first === token ? locate(jobs, path, request.method) : null;
       if (!file) return void response.writeHead(404).end();
       if (request.method === "POST") {
         await pipeline(request, createWriteStream(file));
@@ -39,16 +53,23 @@ export async function serve(work, models) {
     }
   });
   await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-  return `http://127.0.0.1:${server.address().port}/${token}`;
+  const pages = `http://127.0.0.1:${server.address().port}/${token}`;
+  let opened = 0;
+  const open = (work, models) => {
+    const id = String(++opened);
+    jobs.set(id, { work, models });
+    return { base: `${pages}/${id}`, close: () => jobs.delete(id) };
+  };
+  return { pages, open };
 }
 
-function locate(work, models, [kind, index, ...rest], method) {
-  const known = Object.hasOwn(models, index);
-  if (method === "POST") return known && kind === "answers" ? join(work, `answer-${index}`) : null;
-  if (index === undefined) return Object.hasOwn(STATIC, kind) ? STATIC[kind] : null;
-  if (!known) return null;
-  if (kind === "requests") return join(work, `request-${index}`);
-  const directory = dirname(models[index]);
+function locate(jobs, [id, kind, index, ...rest], method) {
+  if (kind === undefined) return method === "GET" && Object.hasOwn(STATIC, id) ? STATIC[id] : null;
+  const job = jobs.get(id);
+  if (!job || !Object.hasOwn(job.models, index)) return null;
+  if (method === "POST") return kind === "answers" ? join(job.work, `answer-${index}`) : null;
+  if (kind === "requests") return join(job.work, `request-${index}`);
+  const directory = dirname(job.models[index]);
   const file = join(directory, ...rest);
   return kind === "models" && file.startsWith(directory + sep) ? file : null;
 }

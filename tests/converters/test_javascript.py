@@ -19,7 +19,7 @@ import pytest
 from converters import javascript
 from converters.contract import Tensors
 from converters.errors import ChildDied, ChildTimedOut, FanoutError, MissingRuntime
-from converters.javascript import RUNTIMES, Request, run
+from converters.javascript import RUNTIMES, Request, Runner, Runtime, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # tf_keras, tensorflowjs
 
@@ -139,7 +139,7 @@ def assert_same(actual: Tensors, expected: Tensors) -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_run_returns_what_tensorflow_returns_when_models_are_sound(models: Models, runtime: str) -> None:
+def test_run_returns_what_tensorflow_returns_when_models_are_sound(models: Models, runtime: Runtime) -> None:
     cases = {"mixed": [mixed_case(4, 1), mixed_case(1, 2)], "layers": [layers_case(40, 1), layers_case(3, 2)]}
     answers = run(
         runtime,
@@ -148,10 +148,10 @@ def test_run_returns_what_tensorflow_returns_when_models_are_sound(models: Model
             Request(models.path("layers"), "layers", cases["layers"]),
         ],
     )
-    backend = {"node": "cpu", "chromium": "webgl"}[runtime]
+    program, _, backend = runtime.partition("-")
     for name, answer in zip(cases, answers, strict=True):
         assert answer.error is None
-        assert answer.runtime.startswith(f"{runtime} ")
+        assert answer.runtime.startswith(f"{program} ")
         assert answer.runtime.endswith(f"tfjs 4.22.0 {backend}")
         assert answer.latency_ms is not None
         assert answer.latency_ms >= 0
@@ -160,7 +160,7 @@ def test_run_returns_what_tensorflow_returns_when_models_are_sound(models: Model
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_run_names_inputs_when_the_layers_model_is_sequential(models: Models, runtime: str) -> None:
+def test_run_names_inputs_when_the_layers_model_is_sequential(models: Models, runtime: Runtime) -> None:
     case = {"left": layers_case(5, 3)["left"]}
     (answer,) = run(runtime, [Request(models.path("sequential"), "layers", [case])])
     assert answer.error is None
@@ -168,7 +168,7 @@ def test_run_names_inputs_when_the_layers_model_is_sequential(models: Models, ru
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_run_reports_one_request_when_its_shard_is_truncated(models: Models, runtime: str, tmp_path: Path) -> None:
+def test_run_reports_one_request_when_its_shard_is_truncated(models: Models, runtime: Runtime, tmp_path: Path) -> None:
     for name in ("mixed", "layers"):
         shutil.copytree(models.root / name, tmp_path / name)
         (shard,) = (tmp_path / name).glob("*.bin")
@@ -193,7 +193,7 @@ def test_run_reports_one_request_when_its_shard_is_truncated(models: Models, run
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_run_answers_when_the_graph_has_a_while_loop(models: Models, runtime: str) -> None:
+def test_run_answers_when_the_graph_has_a_while_loop(models: Models, runtime: Runtime) -> None:
     cases: list[Tensors] = [{"n": np.int32(n), "x": np.array([1, -2], np.float32)} for n in (0, 7)]  # type: ignore[dict-item]
     (answer,) = run(runtime, [Request(models.path("loop"), "graph", cases)])
     assert answer.error is None
@@ -202,7 +202,7 @@ def test_run_answers_when_the_graph_has_a_while_loop(models: Models, runtime: st
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_run_passes_every_float_when_not_finite(models: Models, runtime: str) -> None:
+def test_run_passes_every_float_when_not_finite(models: Models, runtime: Runtime) -> None:
     odd = np.array([np.nan, np.inf, -np.inf, -0.0, 1e-30, 3.4e38], np.float32)
     (answer,) = run(runtime, [Request(models.path("constant"), "graph", [{"x": odd}, {"x": odd[::-1]}])])
     assert answer.error is None
@@ -215,7 +215,7 @@ def test_run_passes_every_float_when_not_finite(models: Models, runtime: str) ->
 def test_run_converts_inputs_when_tfjs_lacks_their_dtype(models: Models) -> None:
     narrow = mixed_case(2, 5)
     wide = {**narrow, "features": narrow["features"].astype(np.float64), "count": narrow["count"].astype(np.int64)}
-    (answer,) = run("node", [Request(models.path("mixed"), "graph", [wide])])
+    (answer,) = run("node-cpu", [Request(models.path("mixed"), "graph", [wide])])
     assert answer.error is None
     assert_same(answer.outputs[0], models.live["mixed"](narrow))
 
@@ -237,7 +237,7 @@ def test_run_reports_the_request_when_an_input_is_beyond_tfjs(
 ) -> None:
     good = Request(models.path("mixed"), "graph", [mixed_case(1, 6)])
     bad = Request(models.path("mixed"), "graph", [{**mixed_case(1, 6), name: array}])
-    refused, answered = run("node", [bad, good])
+    refused, answered = run("node-cpu", [bad, good])
     assert refused.error is not None
     assert words in refused.error
     assert_same(answered.outputs[0], models.live["mixed"](good.cases[0]))
@@ -246,7 +246,7 @@ def test_run_reports_the_request_when_an_input_is_beyond_tfjs(
 @pytest.mark.parametrize("kind", ["graph", "layers"])
 def test_run_reports_the_request_when_input_names_differ(models: Models, kind: Any) -> None:
     name = {"graph": "mixed", "layers": "layers"}[kind]
-    (answer,) = run("node", [Request(models.path(name), kind, [{"other": np.zeros((1, 3), np.float32)}])])
+    (answer,) = run("node-cpu", [Request(models.path(name), kind, [{"other": np.zeros((1, 3), np.float32)}])])
     assert answer.error is not None
     assert "given were [other]" in answer.error
 
@@ -266,22 +266,130 @@ def test_run_passes_strings_when_the_graph_returns_them(tmp_path: Path) -> None:
     }
     (tmp_path / "model.json").write_text(json.dumps(model))
     sent = np.array([[b"", b"\xff\x00"], ["h\u00e9".encode(), b"abc"]], dtype=object)
-    (answer,) = run("node", [Request(tmp_path / "model.json", "graph", [{"s": sent}])])
+    (answer,) = run("node-cpu", [Request(tmp_path / "model.json", "graph", [{"s": sent}])])
     assert answer.error is None
     assert answer.outputs[0]["s"].dtype == object
     np.testing.assert_array_equal(answer.outputs[0]["s"], sent)
 
 
-def test_run_uses_the_backend_when_one_is_named(models: Models) -> None:
-    request = Request(models.path("mixed"), "graph", [mixed_case(2, 7)])
-    (answer,) = run("chromium", [request], backend="cpu")
-    assert answer.runtime.endswith(" cpu")
-    assert_same(answer.outputs[0], models.live["mixed"](request.cases[0]))
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Graph models of one op whose kernel the wasm backend lacks, or has for other dtypes, by the name of what it lacks."""
+    root = tmp_path_factory.mktemp("narrow")
+
+    def model(name: str, dtype: str, nodes: list[dict[str, Any]], output: str, output_dtype: str) -> None:
+        place = {"name": "x", "op": "Placeholder", "attr": {"dtype": {"type": dtype}}}
+        signature = {
+            "inputs": {"x": {"name": "x:0", "dtype": dtype}},
+            "outputs": {"y": {"name": f"{output}:0", "dtype": output_dtype}},
+        }
+        content = {
+            "format": "graph-model",
+            "modelTopology": {"node": [place, *nodes], "versions": {"producer": 1}},
+            "weightsManifest": [],
+            "signature": signature,
+        }
+        (root / name).mkdir()
+        (root / name / "model.json").write_text(json.dumps(content))
+
+    floating = {"T": {"type": "DT_FLOAT"}}
+    magnitude = [
+        {"name": "c", "op": "Complex", "input": ["x", "x"], "attr": floating},
+        {"name": "y", "op": "ComplexAbs", "input": ["c"], "attr": floating},
+    ]
+    model("Complex", "DT_FLOAT", magnitude, "y", "DT_FLOAT")
+    product = {"name": "y", "op": "MatMul", "input": ["x", "x"], "attr": {"T": {"type": "DT_INT32"}}}
+    model("int32", "DT_INT32", [product], "y", "DT_INT32")
+    model("dtype", "DT_BOOL", [{"name": "y", "op": "Neg", "input": ["x"], "attr": {}}], "y", "DT_BOOL")
+    return root
 
 
-def test_run_raises_missing_runtime_when_the_backend_is_unknown() -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_run_says_what_the_backend_lacks(narrow: Path, runtime: Runtime) -> None:
+    three = np.array([[3.0]], np.float32)
+    case = {"Complex": three, "int32": three.astype(np.int32), "dtype": np.array([[True]])}
+    requests = {name: Request(narrow / name / "model.json", "graph", [{"x": x}]) for name, x in case.items()}
+    answers = dict(zip(requests, run(runtime, list(requests.values())), strict=True))
+    expected = {"Complex": np.sqrt(18), "int32": 9}
+    for name, value in expected.items():
+        answer = answers[name]
+        if runtime.endswith("wasm"):
+            assert answer.lacks
+            assert str(answer.error)
+        else:
+            assert answer.error is None
+            assert not answer.lacks
+            np.testing.assert_allclose(answer.outputs[0]["y"], [[value]], rtol=1e-6)
+    if runtime.endswith("wasm"):  # Its kernel prints that it has no such dtype, and returns what was in memory.
+        assert answers["dtype"].lacks
+        assert "Unknown dtype" in str(answers["dtype"].error)
+
+
+def test_run_tells_damage_from_a_lack(models: Models, tmp_path: Path) -> None:
+    shutil.copytree(models.root / "mixed", tmp_path / "mixed")
+    (shard,) = (tmp_path / "mixed").glob("*.bin")
+    os.truncate(shard, 8)
+    (answer,) = run("node-wasm", [Request(tmp_path / "mixed" / "model.json", "graph", [mixed_case(1, 1)])])
+    assert answer.error
+    assert not answer.lacks
+
+
+def test_run_fails_when_tfjs_used_another_backend(
+    models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # A tfjs whose wasm falls back to cpu without a word.
+    real = javascript._JS
+    for name in ("main.mjs", "core.mjs", "server.mjs", "package.json", "node_modules"):
+        (tmp_path / name).symlink_to(real / name) if name == "node_modules" else shutil.copy(real / name, tmp_path)
+    core = tmp_path / "core.mjs"
+    text = core.read_text()
+    assert "await tf.ready();" in text
+    core.write_text(text.replace("await tf.ready();", "await tf.setBackend('cpu');"))
+    monkeypatch.setattr(javascript, "_JS", tmp_path)
+    with pytest.raises(ChildDied, match="used backend cpu in place of wasm"):
+        run("node-wasm", [Request(models.path("mixed"), "graph", [mixed_case(1, 1)])])
+
+
+def test_run_raises_missing_runtime_when_the_backend_does_not_start() -> None:
     with pytest.raises(MissingRuntime, match="abacus"):
-        run("node", [], backend="abacus")
+        run("node-abacus", [])  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("runtime", ["node-wasm", "chromium-wasm"])
+def test_runner_starts_its_programs_once_when_requests_are_sound(models: Models, runtime: Runtime) -> None:
+    request = Request(models.path("mixed"), "graph", [mixed_case(2, 1)])
+    seen = []
+    with Runner() as runner:
+        for _ in range(3):
+            (answer,) = runner.run(runtime, [request])
+            assert answer.error is None
+            seen.append({pid for pid in descendants(os.getpid()) if started(pid)})
+    assert seen[0]
+    assert seen[0] == seen[1] == seen[2]
+    assert not any(started(pid) for pid in descendants(os.getpid()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_runner_starts_node_again_when_a_model_went_wrong(models: Models, tmp_path: Path) -> None:
+    good = Request(models.path("mixed"), "graph", [mixed_case(2, 1)])
+    with Runner() as runner:
+        runner.run("node-wasm", [good, Request(tmp_path / "absent" / "model.json", "graph", good.cases)])
+        assert not any(started(pid) for pid in descendants(os.getpid()))
+        (answer,) = runner.run("node-wasm", [good])
+    assert_same(answer.outputs[0], models.live["mixed"](good.cases[0]))
+
+
+@pytest.mark.parametrize("runtime", ["node-wasm", "chromium-webgl"])
+def test_runner_answers_again_after_time_was_up(models: Models, runtime: Runtime) -> None:
+    endless = {"n": np.array(2**31 - 1, np.int32), "x": np.zeros(2, np.float32)}
+    good = Request(models.path("mixed"), "graph", [mixed_case(2, 1)])
+    with Runner() as runner:
+        runner.run(runtime, [good])
+        with pytest.raises(ChildTimedOut):
+            runner.run(runtime, [Request(models.path("loop"), "graph", [endless])], seconds=1)
+        (answer,) = runner.run(runtime, [good])
+    assert_same(answer.outputs[0], models.live["mixed"](good.cases[0]))
 
 
 def test_run_raises_missing_runtime_when_packages_are_not_installed(
@@ -289,7 +397,21 @@ def test_run_raises_missing_runtime_when_packages_are_not_installed(
 ) -> None:
     monkeypatch.setattr(javascript, "_JS", tmp_path)
     with pytest.raises(MissingRuntime, match="npm ci"):
-        run("node", [])
+        run("node-cpu", [])
+
+
+def test_run_raises_missing_runtime_when_the_wasm_backend_is_not_of_tfjs_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(javascript, "_JS", tmp_path)
+    for name, version in (("tfjs", "4.22.0"), ("tfjs-backend-wasm", "4.20.0")):
+        with pytest.raises(MissingRuntime, match=rf"package {name} is missing.*npm ci"):
+            run("node-cpu", [])
+        package = tmp_path / "node_modules/@tensorflow" / name
+        package.mkdir(parents=True)
+        (package / "package.json").write_text(json.dumps({"version": version}))
+    with pytest.raises(MissingRuntime, match=r"4\.20\.0.*npm ci"):
+        run("node-cpu", [])
 
 
 def test_run_raises_when_the_browser_ends_early(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -298,12 +420,12 @@ def test_run_raises_when_the_browser_ends_early(monkeypatch: pytest.MonkeyPatch,
     browser.chmod(0o755)
     monkeypatch.setenv("FANOUT_CHROMIUM", str(browser))
     with pytest.raises(ChildDied, match="out of order"):
-        run("chromium", [])
+        run("chromium-webgl", [])
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_run_raises_and_leaves_nothing_when_time_is_up(
-    models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: str
+    models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: Runtime
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     endless = {"n": np.array(2**31 - 1, np.int32), "x": np.zeros(2, np.float32)}
@@ -328,7 +450,7 @@ def test_run_raises_when_the_page_dies(models: Models) -> None:
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(ChildDied, match=r"crashed|closed"):
-        run("chromium", [Request(models.path("loop"), "graph", [endless])], seconds=60)
+        run("chromium-webgl", [Request(models.path("loop"), "graph", [endless])], seconds=60)
     killer.join()
 
 
@@ -337,7 +459,7 @@ def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tm
     script = (
         "import numpy as np; from pathlib import Path; from converters.javascript import Request, run\n"
         "case = {'n': np.array(2**31 - 1, np.int32), 'x': np.zeros(2, np.float32)}\n"
-        f"run('chromium', [Request(Path({str(models.path('loop'))!r}), 'graph', [case])])"
+        f"run('chromium-webgl', [Request(Path({str(models.path('loop'))!r}), 'graph', [case])])"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     caller = subprocess.Popen([sys.executable, "-c", script], env=environment, cwd=Path(__file__).parents[2])
@@ -347,6 +469,30 @@ def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tm
     finally:
         caller.kill()
         caller.wait()
+    assert wait_for(lambda: not any(command(pid) for pid in family))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_kept_node_and_chromium_end_when_the_caller_is_killed(models: Models) -> None:
+    script = (
+        "import numpy as np, time; from pathlib import Path; from converters import javascript, kept\n"
+        "from converters.contract import Limits\n"
+        "case = {'n': np.array(3, np.int32), 'x': np.zeros(2, np.float32)}\n"
+        f"request = javascript.Request(Path({str(models.path('loop'))!r}), 'graph', [case])\n"
+        "with kept.keeping():\n"
+        "    (answer,) = kept.run('js', javascript.run, 'chromium-wasm', [request], limits=Limits()).value\n"
+        "    print(answer.error, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    try:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == b"None\n"
+        family = descendants(caller.pid)
+        assert sum(started(pid) for pid in family) == 2
+    finally:
+        caller.kill()
+        caller.communicate()
     assert wait_for(lambda: not any(command(pid) for pid in family))
 
 
@@ -415,6 +561,13 @@ def descendants(pid: int) -> list[int]:
     except OSError:
         return []
     return [*children, *(found for child in children for found in descendants(child))]
+
+
+def started(pid: int) -> bool:
+    """Whether the process is Node running main.mjs, or the Chromium it drives."""
+    # Chromium's children rewrite theirs, with blanks between the words.
+    line = command(pid)
+    return "/main.mjs" in line or ("chromium" in line.split("\0")[0] and "--type=" not in line)
 
 
 def command(pid: int) -> str:

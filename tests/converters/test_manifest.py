@@ -45,6 +45,20 @@ def test_row_status_is_passed_only_when_every_check_passed(statuses: list[str]) 
     assert (row_status(checks(*statuses)) == "passed") == (set(statuses) == {"passed"})
 
 
+@given(st.lists(STATUSES), st.lists(STATUSES))
+def test_row_status_ignores_only_what_is_not_required_and_was_not_run(needed: list[str], spared: list[str]) -> None:
+    optional = [check.model_copy(update={"required": False}) for check in checks(*spared)]
+    counted = [*needed, *(status for status in spared if status != "not_run")]
+    assert row_status([*checks(*needed), *optional]) == row_status(checks(*counted))
+
+
+def test_row_shows_no_reason_and_no_runtime_for_a_check_that_it_does_not_need(tmp_path: Path) -> None:
+    lacking = CheckResult(name="runs", runtime="wasm", status="not_run", detail="no kernel", required=False)
+    made_row = row(made(tmp_path), [lacking, *checks("passed")], None, {}, tmp_path)
+    assert (made_row.status, made_row.reason, made_row.runtimes()) == ("passed", None, ["r"])
+    assert lacking in made_row.checks
+
+
 def made(tmp_path: Path, **fields: Any) -> Artifact:
     path = tmp_path / "tflite" / "int8.tflite"
     path.parent.mkdir(exist_ok=True)
@@ -188,7 +202,9 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     assert list(target) == [
         *("target", "variant", "signature", "status", "reason", "path", "bytes", "seconds", "checks")
     ]
-    assert list(target["checks"][0]) == [*("name", "runtime", "status", "measured", "limit", "detail", "latency_ms")]
+    assert list(target["checks"][0]) == [
+        *("name", "runtime", "status", "measured", "limit", "detail", "latency_ms", "required")
+    ]
     assert written["files"] == {"tflite/int8.tflite": {"sha256": "ab", "bytes": 20480}}
 
 

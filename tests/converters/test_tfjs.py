@@ -1,17 +1,21 @@
 """tensorflow.js: names, dtypes and values through convert and check, and every way a damaged model must fail."""
 
+import dataclasses
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import samples
+from pydantic import ValidationError
 from samples import Converted, Sample, converted, not_passed
 
-from converters import meta_graph, tfjs
+from converters import kept, meta_graph, tfjs
 from converters.contract import Artifact
 from converters.convert import Conversion
 from converters.errors import Damaged
@@ -386,3 +390,101 @@ def test_too_large_counts_the_variables_that_a_signature_uses(module_sample: Sam
     assert tfjs._too_large(definition, "serving_default", needed) is None
     assert "split the model" in str(tfjs._too_large(definition, "serving_default", needed - 1))
     assert tfjs._too_large(definition, "summary", needed - 1) is None
+
+
+COMPLEX = """
+import tensorflow as tf
+
+class Polar(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name=name) for name in ("x", "y")])
+    def __call__(self, x, y):
+        return {"length": tf.abs(tf.complex(x, y)), "sum": x + y}
+
+def build():
+    return Polar()
+"""
+"""Of which the wasm backend has no kernel for Complex."""
+
+
+@pytest.fixture(scope="module")
+def polar(make_sample: Callable[..., Sample]) -> Converted:
+    """Its graph model."""
+    every = ["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
+    return converted(make_sample(COMPLEX, name="polar", targets={"tfjs": {"runtimes": every}}), "tfjs", "graph")
+
+
+def test_check_passes_on_cpu_when_wasm_lacks_a_kernel(polar: Converted) -> None:
+    (row,) = polar.check()
+    assert row.status == "passed", not_passed([row])
+    assert row.reason is None
+    ran = [runtime.split() for runtime in row.runtimes()]
+    assert [(words[0], words[-1]) for words in ran] == [("node", "cpu"), ("chromium", "webgl"), ("chromium", "cpu")]
+    lacking = not_passed([row])
+    assert {(result.runtime.split()[0], result.runtime.split()[-1]) for result in lacking} == {
+        ("node", "wasm"),
+        ("chromium", "wasm"),
+    }
+    for result in lacking:
+        assert (result.name, result.status, result.required) == ("runs", "not_run", False)
+        assert "Kernel 'Complex'" in result.detail
+        assert f"{result.runtime.split()[0]}-cpu" in result.detail
+
+
+def test_check_fails_on_cpu_when_wasm_lacks_a_kernel_and_the_model_is_wrong(polar: Converted, tmp_path: Path) -> None:
+    shutil.copytree(polar.root / "tfjs", tmp_path / "tfjs")
+    artifacts = [moved(artifact, polar.root, tmp_path) for artifact in polar.conversion.artifacts]
+    conversion = polar.conversion.model_copy(update={"artifacts": artifacts})
+
+    def swap(model: Any) -> None:
+        outputs = model["signature"]["outputs"]
+        outputs["length"], outputs["sum"] = outputs["sum"], outputs["length"]
+
+    edit(model_json(conversion, "serving_default"), swap)
+    options = {"tfjs": tfjs.TfjsOptions()}
+    sample = dataclasses.replace(polar.sample, spec=polar.sample.spec.model_copy(update={"targets": options}))
+    (row,) = Converted(sample, conversion, tmp_path).check()
+    assert row.status == "failed"
+    failed = {result.runtime.split()[0]: result for result in row.checks if result.status == "failed"}
+    assert failed.keys() == {"node", "chromium"}
+    assert failed["node"].runtime.endswith(" cpu")
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "words"),
+    [
+        (["node-cpu"], "chromium-webgl"),
+        (["chromium-webgl"], "node-wasm"),
+        ([], "node-wasm"),
+        (["node-webgl", "chromium-cpu"], "node-cpu"),
+    ],
+)
+def test_options_are_refused_when_a_program_has_no_runtime(runtimes: list[str], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        tfjs.TfjsOptions.model_validate({"runtimes": runtimes})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the packed Chromium is not used, and has another name")
+def test_check_starts_node_and_chromium_once_when_children_are_kept(keras_sample: Sample) -> None:
+    graph, layers = (converted(keras_sample, "tfjs", variant) for variant in ("graph", "layers"))
+    with kept.keeping():
+        graph.check()
+        first = programs()
+        layers.check()
+        assert programs() == first
+    assert len(first) == 2, first
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in first if psutil.pid_exists(pid)], timeout=10)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def programs() -> set[int]:
+    """Ids of the Node processes that run main.mjs, and of the Chromiums they drive, below this process."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        browser = words and words[0].endswith("chromium") and not any(word.startswith("--type=") for word in words)
+        if browser or any(word.endswith("main.mjs") for word in words):
+            found.add(process.pid)
+    return found

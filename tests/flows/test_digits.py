@@ -120,9 +120,9 @@ def test_deploy_keeps_test_accuracy_in_every_target_when_run_in_its_runtime(depl
     live = accuracy(case.outputs)
     assert live > 0.95
     assert ran_in(tflite, "tflite", "float32", "tflite/float32.tflite", "litert") == live
-    assert ran_in(tfjs, "tfjs", "graph", f"tfjs/graph/{SIGNATURE}/model.json", "node") == live
-    assert ran_in(tfjs, "tfjs", "graph", f"tfjs/graph/{SIGNATURE}/model.json", "chromium") == live
-    assert ran_in(tfjs, "tfjs", "layers", "tfjs/layers/model.json", "chromium") == live
+    assert ran_in(tfjs, "tfjs", "graph", f"tfjs/graph/{SIGNATURE}/model.json", "node-wasm") == live
+    assert ran_in(tfjs, "tfjs", "graph", f"tfjs/graph/{SIGNATURE}/model.json", "chromium-webgl") == live
+    assert ran_in(tfjs, "tfjs", "layers", "tfjs/layers/model.json", "chromium-webgl") == live
     assert ran_in(hdf5, "hdf5", "model", "hdf5/model.h5", "keras") == live
     assert abs(ran_in(tflite, "tflite", "int8", "tflite/int8.tflite", "litert") - live) <= 0.02
 

@@ -1,0 +1,112 @@
+"""Children that stay: how long, for whom, and what happens to one that fails."""
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from converters import kept
+from converters.contract import Limits
+from converters.errors import ChildDied, ChildTimedOut, ChildTooLarge
+
+LIMITS = Limits(seconds=60)
+
+
+def identity() -> int:
+    """The process that runs this; pickled by name, so it lives in a module."""
+    assert kept.inside()
+    return os.getpid()
+
+
+def write_file() -> str:
+    """A temporary file that nobody removes."""
+    descriptor, name = tempfile.mkstemp()
+    os.close(descriptor)
+    return name
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def eat(megabytes: int) -> int:
+    held = b"x" * (megabytes << 20)
+    time.sleep(1)
+    return len(held)
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended, or will within ten seconds."""
+    end = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_run_keeps_the_child_only_while_a_block_is_open() -> None:
+    assert not kept.inside()
+    alone = kept.run("one", identity, limits=LIMITS).value
+    assert gone(alone)
+    with kept.keeping():
+        with kept.keeping():
+            first = kept.run("one", identity, limits=LIMITS).value
+        assert kept.run("one", identity, limits=LIMITS).value == first
+        other = kept.run("two", identity, limits=LIMITS).value
+        assert other != first
+    assert gone(first)
+    assert gone(other)
+
+
+def test_run_gives_two_calls_at_a_time_two_children() -> None:
+    with kept.keeping():
+        slow = threading.Thread(target=kept.run, args=("one", time.sleep, 3), kwargs={"limits": LIMITS})
+        slow.start()
+        time.sleep(1)
+        first = kept.run("one", identity, limits=LIMITS).value
+        slow.join()
+        seen = {kept.run("one", identity, limits=LIMITS).value for _ in range(2)}
+    assert len({first, *seen}) <= 2
+    assert gone(first)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "limits", "error"),
+    [
+        (die, (), LIMITS, ChildDied),
+        (time.sleep, (60,), Limits(seconds=0.5), ChildTimedOut),
+        (eat, (3000,), Limits(memory_gb=2), ChildTooLarge),
+    ],
+)
+def test_run_gives_the_next_call_a_new_child_when_one_fails(
+    function: object, arguments: tuple[object, ...], limits: Limits, error: type[Exception]
+) -> None:
+    with kept.keeping():
+        first = kept.run("one", identity, limits=LIMITS).value
+        with pytest.raises(error):
+            kept.run("one", function, *arguments, limits=limits)  # type: ignore[arg-type]
+        assert gone(first)
+        assert kept.run("one", identity, limits=LIMITS).value != first
+
+
+def test_run_gives_a_new_child_when_the_idle_one_died() -> None:
+    with kept.keeping():
+        first = kept.run("one", identity, limits=LIMITS).value
+        os.kill(first, signal.SIGKILL)
+        assert gone(first)
+        assert kept.run("one", identity, limits=LIMITS).value != first
+
+
+def test_run_removes_what_the_child_left_in_its_temporary_directory() -> None:
+    with kept.keeping():
+        left = Path(kept.run("one", write_file, limits=LIMITS).value)
+        assert left.exists()
+        with pytest.raises(ChildDied):
+            kept.run("one", die, limits=LIMITS)
+        assert not left.parent.exists()
