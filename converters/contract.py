@@ -80,6 +80,10 @@ class Options(Frozen):
     variants: tuple[str, ...] = Field(default=("default",), description="which variants to make")
     tolerance: dict[str, Tolerance] = Field(default={}, description="variant -> tolerance, in place of the default")
 
+    def services(self) -> "Sequence[Service]":
+        """Servers that run this target's artifacts where a machine has them, beside the runtimes all must have."""
+        return ()
+
 
 class Case(Frozen):
     """One call of a signature: what goes in, and what the live model returned."""
@@ -153,7 +157,11 @@ class Prediction(Frozen):
 
 
 class CheckResult(Frozen):
-    """One check's finding. `measured` and `limit` are in the same unit, which `detail` names."""
+    """One check's finding. `measured` and `limit` are in the same unit, which `detail` names.
+
+    One that is not `required` needs something a machine may lack: it may be `not_run`, which neither stops a row from
+    passing nor makes it pass.
+    """
 
     name: str
     runtime: str
@@ -162,6 +170,44 @@ class CheckResult(Frozen):
     limit: float | None = None
     detail: str = ""
     latency_ms: float | None = None
+    required: bool = True
+
+
+class Answered(Frozen):
+    """What a server (named with its version) made of one artifact: how it ran, and a prediction for each way of asking."""
+
+    runtime: str
+    detail: str
+    predictions: list[Prediction]
+
+
+class Server(Protocol):
+    """A server that is here. `predict` is called in a fresh child process."""
+
+    def predict(
+        self, artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], work: Path, seconds: float
+    ) -> list[Answered]:
+        """Have each artifact served and asked, within `seconds`; `work` is an empty directory, removed afterwards.
+
+        Raises ServerFailed, Damaged.
+        """
+
+
+class Service(Protocol):
+    """A kind of server that a machine may have. `name` is its check's."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def runtime(self) -> str: ...
+
+    @property
+    def required(self) -> bool:
+        """Whether the config makes its absence a failure."""
+
+    def find(self) -> Server:
+        """The server that is here, looked for quickly. Raises MissingRuntime, which says how to get one."""
 
 
 class Converter(Protocol):
