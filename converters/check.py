@@ -147,11 +147,11 @@ class _Checker:
     def _serve(self, artifacts: Sequence[Artifact], service: Service) -> list[list[CheckResult]]:
         """What a server makes of each artifact, or why there is none to ask."""
         inputs = {index(a): [case.inputs for case in self.cases[index(a)]] for a in artifacts}
-        seconds = _SERVED * self.limits.seconds
+        deadline = time.monotonic() + _SERVED * self.limits.seconds
         try:
             server = service.find()
             with tempfile.TemporaryDirectory(prefix="fanout-") as work:
-                done = run(server.predict, artifacts, inputs, Path(work), seconds, limits=self.limits, fresh=True)
+                done = run(server.predict, artifacts, inputs, Path(work), deadline, limits=self.limits, fresh=True)
         except MissingRuntime as error:
             missing = CheckResult(
                 name=service.name,

@@ -185,9 +185,11 @@ class Server(Protocol):
     """A server that is here. `predict` is called in a fresh child process."""
 
     def predict(
-        self, artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], work: Path, seconds: float
+        self, artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], work: Path, deadline: float
     ) -> list[Answered]:
-        """Have each artifact served and asked, within `seconds`; `work` is an empty directory, removed afterwards.
+        """Have each artifact served and asked; `work` is an empty directory, removed afterwards.
+
+        `deadline` is a `time.monotonic()`, which all processes of a machine share on Linux and macOS.
 
         Raises ServerFailed, Damaged.
         """

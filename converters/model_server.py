@@ -41,6 +41,7 @@ _ADDRESSES = re.compile(r"grpc=(?P<grpc>[^\s,=]+:\d+),rest=(?P<rest>[^\s,=]+:\d+
 _VERSION = re.compile(r"ModelServer:\s*([^\s+]+)")
 _WARMED_UP = re.compile(r"Number of warmup records read: (\d+)")
 _PROBE_SECONDS = 20.0
+_CONNECT_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 _PORTS = {"grpc": 8500, "rest": 8501}
 """Where the server listens inside its container."""
@@ -180,11 +181,11 @@ class _Running:
         started, state = time.monotonic(), "unknown to it"
         wanted = f"{client.model} {client.version}"
         if self.process is None:
-            client.reach(deadline)
+            _require_listening(self.grpc, self.rest)
         while time.monotonic() < deadline:
             self.require_alive("before it served the model")
-            known = client.versions(deadline)
-            found = next((version for version in known or [] if version.number == client.version), None)
+            known = client.versions(deadline, starting=self.process is not None)
+            found = next((version for version in known if version.number == client.version), None)
             if found is not None and found.state == "AVAILABLE":
                 return
             if found is not None and found.error:
@@ -226,7 +227,7 @@ class _Server(Frozen):
         raise NotImplementedError
 
     def predict(
-        self, artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], work: Path, seconds: float
+        self, artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], work: Path, deadline: float
     ) -> list[Answered]:
         """Predict over gRPC and REST for each signature; classify or regress too where its method name says so.
 
@@ -235,7 +236,6 @@ class _Server(Frozen):
         """
         from converters import serving_client
 
-        deadline = time.monotonic() + seconds
         (servable,) = {artifact.path for artifact in artifacts}
         assert servable is not None
         layout = _layout(servable)
@@ -322,6 +322,16 @@ def _blame(running: _Running, error: ServerFailed) -> str:
     return str(error)
 
 
+def _require_listening(*addresses: str) -> None:
+    """Raises ServerFailed where nobody takes a connection at one of the addresses."""
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise ServerFailed(f"nothing listens at {address}: {error}; correct or unset {ADDRESSES}") from error
+
+
 class Remote(_Server):
     """A server that somebody else runs."""
 
@@ -330,12 +340,10 @@ class Remote(_Server):
 
     def describe(self) -> str:
         """Where it is, for a person. Raises MissingRuntime where nothing listens there."""
-        for address in (self.grpc, self.rest):
-            host, _, port = address.rpartition(":")
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            except OSError as error:
-                raise MissingRuntime(f"nothing listens at {address}; correct or unset {ADDRESSES}") from error
+        try:
+            _require_listening(self.grpc, self.rest)
+        except ServerFailed as error:
+            raise MissingRuntime(str(error)) from error
         return f"version unknown (at {self.grpc} and {self.rest}, by {ADDRESSES})"
 
     @contextmanager

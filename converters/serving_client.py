@@ -96,33 +96,22 @@ class Client:
         self._channel.close()
         self._http.close()
 
-    def versions(self, deadline: float) -> list[Version] | None:
-        """The model's versions that the server knows; None where it does not know the model, or nobody answers yet."""
+    def versions(self, deadline: float, starting: bool) -> list[Version]:
+        """The model's versions that the server knows; none while nobody answers, where the server is still starting."""
         protos = load(f"{_SERVICES}.get_model_status_pb2")
         request = protos.GetModelStatusRequest()
         request.model_spec.name = self.model
         try:
             answer = self._call("ModelService/GetModelStatus", request, protos.GetModelStatusResponse, deadline)
         except grpc.RpcError as error:
-            if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE):
-                return None
+            if error.code() == grpc.StatusCode.NOT_FOUND or (starting and error.code() == grpc.StatusCode.UNAVAILABLE):
+                return []
             raise self._refused("grpc", error) from error
         names = protos.ModelVersionStatus.State
         return [
             Version(found.version, names.Name(found.state), found.status.error_message)
             for found in answer.model_version_status
         ]
-
-    def reach(self, deadline: float) -> None:
-        """Make sure that something answers gRPC and something answers HTTP."""
-        try:
-            grpc.channel_ready_future(self._channel).result(timeout=_left(deadline))
-        except grpc.FutureTimeoutError:
-            raise ServerFailed(f"nothing answers gRPC at {self.addresses['grpc']}") from None
-        try:
-            self._http.get(f"/v1/models/{self.model}", timeout=_left(deadline))
-        except httpx.HTTPError as error:
-            raise ServerFailed(f"nothing answers HTTP at {self.addresses['rest']}: {error}") from error
 
     def ask(self, how: str, key: str, servable: Servable, inputs: Tensors, method: str, deadline: float) -> Tensors:
         """What the server returns for one signature: over `how` ("grpc" or "rest"), by `method`, a value of METHODS.

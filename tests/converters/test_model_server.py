@@ -3,6 +3,7 @@
 No real one is to be had here: a double of it (tests/support/model_server_double.py) runs the real SavedModel.
 """
 
+import re
 import shutil
 import socket
 import subprocess
@@ -20,11 +21,11 @@ import samples
 from samples import Converted, Sample
 
 from converters import model_server
-from converters.contract import CheckResult, Limits
-from converters.errors import BadInput, ChildDied, MissingRuntime
+from converters.contract import Answered, CheckResult, Limits
+from converters.errors import BadInput, ChildDied, MissingRuntime, ServerFailed
 from converters.isolate import Child, run
 from converters.manifest import Row
-from converters.model_server import Program
+from converters.model_server import Container, ModelServer, Program, Remote
 
 EVERY = {"serving_default", "summary"}
 RUNTIME = "tensorflow_model_server 2.19.0"
@@ -149,6 +150,15 @@ def of_server(row: Row) -> list[CheckResult]:
     return [c for c in row.checks if c.runtime.startswith(("tensorflow_model_server", "ModelServer"))]
 
 
+def asked(made: Converted, server: Any, work: Path, seconds: float = 60) -> list[Answered]:
+    """What a server makes of each signature, in a child of its own as in a check."""
+    work.mkdir()
+    cases = {key: [case.inputs for case in cases] for key, cases in made.sample.golden.cases.items()}
+    artifacts, deadline = made.conversion.artifacts, time.monotonic() + seconds
+    answered: list[Answered] = run(server.predict, artifacts, cases, work, deadline, fresh=True).value
+    return answered
+
+
 # Absent.
 
 
@@ -184,14 +194,13 @@ def test_check_fails_model_server_when_there_is_none_and_it_is_required(module_s
     ],
     ids=["no engine", "no image", "no usable image"],
 )
-def test_check_leaves_the_server_out_and_pulls_nothing_when_docker_cannot_run_it(
-    sound: Converted, path: Path, tags: tuple[str, ...] | None, said: str
+def test_find_raises_missing_runtime_and_pulls_nothing_when_docker_cannot_run_it(
+    path: Path, tags: tuple[str, ...] | None, said: str
 ) -> None:
     double.write_docker(path, tags)
-    rows = sound.check()
-    assert samples.turned(rows) == {}
-    assert all(said in row.left_out()[0].detail for row in rows)
-    assert all(command in ("version", "image") for command in docker_commands(path))
+    with pytest.raises(MissingRuntime, match=re.escape(said)):
+        ModelServer().find()
+    assert set(docker_commands(path)) <= {"version", "image"}
 
 
 def docker_commands(folder: Path) -> list[str]:
@@ -222,7 +231,7 @@ def test_check_passes_when_inputs_and_outputs_are_of_every_kind(make_sample: Cal
     keys = ("serving_default", "narrow", "scalar", "shout")
     methods = {key: key if key != "serving_default" else "__call__" for key in keys}
     inputs = {"in_string": {"values": ["caf\xe9", "tea", '"'], "shape": [2]}}
-    sample = make_sample(KINDS, signatures=methods, golden={"inputs": inputs})
+    sample = make_sample(KINDS, signatures=methods, golden={"inputs": inputs, "constant": ["odd"]})
     rows = {str(row.signature): row for row in from_sample(sample).check()}
     assert {key: (row.status, row.reason) for key, row in rows.items()} == dict.fromkeys(keys, ("passed", None))
     for key, row in rows.items():
@@ -279,52 +288,21 @@ def test_check_fails_when_a_classify_signature_has_other_inputs_than_tf_examples
 def test_check_fails_one_runtime_when_the_server_answers_wrongly_there(sound: Converted, path: Path, how: str) -> None:
     double.write_program(path, f"wrong {how}")
     rows = sound.check()
-    assert {key: checks & {"values"} for key, checks in samples.turned(rows).items()} == dict.fromkeys(
-        EVERY, {"values"}
-    )
+    assert samples.turned(rows).keys() == EVERY
+    assert all("values" in checks for checks in samples.turned(rows).values())
     assert {check.runtime for check in samples.not_passed(rows)} == {f"{RUNTIME} {how}"}
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "said"),
-    [
-        ("exits", "tensorflow_model_server ended with exit status 255 before it served the model: Failed to start"),
-        ("load error", "tensorflow_model_server could not load tiny_module 1: Could not find meta graph def"),
-        ("no warmup", "tensorflow_model_server found no warmup requests, says its log"),
-        ("half warmup", "tensorflow_model_server replayed 1 of 2 warmup requests, says its log"),
-    ],
-)
-def test_check_fails_model_server_with_a_sentence_when_it_does_not_come_up(
-    sound: Converted, path: Path, behaviour: str, said: str
-) -> None:
-    double.write_program(path, behaviour)
+def test_check_fails_model_server_with_a_sentence_when_the_server_does_not_start(sound: Converted, path: Path) -> None:
+    double.write_program(path, "exits")
     rows = sound.check()
     assert samples.turned(rows) == {key: {"model_server"} for key in EVERY}
     for row in rows:
-        assert str(row.reason).startswith(f"model_server on tensorflow_model_server: {said}")
-        assert "\n" not in str(row.reason)
+        assert row.reason == (
+            "model_server on tensorflow_model_server: tensorflow_model_server ended with exit status 255 before it served "
+            "the model: Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: 'models.config'"
+        )
         assert row.runtimes() == ["TensorFlow C API 2.19.0", "warmup replay"]
-
-
-def test_check_fails_model_server_when_it_is_never_available(module_sample: Sample, path: Path) -> None:
-    double.write_program(path, "loading")
-    rows = from_sample(module_sample, limits=Limits(seconds=10)).check()
-    assert samples.turned(rows) == {key: {"model_server"} for key in EVERY}
-    assert "tiny_module 1 was not AVAILABLE in tensorflow_model_server after " in str(rows[0].reason)
-    assert str(rows[0].reason).endswith(" s: LOADING")
-
-
-def test_check_fails_model_server_when_the_program_cannot_be_executed(sound: Converted, path: Path) -> None:
-    (path / "tensorflow_model_server").write_bytes(b"\x7fELF nothing")
-    (path / "tensorflow_model_server").chmod(0o755)
-    assert samples.turned(sound.check()) == {key: {"model_server"} for key in EVERY}
-
-
-def test_check_does_not_claim_a_warmup_when_the_log_is_silent(sound: Converted, path: Path) -> None:
-    double.write_program(path, "silent")
-    rows = sound.check()
-    assert samples.turned(rows) == {}
-    assert "its log says nothing of warmup requests" in of_server(rows[0])[0].detail
 
 
 def test_check_fails_runs_when_the_server_dies_in_the_middle_of_a_call(sound: Converted, path: Path) -> None:
@@ -337,40 +315,75 @@ def test_check_fails_runs_when_the_server_dies_in_the_middle_of_a_call(sound: Co
     assert {check.runtime for check in samples.not_passed(rows)} == {f"{RUNTIME} grpc", f"{RUNTIME} rest"}
 
 
-def test_check_fails_runs_of_one_signature_when_its_calls_hang(module_sample: Sample, path: Path) -> None:
-    double.write_program(path, "hangs")
-    started = time.monotonic()
-    rows = from_sample(module_sample, limits=Limits(seconds=14)).check()
-    assert samples.turned(rows) == {"serving_default": {"runs"}}
-    assert time.monotonic() - started < 40
-    assert rows[0].reason == f"runs on {RUNTIME} grpc: a call over gRPC had no answer in the time it had"
-    assert [c.detail for c in samples.not_passed(rows)][1] == "predict over REST had no answer in the time it had"
+@pytest.mark.parametrize(
+    ("behaviour", "seconds", "said"),
+    [
+        ("load error", 60, "tensorflow_model_server could not load tiny_module 1: Could not find meta graph def"),
+        ("no warmup", 60, "tensorflow_model_server found no warmup requests, says its log"),
+        ("half warmup", 60, "tensorflow_model_server replayed 1 of 2 warmup requests, says its log"),
+        ("loading", 6, r"tiny_module 1 was not AVAILABLE in tensorflow_model_server after \d\.\d s: "),
+    ],
+)
+def test_predict_raises_server_failed_with_a_sentence_when_it_does_not_come_up(
+    sound: Converted, path: Path, tmp_path: Path, behaviour: str, seconds: float, said: str
+) -> None:
+    with pytest.raises(ServerFailed, match=f"^{said}"):
+        asked(sound, Program(path=double.write_program(path, behaviour)), tmp_path / "work", seconds)
 
 
-def test_check_kills_the_server_when_it_ignores_sigterm(sound: Converted, path: Path) -> None:
-    double.write_program(path, "ignores SIGTERM")
-    assert samples.turned(sound.check()) == {}  # and `path` makes sure that it is gone
+def test_predict_raises_server_failed_when_the_program_cannot_be_executed(
+    sound: Converted, path: Path, tmp_path: Path
+) -> None:
+    program = path / "tensorflow_model_server"
+    program.write_bytes(b"\x7fELF nothing")
+    program.chmod(0o755)
+    with pytest.raises(ServerFailed, match=r"ended with exit status 1 before it served the model: .*format error"):
+        asked(sound, Program(path=program), tmp_path / "work")
+
+
+def test_predict_does_not_claim_a_warmup_when_the_log_is_silent(sound: Converted, path: Path, tmp_path: Path) -> None:
+    answers = asked(sound, Program(path=double.write_program(path, "silent")), tmp_path / "work")
+    assert "its log says nothing of warmup requests" in answers[0].detail
+    assert [prediction.error for prediction in answers[0].predictions] == [None, None]
+
+
+def test_predict_gives_an_error_for_one_signature_when_its_calls_hang(
+    sound: Converted, path: Path, tmp_path: Path
+) -> None:
+    first, second = asked(sound, Program(path=double.write_program(path, "hangs")), tmp_path / "work", 12)
+    assert [prediction.error for prediction in first.predictions] == [
+        "a call over gRPC had no answer in the time it had",
+        "predict over REST had no answer in the time it had",
+    ]
+    assert [prediction.error for prediction in second.predictions] == [None, None]
+
+
+def test_server_is_killed_when_it_ignores_sigterm(sound: Converted, path: Path, tmp_path: Path) -> None:
+    asked(sound, Program(path=double.write_program(path, "ignores SIGTERM")), tmp_path / "work")  # `path` looks for it
 
 
 def test_server_ends_when_the_process_that_started_it_is_killed(sound: Converted, path: Path, tmp_path: Path) -> None:
     server = Program(path=double.write_program(path, "loading"))
     cases = {key: [case.inputs for case in cases] for key, cases in sound.sample.golden.cases.items()}
-    work = tmp_path / "work"
-    work.mkdir()
+    (tmp_path / "work").mkdir()
+
+    def kill_when_started() -> None:
+        until = time.monotonic() + 60
+        while "--port" not in ((path / "started").read_text() if (path / "started").exists() else ""):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        for child in psutil.Process().children():
+            if "--multiprocessing-fork" in child.cmdline():
+                child.kill()
+
     with Child(fresh=True, limits=Limits(seconds=60)) as child:
-
-        def kill_when_started() -> None:
-            until = time.monotonic() + 60
-            while "--port" not in ((path / "started").read_text() if (path / "started").exists() else ""):
-                assert time.monotonic() < until
-                time.sleep(0.05)
-            child._process.kill()
-
         killer = threading.Thread(target=kill_when_started)
         killer.start()
         with pytest.raises(ChildDied):
-            child.call(server.predict, sound.conversion.artifacts, cases, work, 50.0)
+            child.call(server.predict, sound.conversion.artifacts, cases, tmp_path / "work", time.monotonic() + 50)
         killer.join()
+        (line,) = [line for line in (path / "started").read_text().splitlines() if "--port" in line]
+        assert ended(int(line.split()[0]))
 
 
 # Docker.
@@ -380,30 +393,34 @@ def test_server_ends_when_the_process_that_started_it_is_killed(sound: Converted
     ("tags", "chosen"),
     [(("nightly", "2.19.0"), "2.19.0"), (("latest-devel", "latest"), "latest"), (("2.18.0",), "2.18.0")],
 )
-def test_check_runs_the_container_when_docker_holds_the_image(
-    sound: Converted, path: Path, tags: tuple[str, ...], chosen: str
+def test_find_chooses_the_image_of_this_tensorflow_or_the_latest(
+    path: Path, tags: tuple[str, ...], chosen: str
 ) -> None:
-    double.write_docker(path, tags)
+    docker = double.write_docker(path, tags)
+    assert ModelServer().find() == Container(docker=docker, image=f"tensorflow/serving:{chosen}")
+
+
+def test_check_runs_the_container_when_docker_holds_the_image(sound: Converted, path: Path) -> None:
+    double.write_docker(path, ("latest",))
     rows = sound.check()
     assert samples.turned(rows) == {}
     for row in rows:
-        assert of_server(row)[0].detail.startswith(f"tensorflow_model_server of tensorflow/serving:{chosen}: AVAILABLE")
+        assert of_server(row)[0].detail.startswith("tensorflow_model_server of tensorflow/serving:latest: AVAILABLE")
         assert {f"{RUNTIME} grpc", f"{RUNTIME} rest"} <= set(row.runtimes())
     assert docker_commands(path) == ["version", "image", "run", "run", "rm"]
 
 
-def test_check_fails_model_server_when_the_container_does_not_come_up(sound: Converted, path: Path) -> None:
-    double.write_docker(path, ("latest",), "exits")
-    rows = sound.check()
-    assert samples.turned(rows) == {key: {"model_server"} for key in EVERY}
-    assert "tensorflow_model_server of tensorflow/serving:latest ended with exit status 255" in str(rows[0].reason)
+def test_container_is_removed_when_it_does_not_come_up(sound: Converted, path: Path, tmp_path: Path) -> None:
+    docker = double.write_docker(path, ("latest",), "exits")
+    with pytest.raises(ServerFailed, match="tensorflow/serving:latest ended with exit status 255 before it served"):
+        asked(sound, Container(docker=docker, image="tensorflow/serving:latest"), tmp_path / "work")
     assert docker_commands(path)[-1] == "rm"
 
 
 def test_container_ends_when_its_standard_input_does(sound: Converted, path: Path, tmp_path: Path) -> None:
     docker = double.write_docker(path, ("latest",))
     layout = model_server._Layout(sound.path, "tiny_module", 2)
-    with model_server.Container(docker=docker, image="tensorflow/serving:latest").running(layout, tmp_path) as running:
+    with Container(docker=docker, image="tensorflow/serving:latest").running(layout, tmp_path) as running:
         assert running.process is not None
         assert running.process.stdin is not None
         until = time.monotonic() + 30
@@ -474,22 +491,30 @@ def test_check_fails_model_server_when_nothing_listens_at_the_address(
     module_sample: Sample, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports = model_server._free_ports()
-    address = f"127.0.0.1:{ports['grpc']}"
-    monkeypatch.setenv(model_server.ADDRESSES, f"grpc={address},rest=127.0.0.1:{ports['rest']}")
-    rows = from_sample(module_sample, limits=Limits(seconds=8)).check()
+    nobody = f"127.0.0.1:{ports['grpc']}"
+    monkeypatch.setenv(model_server.ADDRESSES, f"grpc={nobody},rest=127.0.0.1:{ports['rest']}")
+    rows = from_sample(module_sample).check()
     assert samples.turned(rows) == {key: {"model_server"} for key in EVERY}
-    assert str(rows[0].reason) == f"model_server on tensorflow_model_server: nothing answers gRPC at {address}"
-    with pytest.raises(MissingRuntime, match=f"nothing listens at {address}; correct or unset FANOUT_MODEL_SERVER"):
+    said = f"nothing listens at {nobody}: [Errno 111] Connection refused; correct or unset FANOUT_MODEL_SERVER"
+    assert rows[0].reason == f"model_server on tensorflow_model_server: {said}"
+    with pytest.raises(MissingRuntime, match=re.escape(said)):
         model_server.look()
 
 
-def test_check_fails_model_server_when_nothing_answers_rest_at_the_address(
-    module_sample: Sample, running: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+def test_predict_raises_server_failed_when_the_address_answers_no_grpc(
+    sound: Converted, running: tuple[str, str], tmp_path: Path
 ) -> None:
-    nobody = f"127.0.0.1:{model_server._free_ports()['rest']}"
-    monkeypatch.setenv(model_server.ADDRESSES, f"grpc={running[0]},rest={nobody}")
-    rows = from_sample(module_sample, limits=Limits(seconds=8)).check()
-    assert f"nothing answers HTTP at {nobody}" in str(rows[0].reason)
+    with pytest.raises(ServerFailed, match="a call over gRPC ended as UNAVAILABLE"):
+        asked(sound, Remote(grpc=running[1], rest=running[1]), tmp_path / "work")
+
+
+def test_predict_gives_an_error_over_rest_when_the_address_answers_no_http(
+    sound: Converted, running: tuple[str, str], tmp_path: Path
+) -> None:
+    for answered in asked(sound, Remote(grpc=running[0], rest=running[0]), tmp_path / "work"):
+        over_grpc, over_rest = answered.predictions
+        assert over_grpc.error is None
+        assert str(over_rest.error).startswith("predict over REST was cut off: ")
 
 
 @pytest.mark.parametrize("given", ["localhost:8500", "grpc=a:1", "grpc=a,rest=b", "grpc=a:1,rest=b:x"])
