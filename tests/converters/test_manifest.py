@@ -45,6 +45,32 @@ def test_row_status_is_passed_only_when_every_check_passed(statuses: list[str]) 
     assert (row_status(checks(*statuses)) == "passed") == (set(statuses) == {"passed"})
 
 
+OPTIONAL = CheckResult(name="server", runtime="s", status="not_run", detail="install s", required=False)
+
+
+@given(st.lists(STATUSES, min_size=1))
+def test_row_status_is_that_of_the_required_checks_when_another_was_not_run(statuses: list[str]) -> None:
+    assert row_status([OPTIONAL, *checks(*statuses)]) == row_status(checks(*statuses))
+
+
+@pytest.mark.parametrize(("status", "row"), [("not_run", "not_run"), ("passed", "not_run"), ("failed", "failed")])
+def test_row_status_is_never_passed_when_no_check_is_required(status: str, row: str) -> None:
+    assert row_status([OPTIONAL.model_copy(update={"status": status})]) == row
+
+
+def test_row_names_a_check_that_was_left_out_but_gives_no_reason_when_the_others_passed(tmp_path: Path) -> None:
+    made_row = row(made(tmp_path), [OPTIONAL, *checks("passed")], None, {}, tmp_path)
+    assert (made_row.status, made_row.reason, made_row.left_out()) == ("passed", None, [OPTIONAL])
+    assert made_row.runtimes() == ["r"]
+    failed = row(made(tmp_path), [OPTIONAL, *checks("failed")], None, {}, tmp_path)
+    assert failed.reason == "values on r: d"
+
+
+def test_runtimes_leaves_out_what_did_not_run(tmp_path: Path) -> None:
+    missing = CheckResult(name="runs", runtime="node", status="not_run", detail="no node")
+    assert row(made(tmp_path), [missing], None, {}, tmp_path).runtimes() == []
+
+
 def made(tmp_path: Path, **fields: Any) -> Artifact:
     path = tmp_path / "tflite" / "int8.tflite"
     path.parent.mkdir(exist_ok=True)
