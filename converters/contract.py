@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
 """Input or output name -> array."""
@@ -171,6 +171,14 @@ class CheckResult(Frozen):
     detail: str = ""
     latency_ms: float | None = None
     required: bool = True
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`required` is written only where it is false."""
+        written: dict[str, Any] = plain(self)
+        if self.required:
+            del written["required"]
+        return written
 
 
 class Answered(Frozen):

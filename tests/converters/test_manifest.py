@@ -66,6 +66,14 @@ def test_row_names_a_check_that_was_left_out_but_gives_no_reason_when_the_others
     assert failed.reason == "values on r: d"
 
 
+def test_required_is_written_only_where_it_is_false() -> None:
+    (usual,) = checks("passed")
+    assert "required" not in usual.model_dump(mode="json")
+    written = OPTIONAL.model_dump(mode="json")
+    assert written["required"] is False
+    assert CheckResult.model_validate(written) == OPTIONAL
+
+
 def test_runtimes_leaves_out_what_did_not_run(tmp_path: Path) -> None:
     missing = CheckResult(name="runs", runtime="node", status="not_run", detail="no node")
     assert row(made(tmp_path), [missing], None, {}, tmp_path).runtimes() == []

@@ -350,7 +350,7 @@ def test_predict_does_not_claim_a_warmup_when_the_log_is_silent(sound: Converted
 def test_predict_gives_an_error_for_one_signature_when_its_calls_hang(
     sound: Converted, path: Path, tmp_path: Path
 ) -> None:
-    first, second = asked(sound, Program(path=double.write_program(path, "hangs")), tmp_path / "work", 12)
+    first, second = asked(sound, Program(path=double.write_program(path, "hangs")), tmp_path / "work", 20)
     assert [prediction.error for prediction in first.predictions] == [
         "a call over gRPC had no answer in the time it had",
         "predict over REST had no answer in the time it had",
@@ -458,42 +458,41 @@ def running(sound: Converted, path: Path, tmp_path: Path) -> Iterator[tuple[str,
 
 
 def test_check_asks_the_server_at_the_address_and_leaves_it_running(
-    sound: Converted, running: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    sound: Converted, running: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(model_server.ADDRESSES, f"grpc={running[0]},rest={running[1]}")
-    for _ in range(2):
-        rows = sound.check()
-        assert samples.turned(rows) == {}
-        assert {f"ModelServer at {running[0]} grpc", f"ModelServer at {running[0]} rest"} <= set(rows[0].runtimes())
-        assert "whether it replayed the warmup requests is not to be seen from here" in of_server(rows[0])[0].detail
+    rows = sound.check()
+    assert samples.turned(rows) == {}
+    assert {f"ModelServer at {running[0]} grpc", f"ModelServer at {running[0]} rest"} <= set(rows[0].runtimes())
+    assert "whether it replayed the warmup requests is not to be seen from here" in of_server(rows[0])[0].detail
+    again = asked(sound, ModelServer().find(), tmp_path / "work")
+    assert [prediction.error for answered in again for prediction in answered.predictions] == [None] * 4
 
 
-def test_check_fails_model_server_when_the_address_serves_another_version(
-    module_sample: Sample, tmp_path: Path, running: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+def test_predict_raises_server_failed_when_the_address_serves_another_version(
+    module_sample: Sample, tmp_path: Path, running: tuple[str, str]
 ) -> None:
-    monkeypatch.setenv(model_server.ADDRESSES, f"grpc={running[0]},rest={running[1]}")
     source = module_sample.source.model_copy(update={"version": 2})
-    rows = samples.converted(Sample(module_sample.spec, module_sample.built, source), "serving").check()
-    assert samples.turned(rows) == {key: {"model_server"} for key in EVERY}
-    assert str(rows[0].reason).endswith("does not serve tiny_module 2: it has version 1 of it")
+    second = samples.converted(Sample(module_sample.spec, module_sample.built, source), "serving")
+    with pytest.raises(ServerFailed, match="does not serve tiny_module 2: it has version 1 of it"):
+        asked(second, Remote(grpc=running[0], rest=running[1]), tmp_path / "work")
 
 
-def test_check_fails_model_server_when_the_address_serves_another_model(
-    keras_sample: Sample, running: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+def test_predict_raises_server_failed_when_the_address_serves_another_model(
+    keras_sample: Sample, tmp_path: Path, running: tuple[str, str]
 ) -> None:
-    monkeypatch.setenv(model_server.ADDRESSES, f"grpc={running[0]},rest={running[1]}")
-    rows = samples.converted(keras_sample, "serving").check()
-    assert samples.turned(rows) == {"serving_default": {"model_server"}}
-    assert str(rows[0].reason).endswith("does not serve tiny_keras 1: it knows no such model")
+    other = samples.converted(keras_sample, "serving")
+    with pytest.raises(ServerFailed, match="does not serve tiny_keras 1: it knows no such model"):
+        asked(other, Remote(grpc=running[0], rest=running[1]), tmp_path / "work")
 
 
 def test_check_fails_model_server_when_nothing_listens_at_the_address(
-    module_sample: Sample, path: Path, monkeypatch: pytest.MonkeyPatch
+    sound: Converted, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports = model_server._free_ports()
     nobody = f"127.0.0.1:{ports['grpc']}"
     monkeypatch.setenv(model_server.ADDRESSES, f"grpc={nobody},rest=127.0.0.1:{ports['rest']}")
-    rows = from_sample(module_sample).check()
+    rows = sound.check()
     assert samples.turned(rows) == {key: {"model_server"} for key in EVERY}
     said = f"nothing listens at {nobody}: [Errno 111] Connection refused; correct or unset FANOUT_MODEL_SERVER"
     assert rows[0].reason == f"model_server on tensorflow_model_server: {said}"
@@ -518,13 +517,10 @@ def test_predict_gives_an_error_over_rest_when_the_address_answers_no_http(
 
 
 @pytest.mark.parametrize("given", ["localhost:8500", "grpc=a:1", "grpc=a,rest=b", "grpc=a:1,rest=b:x"])
-def test_check_fails_model_server_when_the_address_is_malformed(
-    sound: Converted, path: Path, monkeypatch: pytest.MonkeyPatch, given: str
-) -> None:
+def test_find_raises_bad_input_when_the_address_is_malformed(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(model_server.ADDRESSES, given)
-    assert samples.turned(sound.check()) == {key: {"model_server"} for key in EVERY}
     with pytest.raises(BadInput, match=r"it must be grpc=HOST:PORT,rest=HOST:PORT"):
-        model_server.look()
+        ModelServer().find()
 
 
 def test_look_says_version_and_place_of_each_kind(path: Path, running: tuple[str, str], monkeypatch: Any) -> None:
