@@ -10,8 +10,6 @@ tensorflow/cc/saved_model/{loader,constants}.h, tensorflow/core/protobuf/meta_gr
 """
 
 import ctypes
-import importlib
-import importlib.machinery
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +17,6 @@ from contextlib import ExitStack, contextmanager
 from ctypes import Structure, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import ml_dtypes  # noqa: F401 -- teaches NumPy the name bfloat16
@@ -27,16 +24,16 @@ import numpy as np
 
 from converters.contract import SERVE, Signature, Tensors, TensorSpec
 from converters.errors import Damaged, MissingRuntime, Unsupported
+from converters.protos import REMEDY, load, tensorflow_package
 
-_CODES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "string": 7, "complex64": 8}
-_CODES |= {"int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18, "float16": 19}
-_CODES |= {"uint32": 22, "uint64": 23}
+CODES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "string": 7, "complex64": 8}
+CODES |= {"int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18, "float16": 19}
+CODES |= {"uint32": 22, "uint64": 23}
 """Data type by TensorFlow's name -> TF_DataType (tf_datatype.h, the same numbers as types.proto)."""
-_NAMES = {code: name for name, code in _CODES.items()}
-_DTYPES = {name: np.dtype(object if name == "string" else name) for name in _CODES}
+NAMES = {code: name for name, code in CODES.items()}
+DTYPES = {name: np.dtype(object if name == "string" else name) for name in CODES}
 _TSTRING_BYTES = 24
 """sizeof(TF_TString), ctstring_internal.h."""
-_REMEDY = "Install a TensorFlow wheel for Linux or macOS: pip install tensorflow==2.19.0"
 
 _P = c_void_p
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
@@ -79,9 +76,9 @@ def library() -> Path:
     Raises MissingRuntime.
     """
     name = "libtensorflow_cc.2.dylib" if sys.platform == "darwin" else "libtensorflow_cc.so.2"
-    path = _package() / name
+    path = tensorflow_package() / name
     if not path.is_file():
-        raise MissingRuntime(f"TensorFlow's C library is not here: {path} does not exist. {_REMEDY}")
+        raise MissingRuntime(f"TensorFlow's C library is not here: {path} does not exist. {REMEDY}")
     return path
 
 
@@ -114,7 +111,7 @@ class Model:
         # Keys in double underscores hold TF 2's init and train ops (cc/saved_model/constants.h).
         for key in sorted(meta_graph.signature_def.keys() - {"__saved_model_init_op", "__saved_model_train_op"}):
             try:
-                self.signatures[key] = _endpoint(meta_graph.signature_def[key])
+                self.signatures[key] = endpoint(meta_graph.signature_def[key])
             except Unsupported as error:
                 self.refused[key] = str(error)
 
@@ -187,7 +184,7 @@ class Model:
         finally:
             api.TF_DeleteBuffer(buffer)
             api.TF_DeleteSessionOptions(options)
-        meta_graph = _meta_graph_pb2().MetaGraphDef.FromString(proto)
+        meta_graph = load("tensorflow.core.protobuf.meta_graph_pb2").MetaGraphDef.FromString(proto)
         # The C++ loader only logs that there are no values to restore, and TF Serving would serve errors.
         has_variables = any(node.op in ("VarHandleOp", "Variable", "VariableV2") for node in meta_graph.graph_def.node)
         if has_variables and not (self.path / "variables" / "variables.index").is_file():
@@ -203,14 +200,6 @@ class Model:
         return _Output(handle, int(index or 0))
 
 
-def _package() -> Path:
-    """The installed TensorFlow package's folder. Raises MissingRuntime."""
-    spec = importlib.machinery.PathFinder.find_spec("tensorflow")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingRuntime(f"TensorFlow is not installed here. {_REMEDY}")
-    return Path(spec.submodule_search_locations[0])
-
-
 @cache
 def _api() -> ctypes.CDLL:
     """The C library, with every function's types declared. Raises MissingRuntime."""
@@ -221,29 +210,8 @@ def _api() -> ctypes.CDLL:
                 function = getattr(api, f"TF_{name}")
                 function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
-        raise MissingRuntime(f"TensorFlow's C library cannot be used: {error}. {_REMEDY}") from error
+        raise MissingRuntime(f"TensorFlow's C library cannot be used: {error}. {REMEDY}") from error
     return api
-
-
-@cache
-def _meta_graph_pb2() -> ModuleType:
-    """TensorFlow's generated protocol buffer module for MetaGraphDef.
-
-    Importing it by its name would first run tensorflow/__init__.py, which is all of Python's TensorFlow. So an empty
-    package stands in during the import, and leaves again with what was imported below it: a later
-    `import tensorflow` finds the real one.
-    """
-    name = "tensorflow.core.protobuf.meta_graph_pb2"
-    if "tensorflow" in sys.modules:
-        return importlib.import_module(name)
-    stand_in = ModuleType("tensorflow")
-    stand_in.__path__ = [str(_package())]
-    sys.modules["tensorflow"] = stand_in
-    try:
-        return importlib.import_module(name)
-    finally:
-        for module in [key for key in sys.modules if key.partition(".")[0] == "tensorflow"]:
-            del sys.modules[module]
 
 
 @contextmanager
@@ -259,7 +227,7 @@ def _status(what: str) -> Iterator[int]:
         api.TF_DeleteStatus(status)
 
 
-def _endpoint(definition: Any) -> Endpoint:
+def endpoint(definition: Any) -> Endpoint:
     """What a SignatureDef declares. Raises Unsupported when a session cannot be fed or asked for it."""
 
     def specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
@@ -281,11 +249,11 @@ def _spec(name: str, info: Any) -> TensorSpec:
         raise Unsupported(f"{name} is a sparse or composite tensor; export its dense parts under names of their own.")
     # A reference type (a TF1 variable) is its base type plus 100 (types.proto); sessions return the base type.
     code = info.dtype % 100
-    if code not in _NAMES:
+    if code not in NAMES:
         raise Unsupported(f"{name} is of data type {code} (types.proto), which does not leave TensorFlow as an array.")
     dims = info.tensor_shape.dim
     shape = None if info.tensor_shape.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in dims)
-    return TensorSpec(shape=shape, dtype=_NAMES[code])
+    return TensorSpec(shape=shape, dtype=NAMES[code])
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -298,13 +266,13 @@ def _tensor(value: np.ndarray[Any, Any], dtype: str, what: str) -> Iterator[int]
     given = np.asarray(value)
     if dtype != ("string" if given.dtype.kind in "OSU" else given.dtype.name):
         raise Damaged(f"{what} is {dtype} in the model, but was given as {given.dtype}.")
-    array = np.asarray(given, dtype=_DTYPES[dtype], order="C")
+    array = np.asarray(given, dtype=DTYPES[dtype], order="C")
     texts = [item.encode() if isinstance(item, str) else item for item in array.flat] if dtype == "string" else []
     if not all(isinstance(text, bytes) for text in texts):
         raise Damaged(f"{what} is string in the model, but was given elements that are neither bytes nor str.")
     api = _api()
     size = array.size * (_TSTRING_BYTES if dtype == "string" else array.itemsize)
-    tensor: int = api.TF_AllocateTensor(_CODES[dtype], (c_int64 * array.ndim)(*array.shape), array.ndim, size)
+    tensor: int = api.TF_AllocateTensor(CODES[dtype], (c_int64 * array.ndim)(*array.shape), array.ndim, size)
     data = api.TF_TensorData(tensor)
     for index, text in enumerate(texts):
         address = data + index * _TSTRING_BYTES
@@ -322,8 +290,8 @@ def _tensor(value: np.ndarray[Any, Any], dtype: str, what: str) -> Iterator[int]
 def _array(tensor: int) -> np.ndarray[Any, Any]:
     """A copy of a TF_Tensor's content. Its strings belong to TensorFlow and may be the graph's own, so only read."""
     api = _api()
-    data, name = api.TF_TensorData(tensor), _NAMES[api.TF_TensorType(tensor)]
-    result = np.empty([api.TF_Dim(tensor, axis) for axis in range(api.TF_NumDims(tensor))], dtype=_DTYPES[name])
+    data, name = api.TF_TensorData(tensor), NAMES[api.TF_TensorType(tensor)]
+    result = np.empty([api.TF_Dim(tensor, axis) for axis in range(api.TF_NumDims(tensor))], dtype=DTYPES[name])
     if name != "string":
         ctypes.memmove(result.ctypes.data, data, result.nbytes)
         return result

@@ -1,5 +1,6 @@
 """Check one conversion: inspect each file, run it in every runtime it is meant for, compare with golden."""
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from converters.contract import (
     Limits,
     Options,
     Prediction,
+    Service,
     Signature,
     Structure,
     TensorSpec,
@@ -28,6 +30,9 @@ from converters.targets import TARGETS
 
 _WEIGHTS = Signature(inputs={}, outputs={VARIABLES: TensorSpec(shape=(None,), dtype="string")})
 """A weights file is compared as if it were a signature without inputs whose output is the list of variables."""
+
+_SERVED = 0.8
+"""The share of a child's time limit that a server has, so that it is stopped, and says why, before the child is."""
 
 
 def check(
@@ -80,10 +85,12 @@ class _Checker:
         self.cases: dict[str, list[Case]] = {**golden.cases, "": golden_data.expected_variables(golden)}
         self.limits = limits
         self.runtimes = options.chosen_runtimes()
+        self.services = options.services()
 
     def check(self, artifacts: Sequence[Artifact], constant: Sequence[str]) -> dict[str, list[CheckResult]]:
         found: dict[str, list[CheckResult]] = {index(artifact): [] for artifact in artifacts}
         waiting: dict[str, list[Artifact]] = {}
+        sound: list[Artifact] = []
         structures: dict[Path | None, Structure | CheckResult] = {}
         for artifact in artifacts:
             if artifact.path not in structures:
@@ -94,6 +101,7 @@ class _Checker:
                 continue
             found[index(artifact)] += self._structure(artifact, structure)
             if all(result.status == "passed" for result in found[index(artifact)]):
+                sound.append(artifact)
                 for runtime in self.runtimes or structure.runtimes:
                     waiting.setdefault(runtime, []).append(artifact)
         ran: set[tuple[str, str]] = set()
@@ -110,6 +118,9 @@ class _Checker:
                     waiting.setdefault(instead, []).append(artifact)
                 else:
                     found[index(artifact)] += self._compare(artifact, prediction)
+        for service in self.services if sound else ():
+            for artifact, results in zip(sound, self._serve(sound, service), strict=True):
+                found[index(artifact)] += results
         for artifact in artifacts:
             if artifact.signature is not None and self.cases.get(index(artifact)):
                 key = index(artifact)
@@ -156,6 +167,34 @@ class _Checker:
             if len(artifacts) > 1 and not isinstance(error, ChildTimedOut):
                 return [self._predict([artifact], runtime)[0] for artifact in artifacts]
             return [CheckResult(name="runs", runtime=runtime, status="failed", detail=str(error)) for _ in artifacts]
+
+    def _serve(self, artifacts: Sequence[Artifact], service: Service) -> list[list[CheckResult]]:
+        """What a server makes of each artifact, or why there is none to ask."""
+        inputs = {index(a): [case.inputs for case in self.cases[index(a)]] for a in artifacts}
+        deadline = time.monotonic() + _SERVED * self.limits.seconds
+        try:
+            server = service.find()
+            with tempfile.TemporaryDirectory(prefix="fanout-") as work:
+                done = run(server.predict, artifacts, inputs, Path(work), deadline, limits=self.limits, fresh=True)
+        except MissingRuntime as error:
+            missing = CheckResult(
+                name=service.name,
+                runtime=service.runtime,
+                status="failed" if service.required else "not_run",
+                detail=f"the config requires it, but {error}" if service.required else str(error),
+                required=service.required,
+            )
+            return [[missing] for _ in artifacts]
+        except FanoutError as error:
+            broken = CheckResult(name=service.name, runtime=service.runtime, status="failed", detail=str(error))
+            return [[broken] for _ in artifacts]
+        return [
+            [
+                CheckResult(name=service.name, runtime=answered.runtime, status="passed", detail=answered.detail),
+                *(result for prediction in answered.predictions for result in self._compare(artifact, prediction)),
+            ]
+            for artifact, answered in zip(artifacts, done.value, strict=True)
+        ]
 
     def _compare(self, artifact: Artifact, prediction: Prediction | CheckResult) -> list[CheckResult]:
         if isinstance(prediction, CheckResult):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
 """Input or output name -> array."""
@@ -82,6 +82,9 @@ class Options(Frozen):
 
     def chosen_runtimes(self) -> tuple[str, ...]:
         """The runtimes that the config names in place of those that the artifact itself does; empty for none."""
+
+    def services(self) -> "Sequence[Service]":
+        """Servers that run this target's artifacts where a machine has them, beside the runtimes all must have."""
         return ()
 
 
@@ -161,7 +164,11 @@ class Prediction(Frozen):
 
 
 class CheckResult(Frozen):
-    """One check's finding. `measured` and `limit` are in the same unit, which `detail` names."""
+    """One check's finding. `measured` and `limit` are in the same unit, which `detail` names.
+
+    One that is not `required` needs something a machine may lack: it may be `not_run`, which neither stops a row from
+    passing nor makes it pass.
+    """
 
     name: str
     runtime: str
@@ -170,7 +177,54 @@ class CheckResult(Frozen):
     limit: float | None = None
     detail: str = ""
     latency_ms: float | None = None
-    required: bool = Field(default=True, description="whether the row needs it; one that it does not may be not_run")
+    required: bool = True
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`required` is written only where it is false."""
+        written: dict[str, Any] = plain(self)
+        if self.required:
+            del written["required"]
+        return written
+
+
+class Answered(Frozen):
+    """What a server (named with its version) made of one artifact: how it ran, and a prediction for each way of asking."""
+
+    runtime: str
+    detail: str
+    predictions: list[Prediction]
+
+
+class Server(Protocol):
+    """A server that is here. `predict` is called in a fresh child process."""
+
+    def predict(
+        self, artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], work: Path, deadline: float
+    ) -> list[Answered]:
+        """Have each artifact served and asked; `work` is an empty directory, removed afterwards.
+
+        `deadline` is a `time.monotonic()`, which all processes of a machine share on Linux and macOS.
+
+        Raises ServerFailed, Damaged.
+        """
+
+
+class Service(Protocol):
+    """A kind of server that a machine may have. `name` is its check's."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def runtime(self) -> str: ...
+
+    @property
+    def required(self) -> bool:
+        """Whether the config makes its absence a failure."""
+
+    def find(self) -> Server:
+        """The server that is here, looked for quickly. Raises MissingRuntime, which says how to get one."""
 
 
 class Converter(Protocol):

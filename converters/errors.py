@@ -6,6 +6,7 @@ FanoutError
 ├── Unsupported           the target cannot hold this model or signature: a row's status, never a crash
 ├── MissingRuntime        a runtime that a check needs is not on this machine: `not_run`, never a pass
 ├── Damaged               a file that should be readable is not: a check that fails
+├── ServerFailed          a server did not start, serves something else, or did not answer: likewise
 └── ChildFailed           a child process did not return a result
     ├── ChildRaised       it raised; carries the exception's type, text and traceback
     ├── ChildDied         it ended by a signal or an exit status, without a result
@@ -26,6 +27,7 @@ __all__ = [
     "Damaged",
     "FanoutError",
     "MissingRuntime",
+    "ServerFailed",
     "Unsupported",
 ]
 
@@ -55,6 +57,10 @@ class MissingRuntime(FanoutError):
 
 class Damaged(FanoutError):
     """A file that should be readable is not: truncated, corrupt, or of another format."""
+
+
+class ServerFailed(FanoutError):
+    """A server that was there did not start, does not serve what it should, or did not answer as it should."""
 
 
 class ChildFailed(FanoutError):

@@ -22,7 +22,7 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
@@ -228,6 +228,21 @@ def _read(measure: Callable[[psutil.Process], int], process: psutil.Process) -> 
         return measure(process)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0
+
+
+def bound(command: Sequence[str]) -> list[str]:
+    """The command, made to end with the thread of this process that starts it (Linux only).
+
+    Between fork and exec of a process with threads only C may run safely, so a small Python makes the prctl call and
+    then becomes the program.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    launch = (
+        f"import ctypes, os, sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
+        "os.getppid() == int(sys.argv[1]) or sys.exit('parent ended'); os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    return [sys.executable, "-I", "-S", "-c", launch, str(os.getpid()), *command]
 
 
 @contextmanager

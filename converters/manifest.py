@@ -46,9 +46,16 @@ class Row(Frozen):
 
     def runtimes(self) -> list[str]:
         """The runtimes that ran it, with their versions."""
-        checks = [c for c in self.checks if c.required or c.status != "not_run"]
-        ran = {c.runtime: None for c in checks if c.name in ("values", "batch", "outputs", "runs")}
+        ran = {
+            c.runtime: None
+            for c in self.checks
+            if c.name in ("values", "batch", "outputs", "runs") and c.status != "not_run"
+        }
         return list(ran)
+
+    def left_out(self) -> list[CheckResult]:
+        """The checks that were not run and need not be, each with how to get what it needs."""
+        return [c for c in self.checks if c.status == "not_run" and not c.required]
 
 
 class SourceRecord(Frozen):
@@ -86,11 +93,11 @@ class Manifest(Frozen):
 
 
 def row_status(checks: Sequence[CheckResult]) -> Literal["passed", "failed", "not_run"]:
-    """Passed only when there are checks and every one of them passed; one that is not required may be not run."""
+    """Passed only when there are required checks and every one of them passed, and nothing failed."""
     if any(check.status == "failed" for check in checks):
         return "failed"
-    counted = [check for check in checks if check.required or check.status != "not_run"]
-    return "passed" if counted and all(check.status == "passed" for check in counted) else "not_run"
+    required = [check for check in checks if check.required]
+    return "passed" if required and all(check.status == "passed" for check in required) else "not_run"
 
 
 def row(
@@ -145,7 +152,7 @@ def title(r: Row) -> str:
 
 
 def _reason(checks: Sequence[CheckResult]) -> str | None:
-    """The first check that did not pass, as a sentence."""
+    """The first check that kept the row from passing, as a sentence."""
     for check in checks:
         if check.status == "failed" or (check.status == "not_run" and check.required):
             figures = ""

@@ -8,18 +8,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from converters import golden, saved_model
-from converters.contract import Artifact, Options, Prediction, Source, Structure, Tensors
+from converters.contract import Artifact, Options, Prediction, Service, Source, Structure, Tensors
 from converters.errors import Damaged
 
 NAME = "serving"
-OPTIONS = Options
 FRESH = frozenset({"c-loader"})
 KEPT: frozenset[str] = frozenset()
 INSTEAD: dict[str, str] = {}
 TOLERANCES = saved_model.TOLERANCES
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 CONFIG = "models.config"
+RELEASES = "/models"
+"""Where the ModelServer's container sees RELEASES."""
+
+
+class ServingOptions(Options):
+    """TF Serving's options."""
+
+    require_server: bool = Field(
+        default=False, description="a machine without a ModelServer fails the rows, rather than leave its check out"
+    )
+
+    def services(self) -> Sequence[Service]:
+        """The ModelServer."""
+        from converters.model_server import ModelServer  # it lays out what this module names
+
+        return (ModelServer(required=self.require_server),)
+
+
+OPTIONS = ServingOptions
 
 holds = saved_model.holds
 variants = saved_model.variants
@@ -107,8 +127,11 @@ def warmup_requests(path: Path) -> dict[str, Tensors]:
     return requests
 
 
-def models_config(names: Iterable[str]) -> str:
-    """The ModelServer's `--model_config_file` for the promoted releases of these models, in protobuf text format."""
+def models_config(names: Iterable[str], releases: str = RELEASES) -> str:
+    """The ModelServer's `--model_config_file` for the promoted releases of these models, in protobuf text format.
+
+    `releases` is where the ModelServer sees RELEASES.
+    """
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
@@ -116,7 +139,7 @@ def models_config(names: Iterable[str]) -> str:
     for name in sorted(names):
         entry = config.model_config_list.config.add()
         entry.name = name
-        entry.base_path = f"/models/{name}/current/serving"
+        entry.base_path = f"{releases}/{name}/current/serving"
         entry.model_platform = "tensorflow"
     return str(text_format.MessageToString(config))
 

@@ -1,7 +1,5 @@
 """Which runtimes are on this machine, their versions, and how to get what is missing."""
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -40,12 +38,7 @@ def examine() -> list[Runtime]:
         found.append(_package(package, needed_for))
     found.append(_c_library())
     found += _javascript()
-    found.append(
-        _program(
-            "tensorflow_model_server", "--version", "serving a release",
-            "install TensorFlow Serving's package, or use its container image",
-        )
-    )  # fmt: skip
+    found.append(_model_server())
     return found
 
 
@@ -84,13 +77,11 @@ def _javascript() -> list[Runtime]:
     ]
 
 
-def _program(name: str, flag: str, needed_for: str, remedy: str) -> Runtime:
-    path = shutil.which(name)
-    if path is None:
-        return Runtime(name, needed_for, False, None, remedy)
-    answer = subprocess.run([path, flag], capture_output=True, text=True, timeout=30, check=False)
-    lines = (answer.stdout or answer.stderr).strip().splitlines()
-    return Runtime(name, needed_for, False, f"{lines[0] if lines else 'version unknown'} ({path})", remedy)
+def _model_server() -> Runtime:
+    from converters import model_server
+
+    found, remedy = _attempt(model_server.look)
+    return Runtime("ModelServer", "checking TF Serving over gRPC and REST", False, found, remedy)
 
 
 def _attempt(look: Callable[[], str]) -> tuple[str | None, str]:

@@ -40,6 +40,7 @@ class ManifestTable:
         if not wide and runtimes:
             yield Text("runtimes: " + "; ".join(runtimes), style="dim")
         yield from _reasons(manifest.targets)
+        yield from _left_out(manifest.targets)
 
 
 def _cells(row: Row) -> list[RenderableType]:
@@ -65,6 +66,12 @@ def _reasons(rows: Sequence[Row]) -> list[Text]:
                 Text(f"{MARKS[row.status]} {name}: ", style=STYLES[row.status]).append(row.reason, style="default")
             )
     return lines
+
+
+def _left_out(rows: Sequence[Row]) -> list[Text]:
+    """A quiet line for each check that was not run and need not be."""
+    found = dict.fromkeys((row.target, check.name, check.detail) for row in rows for check in row.left_out())
+    return [Text(f"{target}: {name} not run: {detail}", style="dim") for target, name, detail in found]
 
 
 def size(count: int) -> str:

@@ -45,18 +45,38 @@ def test_row_status_is_passed_only_when_every_check_passed(statuses: list[str]) 
     assert (row_status(checks(*statuses)) == "passed") == (set(statuses) == {"passed"})
 
 
-@given(st.lists(STATUSES), st.lists(STATUSES))
-def test_row_status_ignores_only_what_is_not_required_and_was_not_run(needed: list[str], spared: list[str]) -> None:
-    optional = [check.model_copy(update={"required": False}) for check in checks(*spared)]
-    counted = [*needed, *(status for status in spared if status != "not_run")]
-    assert row_status([*checks(*needed), *optional]) == row_status(checks(*counted))
+OPTIONAL = CheckResult(name="server", runtime="s", status="not_run", detail="install s", required=False)
 
 
-def test_row_shows_no_reason_and_no_runtime_for_a_check_that_it_does_not_need(tmp_path: Path) -> None:
-    lacking = CheckResult(name="runs", runtime="wasm", status="not_run", detail="no kernel", required=False)
-    made_row = row(made(tmp_path), [lacking, *checks("passed")], None, {}, tmp_path)
-    assert (made_row.status, made_row.reason, made_row.runtimes()) == ("passed", None, ["r"])
-    assert lacking in made_row.checks
+@given(st.lists(STATUSES, min_size=1))
+def test_row_status_is_that_of_the_required_checks_when_another_was_not_run(statuses: list[str]) -> None:
+    assert row_status([OPTIONAL, *checks(*statuses)]) == row_status(checks(*statuses))
+
+
+@pytest.mark.parametrize(("status", "row"), [("not_run", "not_run"), ("passed", "not_run"), ("failed", "failed")])
+def test_row_status_is_never_passed_when_no_check_is_required(status: str, row: str) -> None:
+    assert row_status([OPTIONAL.model_copy(update={"status": status})]) == row
+
+
+def test_row_names_a_check_that_was_left_out_but_gives_no_reason_when_the_others_passed(tmp_path: Path) -> None:
+    made_row = row(made(tmp_path), [OPTIONAL, *checks("passed")], None, {}, tmp_path)
+    assert (made_row.status, made_row.reason, made_row.left_out()) == ("passed", None, [OPTIONAL])
+    assert made_row.runtimes() == ["r"]
+    failed = row(made(tmp_path), [OPTIONAL, *checks("failed")], None, {}, tmp_path)
+    assert failed.reason == "values on r: d"
+
+
+def test_required_is_written_only_where_it_is_false() -> None:
+    (usual,) = checks("passed")
+    assert "required" not in usual.model_dump(mode="json")
+    written = OPTIONAL.model_dump(mode="json")
+    assert written["required"] is False
+    assert CheckResult.model_validate(written) == OPTIONAL
+
+
+def test_runtimes_leaves_out_what_did_not_run(tmp_path: Path) -> None:
+    missing = CheckResult(name="runs", runtime="node", status="not_run", detail="no node")
+    assert row(made(tmp_path), [missing], None, {}, tmp_path).runtimes() == []
 
 
 def made(tmp_path: Path, **fields: Any) -> Artifact:

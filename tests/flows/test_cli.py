@@ -98,6 +98,16 @@ def test_doctor_finds_every_required_runtime_when_set_up(fanout: Fanout, tmp_pat
     assert all(runtime["remedy"] for runtime in runtimes.values())
 
 
+def test_doctor_says_how_to_get_a_model_server_and_succeeds_without_one(fanout: Fanout, tmp_path: Path) -> None:
+    ran = fanout(
+        "doctor", releases=tmp_path / "releases", environment={"FANOUT_MODEL_SERVER": "grpc=[::1]:1,rest=[::1]:1"}
+    )
+    assert ran.status == 0
+    (line,) = [line for line in ran.stdout.splitlines() if "ModelServer" in line and "missing" in line]
+    assert "nothing listens at [::1]:1" in line
+    assert "(optional)" in line
+
+
 def test_doctor_says_how_to_get_a_runtime_when_it_is_missing(fanout: Fanout, tmp_path: Path) -> None:
     hidden = {"FANOUT_CHROMIUM": str(tmp_path / "no-such-browser")}
     ran = fanout("doctor", releases=tmp_path / "releases", environment=hidden)
@@ -155,6 +165,16 @@ def test_manifest_table_shows_every_column_when_terminal_is_narrow_or_wide(width
     ):
         assert words in shown
     assert max(map(len, shown.splitlines())) <= width
+
+
+def test_manifest_table_says_once_and_without_a_reason_what_was_left_out() -> None:
+    left_out = CheckResult(name="server", runtime="s", status="not_run", detail="install it", required=False)
+    rows = [_ROW.model_copy(update={"signature": key, "status": "passed", "checks": [left_out]}) for key in ("a", "b")]
+    console = Console(width=140, file=io.StringIO(), highlight=False)
+    console.print(ManifestTable(_manifest(*rows)))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.splitlines()[-1].rstrip() == "tflite: server not run: install it"
+    assert shown.count("install it") == 1
 
 
 def test_figure_keeps_two_digits_when_values_are_small_or_large() -> None:

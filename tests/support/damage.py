@@ -49,6 +49,10 @@ def set_input_size(graph: Any, key: str, name: str, size: int) -> None:
     graph.signature_def[key].inputs[name].tensor_shape.dim[-1].size = size
 
 
+def set_method(graph: Any, key: str, method: str) -> None:
+    graph.signature_def[key].method_name = f"tensorflow/serving/{method}"
+
+
 def retag(graph: Any, *tags: str) -> None:
     graph.meta_info_def.tags[:] = tags
 
