@@ -103,7 +103,7 @@ def test_doctor_says_how_to_get_a_model_server_and_succeeds_without_one(fanout: 
         "doctor", releases=tmp_path / "releases", environment={"FANOUT_MODEL_SERVER": "grpc=[::1]:1,rest=[::1]:1"}
     )
     assert ran.status == 0
-    (line,) = [line for line in ran.stdout.splitlines() if "ModelServer" in line and "missing" in line]
+    (line,) = [line for line in ran.out.splitlines() if "ModelServer" in line and "missing" in line]
     assert "nothing listens at [::1]:1" in line
     assert "(optional)" in line
 
