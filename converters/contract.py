@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
 """Input or output name -> array."""
@@ -72,13 +72,47 @@ class Tolerance(Frozen):
     reason: str = "set in the config"
 
 
+class Quality(Frozen):
+    """How much of the live model's outputs a variant must keep, beside `Tolerance`; without a value there is no limit.
+
+    The figures are those of `parity.fidelity`. `max_drop` bounds how far the metric of labelled evaluation data may
+    fall short of the live model's, in the metric's own unit; without it the evaluation's own bound holds.
+    """
+
+    snr_db: float | None = Field(default=None, description="least signal-to-noise ratio of a float output, in dB")
+    cosine: float | None = Field(default=None, ge=-1, le=1, description="least cosine similarity of a float output")
+    top1: float | None = Field(
+        default=None, ge=0, le=1, description="least share of samples whose top class is the live model's"
+    )
+    top1_samples: int = Field(default=20, ge=1, description="golden samples below which `top1` is no limit")
+    max_drop: float | None = Field(default=None, ge=0, description="in place of evaluation.max_drop")
+
+
 class Options(Frozen):
     """What every target can be told. A target's own options extend this."""
 
     known_variants: ClassVar[tuple[str, ...]] = ("default",)
+    known_quality: ClassVar[Mapping[str, Quality]] = {}
+    """Default limits of the variants that lose something."""
     optional: bool = Field(default=False, description="the target may be unsupported without blocking the release")
     variants: tuple[str, ...] = Field(default=("default",), description="which variants to make")
     tolerance: dict[str, Tolerance] = Field(default={}, description="variant -> tolerance, in place of the default")
+    quality: dict[str, Quality] = Field(
+        default={}, validate_default=True, description="variant -> quality; what is left out keeps the variant's default"
+    )
+    evaluation_samples: int | None = Field(
+        default=None, ge=1, description="evaluation samples for this target's runtimes, fewer than evaluation.samples"
+    )
+
+    @field_validator("quality", mode="before")
+    @classmethod
+    def _over_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        defaults = {variant: quality.model_dump() for variant, quality in cls.known_quality.items()}
+        given = {variant: item for variant, item in value.items() if not isinstance(item, Mapping)}
+        merged = {variant: {**defaults.get(variant, {}), **item} for variant, item in value.items() if variant not in given}
+        return {**defaults, **merged, **given}
 
 
 class Case(Frozen):
@@ -153,7 +187,11 @@ class Prediction(Frozen):
 
 
 class CheckResult(Frozen):
-    """One check's finding. `measured` and `limit` are in the same unit, which `detail` names."""
+    """One check's finding. `measured` and `limit` are in the same unit, which `detail` names.
+
+    `measured` must not be above `limit`, or with `at_least` not below it. `figures` are measured beside it and limit
+    nothing: `parity.fidelity` of the `output` that the check is about, or the two values of a metric.
+    """
 
     name: str
     runtime: str
@@ -162,6 +200,9 @@ class CheckResult(Frozen):
     limit: float | None = None
     detail: str = ""
     latency_ms: float | None = None
+    at_least: bool = False
+    output: str | None = None
+    figures: dict[str, float] = {}
 
 
 class Converter(Protocol):
