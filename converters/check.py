@@ -1,4 +1,8 @@
-"""Check one conversion: inspect each file, run it in every runtime it is meant for, compare with golden."""
+"""Check one conversion: inspect each file, run it in every runtime it is meant for, compare with golden.
+
+Where there is labelled data, each runtime computes it too. Where a variant that loses something on purpose fell short,
+its layers are examined.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,19 +15,24 @@ from converters.contract import (
     Case,
     CheckResult,
     Converter,
+    Examiner,
     Limits,
     Options,
     Prediction,
+    Quality,
     Signature,
     Structure,
+    Tensors,
     TensorSpec,
     Tolerance,
 )
-from converters.convert import Conversion
-from converters.errors import ChildTimedOut, FanoutError, MissingRuntime
+from converters.convert import Conversion, log_of
+from converters.errors import ChildTimedOut, Damaged, FanoutError, MissingRuntime
+from converters.evaluation import Evaluation
 from converters.golden import VARIABLES, Golden
 from converters.isolate import run
-from converters.manifest import Row, row
+from converters.manifest import Losses, Row, row
+from converters.source import SAVED_MODEL
 from converters.targets import TARGETS
 
 _WEIGHTS = Signature(inputs={}, outputs={VARIABLES: TensorSpec(shape=(None,), dtype="string")})
@@ -38,16 +47,32 @@ def check(
     limits: Limits,
     root: Path,
     constant: Sequence[str] = (),
+    classifiers: Sequence[str] = (),
+    evaluation: Evaluation | None = None,
+    *,
+    keep_log: bool = True,
 ) -> list[Row]:
-    """One row for each artifact, with every check's finding. `root` is the directory that rows' paths are relative to."""
+    """One row for each artifact, with every check's finding. `root` is the directory that rows' paths are relative to.
+
+    `constant` and `classifiers` are outputs that the config declares to be so. With `keep_log`, what examining layers
+    printed is kept below `root`, where nothing else is written.
+    """
     started = time.monotonic()
     converter = TARGETS[conversion.target]
     held = [artifact for artifact in conversion.artifacts if artifact.path is not None]
-    checker = _Checker(converter, conversion.variant, signatures, golden, options, limits)
+    checker = _Checker(converter, conversion.variant, signatures, golden, options, limits, classifiers, evaluation)
     found = checker.check(held, constant) if held else {}
+    losses = {index(a): checker.examine(a, found[index(a)], root, keep_log) for a in held}
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
     return [
-        row(artifact, found.get(index(artifact), []), conversion.error, seconds, root)
+        row(
+            artifact,
+            found.get(index(artifact), []),
+            conversion.error,
+            seconds,
+            root,
+            losses.get(index(artifact)) if artifact.path is not None else None,
+        )
         for artifact in conversion.artifacts
     ]
 
@@ -66,8 +91,15 @@ class _Checker:
         golden: Golden,
         options: Options,
         limits: Limits,
+        classifiers: Sequence[str],
+        evaluation: Evaluation | None,
     ) -> None:
         self.converter = converter
+        self.variant = variant
+        self.quality = options.quality.get(variant, Quality())
+        self.lossy = variant in options.known_quality
+        self.classifiers = classifiers
+        self.evaluation = evaluation.first(options.evaluation_samples) if evaluation is not None else None
         self.tolerance: Tolerance = options.tolerance.get(variant) or converter.TOLERANCES[variant]
         self.signatures = {**signatures, "": _WEIGHTS}
         self.cases: dict[str, list[Case]] = {**golden.cases, "": golden_data.expected_variables(golden)}
@@ -89,8 +121,12 @@ class _Checker:
                 for runtime in structure.runtimes:
                     waiting.setdefault(runtime, []).append(artifact)
         for runtime, ready in waiting.items():
-            for artifact, prediction in zip(ready, self._predict(ready, runtime), strict=True):
-                found[index(artifact)] += self._compare(artifact, prediction)
+            predictions = self._predict(ready, runtime, self._inputs(ready))
+            for artifact, prediction in zip(ready, predictions, strict=True):
+                compared = self._compare(artifact, prediction)
+                found[index(artifact)] += compared
+                if isinstance(prediction, Prediction) and _took_golden(prediction, compared):
+                    found[index(artifact)] += self._evaluate(artifact, runtime, prediction.runtime)
         for artifact in artifacts:
             if artifact.signature is not None and self.cases.get(index(artifact)):
                 key = index(artifact)
@@ -116,13 +152,17 @@ class _Checker:
             return [CheckResult(name="names", runtime=structure.reader, status="failed", detail=detail)]
         return parity.compare_structure(self.signatures[key], declared, structure.reader, self.converter.holds)
 
-    def _predict(self, artifacts: Sequence[Artifact], runtime: str) -> list[Prediction | CheckResult]:
+    def _inputs(self, artifacts: Sequence[Artifact]) -> dict[str, list[Tensors]]:
+        return {index(a): [case.inputs for case in self.cases[index(a)]] for a in artifacts}
+
+    def _predict(
+        self, artifacts: Sequence[Artifact], runtime: str, inputs: Mapping[str, Sequence[Tensors]]
+    ) -> list[Prediction | CheckResult]:
         """A prediction for each artifact, or the check that says why there is none.
 
         Where the child that ran them all together came to grief, each runs in a child of its own, so that a bad file
         fails its own row alone.
         """
-        inputs = {index(a): [case.inputs for case in self.cases[index(a)]] for a in artifacts}
         try:
             fresh = runtime in self.converter.FRESH
             return list(run(self.converter.predict, artifacts, inputs, runtime, limits=self.limits, fresh=fresh).value)
@@ -130,7 +170,7 @@ class _Checker:
             return [CheckResult(name="runs", runtime=runtime, status="not_run", detail=str(error)) for _ in artifacts]
         except FanoutError as error:
             if len(artifacts) > 1 and not isinstance(error, ChildTimedOut):
-                return [self._predict([artifact], runtime)[0] for artifact in artifacts]
+                return [self._predict([artifact], runtime, inputs)[0] for artifact in artifacts]
             return [CheckResult(name="runs", runtime=runtime, status="failed", detail=str(error)) for _ in artifacts]
 
     def _compare(self, artifact: Artifact, prediction: Prediction | CheckResult) -> list[CheckResult]:
@@ -139,4 +179,58 @@ class _Checker:
         if prediction.error is not None:
             return [CheckResult(name="runs", runtime=prediction.runtime, status="failed", detail=prediction.error)]
         key = index(artifact)
-        return parity.compare(self.cases[key], prediction, self.signatures[key], self.tolerance, self.converter.holds)
+        return parity.compare(
+            self.cases[key],
+            prediction,
+            self.signatures[key],
+            self.tolerance,
+            self.converter.holds,
+            self.quality,
+            self.classifiers,
+        )
+
+    def _evaluate(self, artifact: Artifact, runtime: str, name: str) -> list[CheckResult]:
+        """The metric of labelled data in one runtime, against the live model's on the same samples."""
+        labelled, key = self.evaluation, index(artifact)
+        if labelled is None or key != labelled.signature:
+            return []
+        (got,) = self._predict([artifact], runtime, {key: [call.inputs for call in labelled.calls]})
+        if isinstance(got, CheckResult):
+            return [got.model_copy(update={"name": "metric"})]
+        try:
+            if got.error is not None:
+                raise Damaged(got.error)
+            value, live = labelled.score(got.outputs, self.limits), labelled.live(self.limits)
+        except FanoutError as error:
+            return [CheckResult(name="metric", runtime=name, status="failed", detail=str(error))]
+        spec = labelled.spec
+        max_drop = spec.max_drop if self.quality.max_drop is None else self.quality.max_drop
+        samples = len(labelled.labels)
+        higher = spec.better == "higher"
+        return [parity.check_metric(spec.name, name, value, live, max_drop, higher=higher, samples=samples)]
+
+    def examine(self, artifact: Artifact, checks: Sequence[CheckResult], root: Path, keep_log: bool) -> Losses | None:
+        """Where a lossy variant's outputs fell short: what each layer lost, or why that cannot be said."""
+        if not (
+            self.lossy
+            and isinstance(self.converter, Examiner)
+            and any(check.status == "failed" and check.name in FELL_SHORT for check in checks)
+        ):
+            return None
+        saved_model, cases = root / SAVED_MODEL, self.cases[index(artifact)]
+        log = root / log_of(artifact.target, artifact.variant, "layers") if keep_log else None
+        try:
+            done = run(self.converter.layers, artifact, saved_model, cases[0].inputs, limits=self.limits, log=log)
+        except FanoutError as error:
+            return Losses(layers=[], error=str(error))
+        return Losses(layers=done.value)
+
+
+FELL_SHORT = ("values", "batch", "snr", "cosine", "top1", "metric")
+"""The checks that a quantization can fail for its own sake."""
+
+
+def _took_golden(prediction: Prediction, compared: Sequence[CheckResult]) -> bool:
+    """Whether the runtime can be given other inputs too: it ran, and brings none of its own."""
+    named_well = any(check.name == "outputs" and check.status == "passed" for check in compared)
+    return prediction.answered is None and named_well

@@ -6,7 +6,7 @@ returns it. Data types are named as TensorFlow names them (`tf.DType.name`): flo
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -98,7 +98,9 @@ class Options(Frozen):
     variants: tuple[str, ...] = Field(default=("default",), description="which variants to make")
     tolerance: dict[str, Tolerance] = Field(default={}, description="variant -> tolerance, in place of the default")
     quality: dict[str, Quality] = Field(
-        default={}, validate_default=True, description="variant -> quality; what is left out keeps the variant's default"
+        default={},
+        validate_default=True,
+        description="variant -> quality; what is left out keeps the variant's default",
     )
     evaluation_samples: int | None = Field(
         default=None, ge=1, description="evaluation samples for this target's runtimes, fewer than evaluation.samples"
@@ -111,7 +113,9 @@ class Options(Frozen):
             return value
         defaults = {variant: quality.model_dump() for variant, quality in cls.known_quality.items()}
         given = {variant: item for variant, item in value.items() if not isinstance(item, Mapping)}
-        merged = {variant: {**defaults.get(variant, {}), **item} for variant, item in value.items() if variant not in given}
+        merged = {
+            variant: {**defaults.get(variant, {}), **item} for variant, item in value.items() if variant not in given
+        }
         return {**defaults, **merged, **given}
 
 
@@ -203,6 +207,27 @@ class CheckResult(Frozen):
     at_least: bool = False
     output: str | None = None
     figures: dict[str, float] = {}
+
+
+class LayerLoss(Frozen):
+    """What one layer of a lossy variant costs.
+
+    `snr_db` is the signal-to-noise ratio of its output against the float graph's, and `added` the noise that it added,
+    as a share of the signal's energy: the noise in its output less that in the noisiest of its inputs.
+    """
+
+    layer: str
+    op: str
+    snr_db: float
+    added: float
+
+
+@runtime_checkable
+class Examiner(Protocol):
+    """What the module of a target with lossy variants can offer beside `Converter`'s functions."""
+
+    def layers(self, artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[LayerLoss]:
+        """The layers of a signature, those that add most noise first. Runs in a child process. Raises FanoutError."""
 
 
 class Converter(Protocol):

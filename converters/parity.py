@@ -176,7 +176,7 @@ def check_metric(
         measured=drop if known else None,
         limit=max_drop,
         detail=f"{name} {value:.4g}, the live model's {live:.4g}, {samples} samples; measured is what is lost",
-        figures={name: value, "live": live, "samples": float(samples)} if known else {},
+        figures={"metric": value, "live": live, "samples": float(samples)} if known else {},
     )
 
 

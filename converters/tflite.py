@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from converters import golden, tflite_convert
+from converters import golden, tflite_convert, tflite_layers
 from converters.contract import (
     Artifact,
+    LayerLoss,
     Options,
     Prediction,
     Quality,
@@ -179,6 +180,12 @@ def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]
         except (ValueError, RuntimeError, TypeError) as error:
             predictions.append(Prediction(runtime=name, error=f"{key}: {' '.join(str(error).split())[:300]}"))
     return predictions
+
+
+def layers(artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[LayerLoss]:
+    """What each layer of the file itself loses against the same SavedModel converted to float32."""
+    assert artifact.path is not None
+    return tflite_layers.losses(artifact.path, saved_model, artifact.signature or "", inputs)
 
 
 def _run(runner: Any, inputs: Tensors) -> Tensors:
