@@ -27,7 +27,7 @@ from converters.contract import (
     Tolerance,
 )
 from converters.convert import Conversion, log_of
-from converters.errors import ChildTimedOut, Damaged, FanoutError, MissingRuntime
+from converters.errors import ChildTimedOut, FanoutError, MissingRuntime
 from converters.evaluation import Evaluation
 from converters.golden import VARIABLES, Golden
 from converters.isolate import run
@@ -121,12 +121,14 @@ class _Checker:
                 for runtime in structure.runtimes:
                     waiting.setdefault(runtime, []).append(artifact)
         for runtime, ready in waiting.items():
-            predictions = self._predict(ready, runtime, self._inputs(ready))
-            for artifact, prediction in zip(ready, predictions, strict=True):
+            for artifact, prediction in zip(ready, self._predict(ready, runtime), strict=True):
+                labelled, prediction = self._parted(artifact, prediction)
                 compared = self._compare(artifact, prediction)
                 found[index(artifact)] += compared
-                if isinstance(prediction, Prediction) and _took_golden(prediction, compared):
-                    found[index(artifact)] += self._evaluate(artifact, runtime, prediction.runtime)
+                if labelled is not None and all(
+                    check.status == "passed" for check in compared if check.name == "outputs"
+                ):
+                    found[index(artifact)].append(self._metric(labelled, compared[0].runtime))
         for artifact in artifacts:
             if artifact.signature is not None and self.cases.get(index(artifact)):
                 key = index(artifact)
@@ -152,17 +154,16 @@ class _Checker:
             return [CheckResult(name="names", runtime=structure.reader, status="failed", detail=detail)]
         return parity.compare_structure(self.signatures[key], declared, structure.reader, self.converter.holds)
 
-    def _inputs(self, artifacts: Sequence[Artifact]) -> dict[str, list[Tensors]]:
-        return {index(a): [case.inputs for case in self.cases[index(a)]] for a in artifacts}
-
-    def _predict(
-        self, artifacts: Sequence[Artifact], runtime: str, inputs: Mapping[str, Sequence[Tensors]]
-    ) -> list[Prediction | CheckResult]:
+    def _predict(self, artifacts: Sequence[Artifact], runtime: str) -> list[Prediction | CheckResult]:
         """A prediction for each artifact, or the check that says why there is none.
 
         Where the child that ran them all together came to grief, each runs in a child of its own, so that a bad file
         fails its own row alone.
         """
+        # Golden comes last: on its last case latency is measured.
+        inputs = {
+            index(a): [case.inputs for case in (*self._labelled(index(a)), *self.cases[index(a)])] for a in artifacts
+        }
         try:
             fresh = runtime in self.converter.FRESH
             return list(run(self.converter.predict, artifacts, inputs, runtime, limits=self.limits, fresh=fresh).value)
@@ -170,8 +171,28 @@ class _Checker:
             return [CheckResult(name="runs", runtime=runtime, status="not_run", detail=str(error)) for _ in artifacts]
         except FanoutError as error:
             if len(artifacts) > 1 and not isinstance(error, ChildTimedOut):
-                return [self._predict([artifact], runtime, inputs)[0] for artifact in artifacts]
+                return [self._predict([artifact], runtime)[0] for artifact in artifacts]
             return [CheckResult(name="runs", runtime=runtime, status="failed", detail=str(error)) for _ in artifacts]
+
+    def _labelled(self, key: str) -> list[Case]:
+        """The calls of labelled data, for the signature that has them."""
+        return self.evaluation.calls if self.evaluation is not None and self.evaluation.signature == key else []
+
+    def _parted(
+        self, artifact: Artifact, prediction: Prediction | CheckResult
+    ) -> tuple[list[Tensors] | None, Prediction | CheckResult]:
+        """The outputs for labelled data, where there are any, and the prediction for golden alone.
+
+        A runtime that brings its own inputs cannot be given labelled data.
+        """
+        count = len(self._labelled(index(artifact)))
+        if isinstance(prediction, CheckResult) or prediction.error is not None or not count:
+            return None, prediction
+        if prediction.answered is not None:
+            answered = tuple(i - count for i in prediction.answered)
+            return None, prediction.model_copy(update={"answered": answered})
+        golden_alone = prediction.model_copy(update={"outputs": prediction.outputs[count:]})
+        return prediction.outputs[:count], golden_alone
 
     def _compare(self, artifact: Artifact, prediction: Prediction | CheckResult) -> list[CheckResult]:
         if isinstance(prediction, CheckResult):
@@ -189,25 +210,17 @@ class _Checker:
             self.classifiers,
         )
 
-    def _evaluate(self, artifact: Artifact, runtime: str, name: str) -> list[CheckResult]:
+    def _metric(self, outputs: Sequence[Tensors], runtime: str) -> CheckResult:
         """The metric of labelled data in one runtime, against the live model's on the same samples."""
-        labelled, key = self.evaluation, index(artifact)
-        if labelled is None or key != labelled.signature:
-            return []
-        (got,) = self._predict([artifact], runtime, {key: [call.inputs for call in labelled.calls]})
-        if isinstance(got, CheckResult):
-            return [got.model_copy(update={"name": "metric"})]
+        assert self.evaluation is not None
+        spec, samples = self.evaluation.spec, len(self.evaluation.labels)
         try:
-            if got.error is not None:
-                raise Damaged(got.error)
-            value, live = labelled.score(got.outputs, self.limits), labelled.live(self.limits)
+            value, live = self.evaluation.score(outputs, self.limits), self.evaluation.live(self.limits)
         except FanoutError as error:
-            return [CheckResult(name="metric", runtime=name, status="failed", detail=str(error))]
-        spec = labelled.spec
+            return CheckResult(name="metric", runtime=runtime, status="failed", detail=str(error))
         max_drop = spec.max_drop if self.quality.max_drop is None else self.quality.max_drop
-        samples = len(labelled.labels)
         higher = spec.better == "higher"
-        return [parity.check_metric(spec.name, name, value, live, max_drop, higher=higher, samples=samples)]
+        return parity.check_metric(spec.name, runtime, value, live, max_drop, higher=higher, samples=samples)
 
     def examine(self, artifact: Artifact, checks: Sequence[CheckResult], root: Path, keep_log: bool) -> Losses | None:
         """Where a lossy variant's outputs fell short: what each layer lost, or why that cannot be said."""
@@ -228,9 +241,3 @@ class _Checker:
 
 FELL_SHORT = ("values", "batch", "snr", "cosine", "top1", "metric")
 """The checks that a quantization can fail for its own sake."""
-
-
-def _took_golden(prediction: Prediction, compared: Sequence[CheckResult]) -> bool:
-    """Whether the runtime can be given other inputs too: it ran, and brings none of its own."""
-    named_well = any(check.name == "outputs" and check.status == "passed" for check in compared)
-    return prediction.answered is None and named_well

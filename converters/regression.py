@@ -62,6 +62,20 @@ class Comparison(Frozen):
         reasons = [d.refusal for d in self.differences if d.refusal is not None]
         return [*([self.error] if self.error is not None else []), *reasons]
 
+    def worst(self, figure: Figure) -> Difference | None:
+        """The row whose figure became worse by most."""
+        changed = [d for d in self.differences if d.figure == figure and d.change is not None]
+        return max(changed, key=lambda d: d.change or 0.0, default=None)
+
+    def rows(self) -> list[tuple[str, str, str | None]]:
+        """Target, variant and signature of every row that is told of, in order."""
+        return list(dict.fromkeys((d.target, d.variant, d.signature) for d in self.differences))
+
+    def of(self, target: str, variant: str, signature: str | None) -> dict[Figure, Difference]:
+        """What is known of one row."""
+        row = (target, variant, signature)
+        return {d.figure: d for d in self.differences if (d.target, d.variant, d.signature) == row}
+
 
 def compare(
     current: "Manifest",
@@ -71,14 +85,19 @@ def compare(
     evaluation: EvaluationRecord | None,
     spec: RegressionSpec,
 ) -> Comparison:
-    """The rows of a new release, `version` of `model`, against the current release's."""
+    """The rows of a new release, `version` of `model`, against the current release's.
+
+    The sentences name `fanout promote` as a remedy where no row failed a check: only then it is one.
+    """
+    sound = all(row.status in ("passed", "unsupported") for row in rows)
+    deliberately = f", or `fanout promote {model} {version}`" if sound else ""
     new = {(row.target, row.variant, row.signature): row for row in rows}
     differences: list[Difference] = []
     for before in current.targets:
         if before.status != "passed":
             continue
         now = new.get((before.target, before.variant, before.signature))
-        judge = _Judge(current, model, version, before, spec)
+        judge = _Judge(current, before, spec, deliberately)
         if now is None or now.status == "unsupported":
             differences.append(judge.vanished(now))
         elif now.status == "passed":  # another is refused for itself
@@ -89,11 +108,11 @@ def compare(
 class _Judge:
     """One row of the current release, and what its successor is held to."""
 
-    def __init__(self, current: "Manifest", model: str, version: int, before: "Row", spec: RegressionSpec) -> None:
+    def __init__(self, current: "Manifest", before: "Row", spec: RegressionSpec, deliberately: str) -> None:
         self.current, self.before, self.spec = current, before, spec
         parts = (before.target, before.variant if before.variant != "default" else "", before.signature or "")
         self.title = " ".join(part for part in parts if part)
-        self.deliberately = f"or `fanout promote {model} {version}`"
+        self.deliberately = deliberately
 
     def vanished(self, now: "Row | None") -> Difference:
         what = "this release has not" if now is None else f"is unsupported here ({now.reason})"
@@ -128,7 +147,7 @@ class _Judge:
         refusal = None
         if limit is not None and before is not None:
             field = f"regression.{figure}_growth"
-            remedy = f"change '{field}', {self.deliberately}"
+            remedy = f"change '{field}'{self.deliberately}"
             was = f"{shown(before)} {unit} in release {self.current.version}"
             if now is None:
                 refusal = f"{self.title}: {figure} was {was} and is not measured now; {remedy}"
@@ -146,7 +165,7 @@ class _Judge:
         value = _metric(now)
         if old is None or was is None:
             return None if value is None else self._difference("metric", None, value, limit=limit)
-        remedy = f"change 'regression.metric_drop', {self.deliberately}"
+        remedy = f"change 'regression.metric_drop'{self.deliberately}"
         known = f"{old.metric} {was:.4g} in release {self.current.version}"
         other = evaluation is None or (evaluation.metric, evaluation.better) != (old.metric, old.better)
         if evaluation is None or value is None or other:
