@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from converters import golden, parity, userland
 from converters.contract import DEFAULT_SIGNATURE, Case, Frozen, Limits, Signature, Tensors
-from converters.errors import BadInput, Damaged
+from converters.errors import BadInput, BuilderFailed, Damaged
 from converters.golden import Golden, GoldenSpec
 from converters.isolate import run
 
@@ -112,7 +112,7 @@ class Evaluation:
         """The metric of these outputs, one for each call.
 
         Raises:
-            BadInput: the outputs do not fit the labels; BuilderFailed, ChildFailed: the user's function failed.
+            BadInput: the outputs do not fit the labels, or the user's function raised; ChildFailed: it did not return.
         """
         together = {name: _joined([given[name] for given in outputs], len(self.labels)) for name in outputs[0]}
         if self.metric is None:
@@ -121,7 +121,11 @@ class Evaluation:
                 return parity.accuracy(together[self.output], self.labels)
             except ValueError as error:
                 raise BadInput(f"evaluation: output {self.output!r}: {error}") from error
-        return run(_theirs, self.metric, self.spec.name, together, self.labels, limits=limits).value
+        try:
+            return run(_theirs, self.metric, self.spec.name, together, self.labels, limits=limits).value
+        except BuilderFailed as error:
+            where = f"it is run from its copy in the release, without the other files of {self.spec.metric}'s folder"
+            raise BadInput(f"evaluation.metric: {error}; {where}") from error
 
     def live(self, limits: Limits) -> float:
         """The metric of the live model's recorded outputs. Raises as `score`."""

@@ -212,7 +212,7 @@ def _reason(checks: Sequence[CheckResult]) -> str | None:
     if check.measured is not None and check.limit is not None:
         figures = f" ({check.measured:.3g} against a limit of {check.limit:g})"
     others = sorted({other.output for other in bad if other.output is not None} - {check.output})
-    also = f"; so do {', '.join(map(repr, others))}" if others and check.output is not None else ""
+    also = f"; {', '.join(map(repr, others))} fell short too" if others and check.output is not None else ""
     return f"{check.name} on {check.runtime}: {check.detail}{figures}{also}"
 
 

@@ -117,7 +117,7 @@ class _Judge:
     def vanished(self, now: "Row | None") -> Difference:
         what = "this release has not" if now is None else f"is unsupported here ({now.reason})"
         refusal = (
-            f"{self.title}: release {self.current.version} has it, {what}; deploy it too, set 'regression.vanished: false', "
+            f"{self.title}: release {self.current.version} has it, {what}; deploy it too, set 'regression.vanished: false'"
             f"{self.deliberately}"
         )
         return self._difference("row", 1.0, None, refusal=refusal if self.spec.vanished else None)

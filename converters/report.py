@@ -19,4 +19,7 @@ def render(manifest: Manifest, refusals: Sequence[str], description: str, root: 
     template = environment.get_template("report.html.j2")
     logs = [[log_of(row.target, row.variant, work) for work in ("convert", "layers")] for row in manifest.targets]
     present = [[log for log in of_row if (root / log).is_file()] for of_row in logs]
-    return template.render(manifest=manifest, refusals=refusals, description=description, logs=present, most_db=MOST_DB)
+    return template.render(
+        manifest=manifest, refusals=refusals, description=description, logs=present, most_db=MOST_DB,
+        classifies=any(row.figure("top1") is not None for row in manifest.targets),
+    )  # fmt: skip
