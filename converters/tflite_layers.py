@@ -173,8 +173,8 @@ def _aliases(graph: _Graph) -> dict[int, str]:
 
 
 def _layer(name: str) -> str:
-    """A layer's name from its tensor's, in which the names of all ops that were fused into it are joined by ';'."""
+    """A layer's name from its tensor's: that of its first op (those of all fused ops are joined by ';') less the op."""
     if name.startswith("signature\0"):
         return name.partition("\0")[2]
-    first, *others = name.split(";")
-    return str(PurePosixPath(first).parent) if others and "/" in first else first
+    first = name.partition(";")[0]
+    return str(PurePosixPath(first).parent) if "/" in first else first
