@@ -130,8 +130,11 @@ class _Checker:
                 ):
                     found[index(artifact)].append(self._metric(labelled, compared[0].runtime))
         for artifact in artifacts:
-            if artifact.signature is not None and self.cases.get(index(artifact)):
-                key = index(artifact)
+            key = index(artifact)
+            if self._labelled(key) and all(c.status == "passed" and c.name != "metric" for c in found[key]):
+                detail = "none of its runtimes takes labelled data"
+                found[key].append(CheckResult(name="metric", runtime="labelled", status="not_run", detail=detail))
+            if artifact.signature is not None and self.cases.get(key):
                 found[key].append(
                     parity.check_variation(self.cases[key], self.signatures[key], self.tolerance, constant)
                 )
