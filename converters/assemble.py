@@ -8,7 +8,6 @@ from pathlib import Path
 from converters import evaluation, regression, release, report
 from converters import manifest as manifests
 from converters.contract import Frozen, Source
-from converters.errors import BadInput
 from converters.evaluation import EvaluationRecord
 from converters.manifest import Manifest, Row, SourceRecord
 from converters.regression import Comparison
@@ -36,7 +35,11 @@ class Released(Frozen):
 
 
 def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row], started: float) -> Released:
-    """Publish what was made. `started` is the `time.monotonic()` at which the deploy began."""
+    """Publish what was made. `started` is the `time.monotonic()` at which the deploy began.
+
+    Raises:
+        BadInput: the current release, which this one is compared with, cannot be read; nothing is published then.
+    """
     (place.release / CONFIG).write_text(spec.model_dump_json(indent=1) + "\n")
     labelled = evaluation.load(place.release, spec.evaluation, source.signatures)
     record = labelled.record(spec.limits) if labelled is not None else None
@@ -66,12 +69,9 @@ def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row
 def _with_current(
     place: Staging, spec: ModelSpec, rows: Sequence[Row], record: EvaluationRecord | None
 ) -> Comparison | None:
-    """The new rows against the current release's; None where there is no current release."""
+    """The new rows against the current release's; None where there is none. Raises BadInput where it cannot be read."""
     version = release.current(place.model_dir.parent, spec.name)
     if version is None:
         return None
-    try:
-        current = manifests.read(place.model_dir / str(version))
-    except BadInput as error:
-        return Comparison(version=version, error=f"it cannot be compared with the current release {version}: {error}")
+    current = manifests.read(place.model_dir / str(version))
     return regression.compare(current, spec.name, place.version, rows, record, spec.regression)

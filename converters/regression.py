@@ -55,12 +55,10 @@ class Comparison(Frozen):
 
     version: int
     differences: list[Difference] = []
-    error: str | None = None
 
     def refusals(self) -> list[str]:
         """Why the new release must not take the current one's place, a sentence each."""
-        reasons = [d.refusal for d in self.differences if d.refusal is not None]
-        return [*([self.error] if self.error is not None else []), *reasons]
+        return [d.refusal for d in self.differences if d.refusal is not None]
 
     def worst(self, figure: Figure) -> Difference | None:
         """The row whose figure became worse by most."""

@@ -201,7 +201,3 @@ def test_promote_takes_a_release_that_is_only_worse_and_none_whose_checks_failed
         with pytest.raises(BadInput, match="failed its checks"):
             release.promote(tmp_path, "m", version)
     assert release.rollback(tmp_path, "m") == 3
-
-
-def test_comparison_refuses_when_the_current_release_cannot_be_read() -> None:
-    assert Comparison(version=3, error="it cannot be compared").refusals() == ["it cannot be compared"]

@@ -78,12 +78,15 @@ def test_deploy_refuses_a_release_that_lacks_a_row_unless_the_config_allows_it(
     assert (root / "gated" / "current").resolve().name == "3"
 
 
-def test_deploy_refuses_when_the_current_release_cannot_be_read(tmp_path: Path, releases: Path, fanout: Fanout) -> None:
+def test_deploy_publishes_nothing_when_the_current_release_cannot_be_read(
+    tmp_path: Path, releases: Path, fanout: Fanout
+) -> None:
     root = releases.parent / "unreadable"
     path = write(tmp_path, labelled.CLASSIFIER, targets={"serving": {}})
     assert fanout("deploy", path, releases=root).status == 0
     (root / "gated" / "1" / "manifest.json").write_text("{}")
     ran = fanout("deploy", path, releases=root)
-    assert ran.status == 1
-    assert "it cannot be compared with the current release 1" in ran.out
+    assert ran.status == 2
+    assert "manifest.json is no manifest of schema 1" in ran.err
+    assert not (root / "gated" / "2").exists()
     assert (root / "gated" / "current").resolve().name == "1"
