@@ -41,6 +41,12 @@ def golden():
     return {"image": split()[1]}
 
 
+def evaluation():
+    """The test images with what they show, 0 to 9."""
+    _, images, _, labels = split()
+    return {"image": images, "labels": labels}
+
+
 def representative():
     """Training images, to find the ranges that int8 must span."""
     return {"image": split()[0][:200]}

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from converters import evaluation, regression, release, report
 from converters import manifest as manifests
-from converters import release, report
 from converters.contract import Frozen, Source
+from converters.evaluation import EvaluationRecord
 from converters.manifest import Manifest, Row, SourceRecord
+from converters.regression import Comparison
 from converters.release import Staging
 from converters.spec import ModelSpec
 
@@ -33,9 +35,16 @@ class Released(Frozen):
 
 
 def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row], started: float) -> Released:
-    """Publish what was made. `started` is the `time.monotonic()` at which the deploy began."""
+    """Publish what was made. `started` is the `time.monotonic()` at which the deploy began.
+
+    Raises:
+        BadInput: the current release, which this one is compared with, cannot be read; nothing is published then.
+    """
     (place.release / CONFIG).write_text(spec.model_dump_json(indent=1) + "\n")
-    refusals = manifests.refusals(rows, spec.targets)
+    labelled = evaluation.load(place.release, spec.evaluation, source.signatures)
+    record = labelled.record(spec.limits) if labelled is not None else None
+    comparison = _with_current(place, spec, rows, record)
+    refusals = manifests.refusals(rows, spec.targets, comparison)
     manifest = Manifest(
         model=spec.name,
         version=place.version,
@@ -45,6 +54,9 @@ def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row
         source=SourceRecord(kind=source.kind, digest=source.digest, signatures=source.signatures),
         environment=manifests.environment(),
         targets=list(rows),
+        evaluation=record,
+        comparison=comparison,
+        refusals=refusals,
     )
     (place.release / REPORT).write_text(report.render(manifest, refusals, spec.description, place.release))
     manifest = manifest.model_copy(update={"files": manifests.record_files(place.release)})
@@ -52,3 +64,14 @@ def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row
     if not refusals:
         release.promote(place.model_dir.parent, spec.name, place.version)
     return Released(path=path, manifest=manifest, refusals=refusals)
+
+
+def _with_current(
+    place: Staging, spec: ModelSpec, rows: Sequence[Row], record: EvaluationRecord | None
+) -> Comparison | None:
+    """The new rows against the current release's; None where there is none. Raises BadInput where it cannot be read."""
+    version = release.current(place.model_dir.parent, spec.name)
+    if version is None:
+        return None
+    current = manifests.read(place.model_dir / str(version))
+    return regression.compare(current, spec.name, place.version, rows, record, spec.regression)

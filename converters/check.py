@@ -1,4 +1,8 @@
-"""Check one conversion: inspect each file, run it in every runtime it is meant for, compare with golden."""
+"""Check one conversion: inspect each file, run it in every runtime it is meant for, compare with golden.
+
+Where there is labelled data, each runtime computes it too. Where a variant that loses something on purpose fell short,
+its layers are examined.
+"""
 
 import tempfile
 import time
@@ -12,20 +16,25 @@ from converters.contract import (
     Case,
     CheckResult,
     Converter,
+    Examiner,
     Limits,
     Options,
     Prediction,
+    Quality,
     Service,
     Signature,
     Structure,
+    Tensors,
     TensorSpec,
     Tolerance,
 )
-from converters.convert import Conversion
+from converters.convert import Conversion, log_of
 from converters.errors import ChildTimedOut, FanoutError, MissingRuntime
+from converters.evaluation import Evaluation
 from converters.golden import VARIABLES, Golden
 from converters.isolate import run
-from converters.manifest import Row, row
+from converters.manifest import Losses, Row, row
+from converters.source import SAVED_MODEL
 from converters.targets import TARGETS
 
 _WEIGHTS = Signature(inputs={}, outputs={VARIABLES: TensorSpec(shape=(None,), dtype="string")})
@@ -43,16 +52,32 @@ def check(
     limits: Limits,
     root: Path,
     constant: Sequence[str] = (),
+    classifiers: Sequence[str] = (),
+    evaluation: Evaluation | None = None,
+    *,
+    keep_log: bool = True,
 ) -> list[Row]:
-    """One row for each artifact, with every check's finding. `root` is the directory that rows' paths are relative to."""
+    """One row for each artifact, with every check's finding. `root` is the directory that rows' paths are relative to.
+
+    `constant` and `classifiers` are outputs that the config declares to be so. With `keep_log`, what examining layers
+    printed is kept below `root`, where nothing else is written.
+    """
     started = time.monotonic()
     converter = TARGETS[conversion.target]
     held = [artifact for artifact in conversion.artifacts if artifact.path is not None]
-    checker = _Checker(converter, conversion.variant, signatures, golden, options, limits)
+    checker = _Checker(converter, conversion.variant, signatures, golden, options, limits, classifiers, evaluation)
     found = checker.check(held, constant) if held else {}
+    losses = {index(a): checker.examine(a, found[index(a)], root, keep_log) for a in held}
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
     return [
-        row(artifact, found.get(index(artifact), []), conversion.error, seconds, root)
+        row(
+            artifact,
+            found.get(index(artifact), []),
+            conversion.error,
+            seconds,
+            root,
+            losses.get(index(artifact)) if artifact.path is not None else None,
+        )
         for artifact in conversion.artifacts
     ]
 
@@ -77,8 +102,15 @@ class _Checker:
         golden: Golden,
         options: Options,
         limits: Limits,
+        classifiers: Sequence[str],
+        evaluation: Evaluation | None,
     ) -> None:
         self.converter = converter
+        self.variant = variant
+        self.quality = options.quality.get(variant, Quality())
+        self.lossy = variant in options.known_quality
+        self.classifiers = classifiers
+        self.evaluation = evaluation.first(options.evaluation_samples) if evaluation is not None else None
         default = precision.allowing(converter.TOLERANCES[variant], golden.precision)
         self.tolerance: Tolerance = options.tolerance.get(variant) or default
         self.signatures = {**signatures, "": _WEIGHTS}
@@ -116,14 +148,23 @@ class _Checker:
                 if isinstance(prediction, Prediction) and prediction.lacks and instead is not None:
                     found[index(artifact)].append(_lacking(prediction, instead))
                     waiting.setdefault(instead, []).append(artifact)
-                else:
-                    found[index(artifact)] += self._compare(artifact, prediction)
+                    continue
+                labelled, prediction = self._parted(artifact, prediction)
+                compared = self._compare(artifact, prediction)
+                found[index(artifact)] += compared
+                if labelled is not None and all(
+                    check.status == "passed" for check in compared if check.name == "outputs"
+                ):
+                    found[index(artifact)].append(self._metric(labelled, compared[0].runtime))
         for service in self.services if sound else ():
             for artifact, results in zip(sound, self._serve(sound, service), strict=True):
                 found[index(artifact)] += results
         for artifact in artifacts:
-            if artifact.signature is not None and self.cases.get(index(artifact)):
-                key = index(artifact)
+            key = index(artifact)
+            if self._labelled(key) and not any(c.name == "metric" or c.status == "failed" for c in found[key]):
+                detail = "none of its runtimes takes labelled data"
+                found[key].append(CheckResult(name="metric", runtime="labelled", status="not_run", detail=detail))
+            if artifact.signature is not None and self.cases.get(key):
                 found[key].append(
                     parity.check_variation(self.cases[key], self.signatures[key], self.tolerance, constant)
                 )
@@ -152,7 +193,10 @@ class _Checker:
         Where the child that ran them all together came to grief, each runs in a child of its own, so that a bad file
         fails its own row alone.
         """
-        inputs = {index(a): [case.inputs for case in self.cases[index(a)]] for a in artifacts}
+        # Golden comes last: on its last case latency is measured.
+        inputs = {
+            index(a): [case.inputs for case in (*self._labelled(index(a)), *self.cases[index(a)])] for a in artifacts
+        }
         try:
             predict = self.converter.predict
             if runtime in self.converter.KEPT:
@@ -196,10 +240,70 @@ class _Checker:
             for artifact, answered in zip(artifacts, done.value, strict=True)
         ]
 
+    def _labelled(self, key: str) -> list[Case]:
+        """The calls of labelled data, for the signature that has them."""
+        return self.evaluation.calls if self.evaluation is not None and self.evaluation.signature == key else []
+
+    def _parted(
+        self, artifact: Artifact, prediction: Prediction | CheckResult
+    ) -> tuple[list[Tensors] | None, Prediction | CheckResult]:
+        """The outputs for labelled data, where there are any, and the prediction for golden alone.
+
+        A runtime that brings its own inputs cannot be given labelled data.
+        """
+        count = len(self._labelled(index(artifact)))
+        if isinstance(prediction, CheckResult) or prediction.error is not None or not count:
+            return None, prediction
+        if prediction.answered is not None:
+            answered = tuple(i - count for i in prediction.answered)
+            return None, prediction.model_copy(update={"answered": answered})
+        golden_alone = prediction.model_copy(update={"outputs": prediction.outputs[count:]})
+        return prediction.outputs[:count], golden_alone
+
     def _compare(self, artifact: Artifact, prediction: Prediction | CheckResult) -> list[CheckResult]:
         if isinstance(prediction, CheckResult):
             return [prediction]
         if prediction.error is not None:
             return [CheckResult(name="runs", runtime=prediction.runtime, status="failed", detail=prediction.error)]
         key = index(artifact)
-        return parity.compare(self.cases[key], prediction, self.signatures[key], self.tolerance, self.converter.holds)
+        return parity.compare(
+            self.cases[key],
+            prediction,
+            self.signatures[key],
+            self.tolerance,
+            self.converter.holds,
+            self.quality,
+            self.classifiers,
+        )
+
+    def _metric(self, outputs: Sequence[Tensors], runtime: str) -> CheckResult:
+        """The metric of labelled data in one runtime, against the live model's on the same samples."""
+        assert self.evaluation is not None
+        spec, samples = self.evaluation.spec, len(self.evaluation.labels)
+        try:
+            value, live = self.evaluation.score(outputs, self.limits), self.evaluation.live(self.limits)
+        except FanoutError as error:
+            return CheckResult(name="metric", runtime=runtime, status="failed", detail=str(error))
+        max_drop = spec.max_drop if self.quality.max_drop is None else self.quality.max_drop
+        higher = spec.better == "higher"
+        return parity.check_metric(spec.name, runtime, value, live, max_drop, higher=higher, samples=samples)
+
+    def examine(self, artifact: Artifact, checks: Sequence[CheckResult], root: Path, keep_log: bool) -> Losses | None:
+        """Where a lossy variant's outputs fell short: what each layer lost, or why that cannot be said."""
+        if not (
+            self.lossy
+            and isinstance(self.converter, Examiner)
+            and any(check.status == "failed" and check.name in FELL_SHORT for check in checks)
+        ):
+            return None
+        saved_model, cases = root / SAVED_MODEL, self.cases[index(artifact)]
+        log = root / log_of(artifact.target, artifact.variant, "layers") if keep_log else None
+        try:
+            done = run(self.converter.layers, artifact, saved_model, cases[0].inputs, limits=self.limits, log=log)
+        except FanoutError as error:
+            return Losses(layers=[], error=str(error))
+        return Losses(layers=done.value)
+
+
+FELL_SHORT = ("values", "batch", "snr", "cosine", "top1", "metric")
+"""The checks that a quantization can fail for its own sake."""

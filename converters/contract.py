@@ -6,10 +6,10 @@ returns it. Data types are named as TensorFlow names them (`tf.DType.name`): flo
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
 """Input or output name -> array."""
@@ -72,16 +72,55 @@ class Tolerance(Frozen):
     reason: str = "set in the config"
 
 
+class Quality(Frozen):
+    """How much of the live model's outputs a variant must keep, beside `Tolerance`; without a value there is no limit.
+
+    The figures are those of `parity.fidelity`. `max_drop` bounds how far the metric of labelled evaluation data may
+    fall short of the live model's, in the metric's own unit; without it the evaluation's own bound holds.
+    """
+
+    snr_db: float | None = Field(default=None, description="least signal-to-noise ratio of a float output, in dB")
+    cosine: float | None = Field(default=None, ge=-1, le=1, description="least cosine similarity of a float output")
+    top1: float | None = Field(
+        default=None, ge=0, le=1, description="least share of samples whose top class is the live model's"
+    )
+    top1_samples: int = Field(default=20, ge=1, description="golden samples below which `top1` is no limit")
+    max_drop: float | None = Field(default=None, ge=0, description="in place of evaluation.max_drop")
+
+
 class Options(Frozen):
     """What every target can be told. A target's own options extend this."""
 
     known_variants: ClassVar[tuple[str, ...]] = ("default",)
+    known_quality: ClassVar[Mapping[str, Quality]] = {}
+    """Default limits of the variants that lose something."""
     optional: bool = Field(default=False, description="the target may be unsupported without blocking the release")
     variants: tuple[str, ...] = Field(default=("default",), description="which variants to make")
     tolerance: dict[str, Tolerance] = Field(default={}, description="variant -> tolerance, in place of the default")
+    quality: dict[str, Quality] = Field(
+        default={},
+        validate_default=True,
+        description="variant -> quality; what is left out keeps the variant's default",
+    )
+    evaluation_samples: int | None = Field(
+        default=None, ge=1, description="evaluation samples for this target's runtimes, fewer than evaluation.samples"
+    )
+
+    @field_validator("quality", mode="before")
+    @classmethod
+    def _over_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        defaults = {variant: quality.model_dump() for variant, quality in cls.known_quality.items()}
+        given = {variant: item for variant, item in value.items() if not isinstance(item, Mapping)}
+        merged = {
+            variant: {**defaults.get(variant, {}), **item} for variant, item in value.items() if variant not in given
+        }
+        return {**defaults, **merged, **given}
 
     def chosen_runtimes(self) -> tuple[str, ...]:
         """The runtimes that the config names in place of those that the artifact itself does; empty for none."""
+        return ()
 
     def services(self) -> "Sequence[Service]":
         """Servers that run this target's artifacts where a machine has them, beside the runtimes all must have."""
@@ -163,11 +202,17 @@ class Prediction(Frozen):
     lacks: bool = False
 
 
+_RARE = frozenset({"required", "at_least", "output", "figures"})
+
+
 class CheckResult(Frozen):
     """One check's finding. `measured` and `limit` are in the same unit, which `detail` names.
 
     One that is not `required` needs something a machine may lack: it may be `not_run`, which neither stops a row from
     passing nor makes it pass.
+
+    `measured` must not be above `limit`, or with `at_least` not below it. `figures` are measured beside it and limit
+    nothing: `parity.fidelity` of the `output` that the check is about, or the two values of a metric.
     """
 
     name: str
@@ -178,14 +223,18 @@ class CheckResult(Frozen):
     detail: str = ""
     latency_ms: float | None = None
     required: bool = True
+    at_least: bool = False
+    output: str | None = None
+    figures: dict[str, float] = {}
 
     @model_serializer(mode="wrap")
     def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """`required` is written only where it is false."""
+        """What only some checks have is written only where they have it."""
         written: dict[str, Any] = plain(self)
-        if self.required:
-            del written["required"]
-        return written
+        usual = type(self).model_fields
+        return {
+            name: value for name, value in written.items() if name not in _RARE or value != usual[name].get_default()
+        }
 
 
 class Answered(Frozen):
@@ -225,6 +274,27 @@ class Service(Protocol):
 
     def find(self) -> Server:
         """The server that is here, looked for quickly. Raises MissingRuntime, which says how to get one."""
+
+
+class LayerLoss(Frozen):
+    """What one layer of a lossy variant costs.
+
+    `snr_db` is the signal-to-noise ratio of its output against the float graph's, and `added` the noise that it added,
+    as a share of the signal's energy: the noise in its output less that in the noisiest of its inputs.
+    """
+
+    layer: str
+    op: str
+    snr_db: float
+    added: float
+
+
+@runtime_checkable
+class Examiner(Protocol):
+    """What the module of a target with lossy variants can offer beside `Converter`'s functions."""
+
+    def layers(self, artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[LayerLoss]:
+        """The layers of a signature, those that add most noise first. Runs in a child process. Raises FanoutError."""
 
 
 class Converter(Protocol):

@@ -71,6 +71,6 @@ def _for_each_signature(source: Source, target: str, variant: str, reason: str |
     ]
 
 
-def log_of(target: str, variant: str) -> str:
-    """Where a conversion's log is, in the release."""
-    return f"logs/{target}-{variant}-convert.log"
+def log_of(target: str, variant: str, work: str = "convert") -> str:
+    """Where the log of a conversion (or, as `work`, of examining its layers) is, in the release."""
+    return f"logs/{target}-{variant}-{work}.log"

@@ -10,8 +10,10 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from converters.contract import Artifact, CheckResult, Frozen, Options, Signature, SourceKind, Status
+from converters.contract import Artifact, CheckResult, Frozen, LayerLoss, Options, Signature, SourceKind, Status
 from converters.errors import BadInput
+from converters.evaluation import EvaluationRecord
+from converters.regression import Comparison
 
 MANIFEST = "manifest.json"
 _PACKAGES = (
@@ -20,8 +22,18 @@ _PACKAGES = (
 )  # fmt: skip
 
 
+class Losses(Frozen):
+    """What the layers of a lossy variant lose, those that add most noise first; or why that could not be found out."""
+
+    layers: list[LayerLoss]
+    error: str | None = None
+
+
 class Row(Frozen):
-    """One artifact of one signature, and what every check found. Times are in seconds."""
+    """One artifact of one signature, and what every check found. Times are in seconds.
+
+    `layers` are given where a lossy variant fell short: those that lose the most, first.
+    """
 
     target: str
     variant: str
@@ -32,13 +44,23 @@ class Row(Frozen):
     bytes: int | None = None
     seconds: dict[str, float] = {}
     checks: list[CheckResult] = []
+    layers: list[LayerLoss] = []
 
     def worst(self) -> CheckResult | None:
-        """The check with the largest share of its limit, or of those without one the first that did not pass."""
-        measured = [c for c in self.checks if c.measured is not None and c.limit is not None and c.name != "varies"]
+        """The comparison of values with the largest share of its limit."""
+        measured = [c for c in self.checks if c.measured is not None and c.limit is not None and c.name in _ERRORS]
         if not measured:
             return None
         return max(measured, key=lambda c: (c.measured or 0) / c.limit if c.limit else (c.measured or 0))
+
+    def figure(self, name: str) -> float | None:
+        """The least of a figure (`snr_db`, `cosine`, `top1`) over outputs and runtimes."""
+        return min((c.figures[name] for c in self.checks if name in c.figures), default=None)
+
+    def metric(self) -> CheckResult | None:
+        """The check of the metric in the runtime that lost most, or could not be measured."""
+        found = [c for c in self.checks if c.name == "metric"]
+        return max(found, key=lambda c: float("inf") if c.measured is None else c.measured, default=None)
 
     def latency_ms(self) -> float | None:
         """The shortest of the runtimes' median latencies."""
@@ -58,6 +80,9 @@ class Row(Frozen):
         return [c for c in self.checks if c.status == "not_run" and not c.required]
 
 
+_ERRORS = ("values", "batch")
+
+
 class SourceRecord(Frozen):
     """What the release was made from."""
 
@@ -74,7 +99,10 @@ class FileRecord(Frozen):
 
 
 class Manifest(Frozen):
-    """manifest.json, as it is on disk."""
+    """manifest.json, as it is on disk.
+
+    `refusals` says why it was not promoted, a sentence each; `comparison` is that with the release that was current then.
+    """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     model: str
@@ -86,6 +114,15 @@ class Manifest(Frozen):
     environment: dict[str, str]
     targets: list[Row]
     files: dict[str, FileRecord] = {}
+    evaluation: EvaluationRecord | None = None
+    comparison: Comparison | None = None
+    refusals: list[str] = []
+
+    @property
+    def promotable(self) -> bool:
+        """Whether a person may promote it: it passed, or all that was held against it is the release before it."""
+        worse = set(self.comparison.refusals()) if self.comparison is not None else set()
+        return self.status == "passed" or (bool(self.refusals) and set(self.refusals) <= worse)
 
     def to_json(self) -> str:
         """The file's text."""
@@ -101,9 +138,14 @@ def row_status(checks: Sequence[CheckResult]) -> Literal["passed", "failed", "no
 
 
 def row(
-    artifact: Artifact, checks: Sequence[CheckResult], error: str | None, seconds: Mapping[str, float], root: Path
+    artifact: Artifact,
+    checks: Sequence[CheckResult],
+    error: str | None,
+    seconds: Mapping[str, float],
+    root: Path,
+    losses: Losses | None = None,
 ) -> Row:
-    """The manifest's row for an artifact."""
+    """The manifest's row for an artifact. `losses` is given where its layers were examined."""
     status: Status
     reason: str | None
     if error is not None:
@@ -113,6 +155,8 @@ def row(
     else:
         status = row_status(checks)
         reason = _reason(checks) or artifact.reason
+        if reason is not None and losses is not None:
+            reason += _blamed(losses)
     path = artifact.path
     return Row(
         target=artifact.target,
@@ -124,14 +168,31 @@ def row(
         bytes=None if path is None else sum(file.stat().st_size for file in files_of(path)),
         seconds=dict(seconds),
         checks=list(checks),
+        layers=losses.layers[:_LAYERS_KEPT] if losses is not None else [],
     )
 
 
-def refusals(rows: Sequence[Row], options: Mapping[str, Options]) -> list[str]:
+_LAYERS_KEPT = 10
+_LAYERS_NAMED = 3
+
+
+def _blamed(losses: Losses) -> str:
+    """The end of a reason: the layers that lose the most."""
+    if losses.error is not None:
+        return f"; which layers lose it cannot be told: {losses.error}"
+    named = ", ".join(
+        f"{loss.layer!r} ({loss.op}, {loss.snr_db:.1f} dB left)"
+        for loss in losses.layers[:_LAYERS_NAMED]
+        if loss.added > 0
+    )
+    return f"; the layers that lose the most: {named}" if named else ""
+
+
+def refusals(rows: Sequence[Row], options: Mapping[str, Options], comparison: Comparison | None = None) -> list[str]:
     """Why a release of these rows must not be promoted, a sentence each; empty when it may be.
 
-    No requested row may have failed or not been run, and every requested target needs a passed row unless it is
-    optional and all of it is unsupported.
+    No requested row may have failed or not been run, every requested target needs a passed row unless it is optional
+    and all of it is unsupported, and nothing may be worse than in the current release by more than the config allows.
     """
     reasons = [
         f"{title(r)} {'failed' if r.status == 'failed' else 'was not run'}: {r.reason or 'no check ran'}"
@@ -143,7 +204,7 @@ def refusals(rows: Sequence[Row], options: Mapping[str, Options]) -> list[str]:
         if "passed" not in statuses and not statuses & {"failed", "not_run"} and not (option.optional and statuses):
             why = next((r.reason for r in rows if r.target == target and r.reason), "it has no row")
             reasons.append(f"{target} has no passed row: {why}")
-    return reasons
+    return reasons + (comparison.refusals() if comparison is not None else [])
 
 
 def title(r: Row) -> str:
@@ -152,14 +213,16 @@ def title(r: Row) -> str:
 
 
 def _reason(checks: Sequence[CheckResult]) -> str | None:
-    """The first check that kept the row from passing, as a sentence."""
-    for check in checks:
-        if check.status == "failed" or (check.status == "not_run" and check.required):
-            figures = ""
-            if check.measured is not None and check.limit is not None:
-                figures = f" ({check.measured:.3g} against a limit of {check.limit:g})"
-            return f"{check.name} on {check.runtime}: {check.detail}{figures}"
-    return None
+    """The first check that kept the row from passing, as a sentence, and the other outputs that fell short."""
+    bad = [check for check in checks if check.status == "failed" or (check.status == "not_run" and check.required)]
+    if not bad:
+        return None
+    check, figures = bad[0], ""
+    if check.measured is not None and check.limit is not None:
+        figures = f" ({check.measured:.3g} against a limit of {check.limit:g})"
+    others = sorted({other.output for other in bad if other.output is not None} - {check.output})
+    also = f"; {', '.join(map(repr, others))} fell short too" if others and check.output is not None else ""
+    return f"{check.name} on {check.runtime}: {check.detail}{figures}{also}"
 
 
 def files_of(path: Path) -> list[Path]:

@@ -4,6 +4,9 @@ Float outputs are measured as max |error| / max |reference|, the error relative 
 in a network is proportional to the scale of its activations, so an element-wise relative error would blame
 elements that are small by cancellation. Integer, bool and string outputs are measured as the share of unequal
 elements. A comparison passes when `measured <= limit`, written so that NaN fails.
+
+Beside that worst element, `fidelity` says how much of an output is left as a whole, and of a classifier's decisions:
+what it takes to judge a variant that loses something on purpose. `accuracy` is the metric of labelled data.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +14,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from converters.contract import Case, CheckResult, Prediction, Signature, TensorSpec, Tolerance
+from converters.contract import Case, CheckResult, Prediction, Quality, Signature, TensorSpec, Tolerance
 
 FAR = 4.0
 """How many times the tolerance golden outputs must differ between samples before a comparison counts.
 
 Below about 1 a model that ignores its input would pass; 4 leaves room for the tolerance itself on both samples."""
+
+MOST_DB = 200.0
+"""Signal-to-noise ratios are cut to +- this, so that no error at all has a figure too: float32 alone ends near 150 dB."""
+PROBABILITIES = 1e-3
+"""How far from 1 the rows of a softmax may sum, computed in float16."""
 
 Array = np.ndarray[Any, Any]
 Holds = Callable[[str], str]
@@ -78,14 +86,117 @@ def compare_structure(expected: Signature, declared: Signature, runtime: str, ho
     ]
 
 
+def fidelity(references: Sequence[Array], got: Sequence[Array], *, classes: bool = False) -> dict[str, float]:
+    """How much of a float output is left, over all arrays together; nothing for outputs that are compared exactly.
+
+    `snr_db`: 10 log10(sum |reference|^2 / sum |error|^2), cut to +-MOST_DB. `cosine`: of the two as vectors. With
+    `classes`, `top1`: the share of rows (along the last axis) whose largest element is at the same place. Elements that
+    are not finite on either side are left out of the first two; `measure` judges those.
+    """
+    if not references or not _is_inexact(references[0]):
+        return {}
+    scale = scale_of(references)
+    signal = noise = power = product = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for reference, other in zip(references, got, strict=True):
+            wide = np.complex128 if np.iscomplexobj(reference) else np.float64
+            here, there = reference.astype(wide) / scale, other.astype(wide) / scale
+            both = np.isfinite(here) & np.isfinite(there)
+            here, there = here[both], there[both]
+            signal += float(np.sum(np.abs(here) ** 2))
+            noise += float(np.sum(np.abs(here - there) ** 2))
+            power += float(np.sum(np.abs(there) ** 2))
+            product += float(np.sum(np.real(np.conj(here) * there)))
+        figures = {"snr_db": _decibels(signal, noise)}
+        lengths = float(np.sqrt(signal) * np.sqrt(power))
+    figures["cosine"] = 1.0 if noise == 0 else max(-1.0, min(1.0, product / lengths)) if 0 < lengths < np.inf else 0.0
+    if classes:
+        agree = [r.argmax(axis=-1) == g.argmax(axis=-1) for r, g in zip(references, got, strict=True) if r.size]
+        figures["top1"] = float(np.mean(np.concatenate([np.atleast_1d(a) for a in agree]))) if agree else 1.0
+    return figures
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0:
+        return MOST_DB
+    if signal == 0 or not np.isfinite(noise):
+        return -MOST_DB
+    return float(np.clip(10 * np.log10(signal / noise), -MOST_DB, MOST_DB))
+
+
+def scores_classes(references: Sequence[Array]) -> bool:
+    """Whether a float output is a classifier's beyond doubt: [n, classes], each row none negative and summing to 1.
+
+    Logits look like any other vectors, and so are a classifier's only where the config says so.
+    """
+    for reference in references:
+        if reference.ndim != 2 or reference.shape[1] < 2 or "float" not in reference.dtype.name:
+            return False
+        rows = reference.astype(np.float64)
+        if not (np.all(rows >= 0) and np.all(np.abs(rows.sum(axis=1) - 1) <= PROBABILITIES)):
+            return False
+    return bool(references)
+
+
+def accuracy(output: Array, labels: Array) -> float:
+    """The share of samples that an output gets right; labels are [n].
+
+    A float output of [n, classes] answers with the index of its largest element, one of [n] or [n, 1] with whether it is
+    above 0.5 (a sigmoid), and any other dtype with its value.
+
+    Raises:
+        ValueError: the shapes do not fit; says how.
+    """
+    if labels.ndim != 1 or output.ndim not in (1, 2) or len(output) != len(labels):
+        raise ValueError(
+            f"accuracy takes labels of [n] and an output of [n] or [n, classes], not {list(labels.shape)} and "
+            f"{list(output.shape)}; give a metric of your own"
+        )
+    if output.ndim == 2 and output.shape[1] > 1:
+        if not _is_inexact(output):
+            raise ValueError(f"accuracy cannot read {output.dtype.name} of {list(output.shape)} as classes")
+        answers = output.astype(np.float64).argmax(axis=1)
+    else:
+        answers = output.reshape(-1)
+        if _is_inexact(output):
+            answers = (answers.astype(np.float64) > 0.5).astype(np.int64)
+    return float(np.mean(answers == labels))
+
+
+def check_metric(
+    name: str, runtime: str, value: float, live: float, max_drop: float, *, higher: bool, samples: int
+) -> CheckResult:
+    """A target's metric of labelled data against the live model's, on the same samples. `higher` values are better."""
+    drop = live - value if higher else value - live
+    known = bool(np.isfinite(drop))
+    return CheckResult(
+        name="metric",
+        runtime=runtime,
+        status="passed" if drop <= max_drop else "failed",
+        measured=drop if known else None,
+        limit=max_drop,
+        detail=f"{name} {value:.4g}, the live model's {live:.4g}, {samples} samples; measured is what is lost",
+        figures={"metric": value, "live": live, "samples": float(samples)} if known else {},
+    )
+
+
 def compare(
-    cases: Sequence[Case], prediction: Prediction, signature: Signature, tolerance: Tolerance, holds: Holds
+    cases: Sequence[Case],
+    prediction: Prediction,
+    signature: Signature,
+    tolerance: Tolerance,
+    holds: Holds,
+    quality: Quality | None = None,
+    classifiers: Sequence[str] = (),
 ) -> list[CheckResult]:
     """What one runtime returned for every case, against golden.
 
-    Gives `outputs` (names, dtypes, shapes), `finite`, `values` for each output on the first batch size, and `batch`
-    for the others where the batch is dynamic. Later findings are left out where earlier ones make them meaningless.
+    Gives `outputs` (names, dtypes, shapes), `finite`, `values` for each output on the first batch size, `snr`, `cosine`
+    and `top1` where `quality` limits them, and `batch` for the other batch sizes where the batch is dynamic. Later
+    findings are left out where earlier ones make them meaningless. `classifiers` are outputs that score classes, beside
+    those that `scores_classes` knows.
     """
+    quality = quality or Quality()
     runtime = prediction.runtime
     # One scale for all calls: a batch of one whose output happens to be near zero has none of its own.
     scales = {name: scale_of([case.outputs[name] for case in cases]) for name in signature.outputs}
@@ -108,7 +219,12 @@ def compare(
     results = [outputs, _finding("finite", runtime, broken, "finite wherever the live model is")]
     main, others = _by_batch(cases, signature)
     for name in signature.outputs:
-        results.append(_values("values", cases, prediction, main, name, tolerance, scales[name]))
+        references = [cases[i].outputs[name] for i in main]
+        classes = scores_classes(references) or (name in classifiers and references[0].ndim == 2)
+        figures = fidelity(references, [prediction.outputs[i][name] for i in main], classes=classes)
+        found = _values("values", cases, prediction, main, name, tolerance, scales[name])
+        results.append(found.model_copy(update={"figures": figures}))
+        results += _quality(name, figures, quality, runtime, sum(len(r) for r in references) if classes else 0)
     if others:
         worst = max(
             (_values("batch", cases, prediction, others, name, tolerance, scales[name]) for name in signature.outputs),
@@ -155,6 +271,7 @@ def check_variation(
         status="failed" if vacuous else "passed",
         measured=worst if worst is None or np.isfinite(worst) else None,
         limit=FAR if worst is not None else None,
+        at_least=True,
         detail="; ".join(vacuous) + remedy
         if vacuous
         else "smallest spread between samples / tolerance (at least the limit)",
@@ -184,7 +301,39 @@ def _values(
         measured=worst if np.isfinite(worst) else None,
         limit=limit,
         detail=f"{name}: {unit}, {samples} sample{'s' if samples != 1 else ''}",
+        output=name,
     )
+
+
+_MEANINGS = {
+    "snr": "10 log10(sum reference^2 / sum error^2), dB",
+    "cosine": "cosine of output and reference",
+    "top1": "share of samples with the live model's top class",
+}
+
+
+def _quality(name: str, figures: dict[str, float], quality: Quality, runtime: str, rows: int) -> list[CheckResult]:
+    """A check for each figure that has a limit."""
+    limits = {"snr": quality.snr_db, "cosine": quality.cosine}
+    if rows >= quality.top1_samples:
+        limits["top1"] = quality.top1
+    results = []
+    for check, limit in limits.items():
+        measured = figures.get("snr_db" if check == "snr" else check)
+        if limit is not None and measured is not None:
+            results.append(
+                CheckResult(
+                    name=check,
+                    runtime=runtime,
+                    status="passed" if measured >= limit else "failed",
+                    measured=measured,
+                    limit=limit,
+                    detail=f"{name}: {_MEANINGS[check]}; at least the limit",
+                    at_least=True,
+                    output=name,
+                )
+            )
+    return results
 
 
 def _severity(result: CheckResult) -> tuple[bool, float]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from converters import golden, kept, manifest
+from converters import evaluation, golden, kept, manifest
 from converters.assemble import CONFIG
 from converters.check import check
 from converters.contract import Artifact, CheckResult
@@ -18,7 +18,9 @@ from converters.targets import TARGETS
 
 
 def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, variant: None) -> tuple[Manifest, list[str]]:
-    """The release's manifest as it would be written today, and why it must not be promoted. Writes nothing.
+    """The release's manifest as it would be written today, and which checks speak against it. Writes nothing.
+
+    How it compared with the release that was current when it was made is told as it was, and is no check.
 
     `tell` is called with target and variant before each is checked.
 
@@ -30,6 +32,7 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
     changed = _changed_files(root, written)
     try:
         reference = golden.load(root / GOLDEN)
+        labelled = evaluation.load(root, spec.evaluation, written.source.signatures)
     except Damaged as error:
         rows = [_failed(row, "digests", str(error)) for row in written.targets]
         return _again(written, rows, spec)
@@ -39,7 +42,19 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
             tell(conversion.target, conversion.variant)
             options = spec.targets[conversion.target]
             signatures = written.source.signatures
-            fresh = check(conversion, signatures, reference, options, spec.limits, root, spec.golden.constant)
+            constant, classifiers = spec.golden.constant, spec.classifiers
+            fresh = check(
+                conversion,
+                signatures,
+                reference,
+                options,
+                spec.limits,
+                root,
+                constant,
+                classifiers,
+                labelled,
+                keep_log=False,
+            )
             again = zip(fresh, old, strict=True)
             rows += [_with_digests(row, changed, seconds=before.seconds) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
@@ -111,4 +126,4 @@ def _again(written: Manifest, rows: list[Row], spec: ModelSpec) -> tuple[Manifes
     ordered = sorted(rows, key=lambda row: place[(row.target, row.variant, row.signature)])
     refusals = manifest.refusals(ordered, spec.targets)
     status = "failed" if refusals else "passed"
-    return written.model_copy(update={"targets": ordered, "status": status}), refusals
+    return written.model_copy(update={"targets": ordered, "status": status, "refusals": refusals}), refusals

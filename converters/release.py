@@ -156,15 +156,16 @@ def current(releases: Path, model: str) -> int | None:
 
 
 def promote(releases: Path, model: str, version: int) -> None:
-    """Make a passed version the current one, by one rename of a symlink, and list the model in models.config.
+    """Make a version the current one, by one rename of a symlink, and list the model in models.config.
 
     Raises:
-        BadInput: there is no such version, or its manifest says that it failed.
+        BadInput: there is no such version, or its manifest says that a check failed. One that was only refused for being
+            worse than the release before it may be promoted.
     """
     if version not in versions(releases, model):
         raise BadInput(f"{model} has no version {version}; it has {', '.join(map(str, versions(releases, model)))}")
     manifest = manifests.read(releases / model / str(version))
-    if manifest.status != "passed":
+    if not manifest.promotable:
         raise BadInput(f"{model} {version} failed its checks and cannot be promoted; see its report.html")
     link = releases / model / CURRENT
     fresh = link.with_name(f".{CURRENT}-{os.getpid()}")

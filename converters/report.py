@@ -7,6 +7,7 @@ import jinja2
 
 from converters.convert import log_of
 from converters.manifest import Manifest
+from converters.parity import MOST_DB
 
 
 def render(manifest: Manifest, refusals: Sequence[str], description: str, root: Path) -> str:
@@ -16,6 +17,9 @@ def render(manifest: Manifest, refusals: Sequence[str], description: str, root: 
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     template = environment.get_template("report.html.j2")
-    logs = [log_of(row.target, row.variant) for row in manifest.targets]
-    present = [log if (root / log).is_file() else None for log in logs]
-    return template.render(manifest=manifest, refusals=refusals, description=description, logs=present)
+    logs = [[log_of(row.target, row.variant, work) for work in ("convert", "layers")] for row in manifest.targets]
+    present = [[log for log in of_row if (root / log).is_file()] for of_row in logs]
+    return template.render(
+        manifest=manifest, refusals=refusals, description=description, logs=present, most_db=MOST_DB,
+        classifies=any(row.figure("top1") is not None for row in manifest.targets),
+    )  # fmt: skip

@@ -7,13 +7,13 @@ and never leaves it. Everything after works from the `Source` that `export` retu
 import functools
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters import examples, fingerprint, golden, meta_graph, precision, userland, variables
+from converters import evaluation, examples, fingerprint, golden, meta_graph, precision, userland, variables
 from converters.contract import Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec, Tolerance
 from converters.errors import BadInput, FanoutError
 from converters.isolate import Child, Completed
@@ -69,8 +69,8 @@ class Builder:
 def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     """Make the live model and record golden: inputs, and what it returns for them.
 
-    Writes `out_dir/golden.npz` and, for int8 calibration, `work_dir/representative.npz`, unless golden's inputs are given
-    and no others for calibration.
+    Writes `out_dir/golden.npz`, what `evaluation.record` does and, for int8 calibration, `work_dir/representative.npz`,
+    unless golden's inputs are given and no others for calibration.
 
     Raises:
         BadInput: the model or its data cannot be made; BuilderFailed where the user's code raised.
@@ -83,7 +83,7 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     for endpoint in live.endpoints.values():
         _trace(endpoint)
     signatures = {key: _known(endpoint) for key, endpoint in live.endpoints.items()}
-    _require_known(spec.golden, signatures)
+    _require_known(spec.golden, spec.classifiers, signatures)
     data = _given(spec.golden.data, spec, "golden.data", signatures)
     computed_in = _precision(live)
     cases, calibration = {}, {}
@@ -99,6 +99,12 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     )
     recorded = golden.Golden(cases=cases, variables=variables.describe(weights), precision=computed_in)
     golden.save(recorded, out_dir / GOLDEN)
+    if spec.evaluation is not None:
+
+        def call(key: str, inputs: Tensors) -> Tensors:
+            return _outputs(live.endpoints[key], inputs, "evaluation outputs")
+
+        evaluation.record(spec.evaluation, spec.base, signatures, call, out_dir)
     if spec.representative is not None:
         _save_representative(spec, live, work_dir / REPRESENTATIVE)
     elif calibration:
@@ -239,7 +245,7 @@ def _widest(spec: ModelSpec, computed_in: str) -> Tolerance:
     )
 
 
-def _outputs(endpoint: Endpoint, inputs: Tensors) -> Tensors:
+def _outputs(endpoint: Endpoint, inputs: Tensors, what: str = "golden outputs") -> Tensors:
     """What the live model returns. Fails as bad input: the inputs come from the config, or need one."""
     import tensorflow as tf
 
@@ -250,21 +256,24 @@ def _outputs(endpoint: Endpoint, inputs: Tensors) -> Tensors:
         text = " ".join(str(error).split())
         shapes = {name: list(value.shape) for name, value in inputs.items()}
         raise BadInput(
-            f"signatures.{endpoint.key}: the live model cannot compute golden outputs for inputs of shape {shapes}: "
+            f"signatures.{endpoint.key}: the live model cannot compute {what} for inputs of shape {shapes}: "
             f"{type(error).__name__}: {text[:400]}"
         ) from error
 
 
-def _require_known(golden_spec: golden.GoldenSpec, signatures: Mapping[str, Signature]) -> None:
-    """Refuse a golden field for a tensor that the model has not."""
+def _require_known(
+    golden_spec: golden.GoldenSpec, classifiers: Sequence[str], signatures: Mapping[str, Signature]
+) -> None:
+    """Refuse a field about a tensor that the model has not."""
     for field, named, side in (
-        ("inputs", golden_spec.inputs, "inputs"),
-        ("constant", golden_spec.constant, "outputs"),
+        ("golden.inputs", golden_spec.inputs, "inputs"),
+        ("golden.constant", golden_spec.constant, "outputs"),
+        ("classifiers", classifiers, "outputs"),
     ):
         known = sorted({name for signature in signatures.values() for name in getattr(signature, side)})
         for name in named:
             if name not in known:
-                raise BadInput(f"golden.{field}: the model has no {side[:-1]} {name!r}; it has {', '.join(known)}")
+                raise BadInput(f"{field}: the model has no {side[:-1]} {name!r}; it has {', '.join(known)}")
 
 
 def _given(

@@ -13,7 +13,9 @@ from pydantic_core import ErrorDetails
 from converters import userland
 from converters.contract import Frozen, Limits, Options, TensorSpec
 from converters.errors import BadInput
+from converters.evaluation import ACCURACY, EvaluationSpec
 from converters.golden import GoldenSpec
+from converters.regression import RegressionSpec
 from converters.targets import TARGETS
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -45,6 +47,13 @@ class ModelSpec(Frozen):
     signatures: dict[str, MethodSpec] = Field(default={}, description="signature key -> method; 'call' is Keras's own")
     golden: GoldenSpec = GoldenSpec()
     representative: str | None = Field(default=None, description="FILE.py:FUNCTION, calibration data for int8")
+    classifiers: tuple[str, ...] = Field(
+        default=(), description="outputs that score classes, beside those whose rows are probabilities"
+    )
+    evaluation: EvaluationSpec | None = Field(default=None, description="labelled data, and the metric to hold to")
+    regression: RegressionSpec = Field(
+        default=RegressionSpec(), description="what may be worse than in the current release"
+    )
     targets: dict[str, SerializeAsAny[Options]] = Field(default={}, validate_default=True)
     limits: Limits = Limits()
     base: Path = Field(default=Path(), exclude=True)
@@ -89,7 +98,7 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _variants_exist(self) -> "ModelSpec":
         for name, options in self.targets.items():
-            for variant in (*options.variants, *options.tolerance):
+            for variant in (*options.variants, *options.tolerance, *options.quality):
                 if variant not in options.known_variants:
                     raise ValueError(
                         f"targets.{name}: there is no variant {variant!r}; {_known(variant, options.known_variants)}"
@@ -172,6 +181,14 @@ def _require_files(spec: ModelSpec) -> None:
     for field, reference in (("golden.data", spec.golden.data), ("representative", spec.representative)):
         if reference is not None:
             userland.split(reference, spec.base, field)
+    if spec.evaluation is None:
+        return
+    if not spec.evaluation.data.endswith(".npz"):
+        userland.split(spec.evaluation.data, spec.base, "evaluation.data")
+    elif not (spec.base / spec.evaluation.data).is_file():
+        raise BadInput(f"evaluation.data: {spec.base / spec.evaluation.data} does not exist")
+    if spec.evaluation.metric != ACCURACY:
+        userland.split(spec.evaluation.metric, spec.base, "evaluation.metric")
 
 
 def without_config(path: Path) -> ModelSpec:

@@ -20,6 +20,7 @@ from converters.contract import (
     Artifact,
     Options,
     Prediction,
+    Quality,
     Signature,
     Source,
     Structure,
@@ -40,6 +41,11 @@ TOLERANCES = {
     "graph-float16": Tolerance(error=1e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),
     "graph-uint8": Tolerance(error=1e-1, mismatch=0.1, reason="weights of 8 bits, one scale for each tensor"),
 }
+QUALITY = {
+    "graph-float16": Quality(snr_db=25, cosine=0.99, top1=0.98),
+    "graph-uint8": Quality(snr_db=10, cosine=0.95, top1=0.9),
+}
+"""As tflite.QUALITY."""
 PROTO_BYTES = 2**31 - 1
 """Largest protocol buffer, which a frozen graph is (protobuf.dev/programming-guides/encoding/#size-limit)."""
 _HELD = {"int64": "int32", "uint8": "int32", "int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int32"}
@@ -52,6 +58,7 @@ class TfjsOptions(Options):
     """tensorflow.js's options. Without `variants`: graph, and layers for a Keras model."""
 
     known_variants: ClassVar[tuple[str, ...]] = tuple(TOLERANCES)
+    known_quality: ClassVar[Mapping[str, Quality]] = QUALITY
     variants: tuple[str, ...] = ()
     runtimes: tuple[javascript.Runtime, ...] = Field(
         default=("node-wasm", "chromium-webgl"),

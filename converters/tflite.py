@@ -8,11 +8,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from converters import golden, tflite_convert
+from converters import golden, tflite_convert, tflite_layers
 from converters.contract import (
     Artifact,
+    LayerLoss,
     Options,
     Prediction,
+    Quality,
     Signature,
     Source,
     Structure,
@@ -34,12 +36,21 @@ TOLERANCES = {
     "dynamic": Tolerance(error=5e-2, mismatch=0.05, reason="weights of 8 bits, activations quantized per batch"),
     "int8": Tolerance(error=1e-1, mismatch=0.1, reason="weights and activations of 8 bits, ranges from calibration"),
 }
+QUALITY = {
+    "float16": Quality(snr_db=25, cosine=0.99, top1=0.98),
+    "dynamic": Quality(snr_db=12, cosine=0.96, top1=0.95),
+    "int8": Quality(snr_db=10, cosine=0.95, top1=0.9),
+}
+"""What a sound quantization keeps with room to spare: uniform 8-bit rounding of one tensor alone costs 6.02 * 8 = 48 dB
+of SNR (Bennett, Spectra of quantized signals, 1948), and depth takes most of it; at 10 dB the error has a third of the
+signal's amplitude, which uncorrelated leaves a cosine of 0.95."""
 
 
 class TFLiteOptions(Options):
     """TF Lite's options."""
 
     known_variants: ClassVar[tuple[str, ...]] = tuple(TOLERANCES)
+    known_quality: ClassVar[Mapping[str, Quality]] = QUALITY
     variants: tuple[str, ...] = tuple(TOLERANCES)
     select_ops: Literal["auto", "never"] = Field(
         default="auto", description="use select TF ops where the built-in ones do not suffice; the app then needs Flex"
@@ -179,6 +190,12 @@ def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]
         except (ValueError, RuntimeError, TypeError) as error:
             predictions.append(Prediction(runtime=name, error=f"{key}: {' '.join(str(error).split())[:300]}"))
     return predictions
+
+
+def layers(artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[LayerLoss]:
+    """What each layer of the file itself loses against the same SavedModel converted to float32."""
+    assert artifact.path is not None
+    return tflite_layers.losses(artifact.path, saved_model, artifact.signature or "", inputs)
 
 
 def _run(runner: Any, inputs: Tensors) -> Tensors:

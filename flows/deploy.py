@@ -16,7 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from converters import check as checking
 from converters import convert as converting
-from converters import golden, isolate, kept, release, spec
+from converters import evaluation, golden, isolate, kept, release, spec
 from converters.assemble import Released, assemble
 from converters.contract import Source
 from converters.convert import Conversion
@@ -78,8 +78,18 @@ def check(
     """Run what was converted in its own runtimes and compare with golden: a list of rows."""
     tell(Event(model, "checking", target, variant))
     reference = golden.load(source.golden)
-    options, constant = wanted.targets[target], wanted.golden.constant
-    rows = checking.check(conversion, source.signatures, reference, options, wanted.limits, place.release, constant)
+    labelled = evaluation.load(place.release, wanted.evaluation, source.signatures)
+    rows = checking.check(
+        conversion,
+        source.signatures,
+        reference,
+        wanted.targets[target],
+        wanted.limits,
+        place.release,
+        wanted.golden.constant,
+        wanted.classifiers,
+        labelled,
+    )
     tell(Event(model, "done", target, variant, rows=tuple(rows)))
     for row in rows:
         get_run_logger().info("%s: %s%s", title(row), row.status, f": {row.reason}" if row.reason else "")

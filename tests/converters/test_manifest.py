@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import manifest as manifests
-from converters.contract import Artifact, CheckResult, Options, Signature, TensorSpec
+from converters.contract import Artifact, CheckResult, LayerLoss, Options, Signature, TensorSpec
 from converters.errors import BadInput
-from converters.manifest import Manifest, Row, SourceRecord, refusals, row, row_status, title
+from converters.manifest import Losses, Manifest, Row, SourceRecord, refusals, row, row_status, title
 
 STATUSES = st.sampled_from(["passed", "failed", "not_run"])
 
@@ -213,6 +213,7 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     assert list(written) == [
         *("schema", "model", "version", "status", "created", "seconds"),
         *("source", "environment", "targets", "files"),
+        *("evaluation", "comparison", "refusals"),
     ]
     assert written["schema"] == 1
     assert list(written["source"]) == ["kind", "digest", "signatures"]
@@ -220,10 +221,11 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     assert signature["inputs"] == {"image": {"shape": [None, 8, 8, 1], "dtype": "float32"}}
     (target,) = written["targets"]
     assert list(target) == [
-        *("target", "variant", "signature", "status", "reason", "path", "bytes", "seconds", "checks")
+        *("target", "variant", "signature", "status", "reason", "path", "bytes", "seconds", "checks"),
+        "layers",
     ]
     assert list(target["checks"][0]) == [
-        *("name", "runtime", "status", "measured", "limit", "detail", "latency_ms", "required")
+        *("name", "runtime", "status", "measured", "limit", "detail", "latency_ms"),
     ]
     assert written["files"] == {"tflite/int8.tflite": {"sha256": "ab", "bytes": 20480}}
 
@@ -264,6 +266,45 @@ def test_environment_names_the_versions_of_what_made_the_release() -> None:
     assert found["tensorflow"] == "2.19.0"
     assert found["tensorflowjs"] == "4.22.0"
     assert found["python"]
+
+
+def test_figure_and_metric_are_those_of_the_runtime_that_lost_most() -> None:
+    def found(name: str, runtime: str, lost: float | None, **figures: float) -> CheckResult:
+        return CheckResult(name=name, runtime=runtime, status="passed", measured=lost, figures=figures)
+
+    good, bad = found("values", "a", 0, snr_db=90), found("values", "b", 0, snr_db=40, top1=0.9)
+    one, two, unknown = (
+        found("metric", "a", 0, metric=0.9),
+        found("metric", "b", 0.1, metric=0.8),
+        found("metric", "c", None),
+    )
+    made_row = row_of("tflite", "passed", checks=[good, bad, one, two])
+    assert (made_row.figure("snr_db"), made_row.figure("top1"), made_row.figure("cosine")) == (40, 0.9, None)
+    assert made_row.metric() == two
+    assert row_of("tflite", "failed", checks=[two, unknown]).metric() == unknown
+    assert row_of("tflite", "passed").metric() is None
+
+
+def loss(layer: str, added: float) -> LayerLoss:
+    return LayerLoss(layer=layer, op="CONV_2D", snr_db=3.14, added=added)
+
+
+def test_row_names_outputs_and_layers_when_a_lossy_variant_fell_short(tmp_path: Path) -> None:
+    bad = [
+        CheckResult(name="snr", runtime="litert 2", status="failed", detail=f"{name}: dB", output=name)
+        for name in "abc"
+    ]
+    losses = Losses(layers=[loss(name, 0.5) for name in ("one", "two", "three", "four")])
+    made_row = row(made(tmp_path), bad, None, {}, tmp_path, losses)
+    assert made_row.reason == (
+        "snr on litert 2: a: dB; 'b', 'c' fell short too; the layers that lose the most: 'one' (CONV_2D, 3.1 dB left), "
+        "'two' (CONV_2D, 3.1 dB left), 'three' (CONV_2D, 3.1 dB left)"
+    )
+    assert [kept.layer for kept in made_row.layers] == ["one", "two", "three", "four"]
+    untold = row(made(tmp_path), bad[:1], None, {}, tmp_path, Losses(layers=[], error="no float32 graph"))
+    assert untold.reason == "snr on litert 2: a: dB; which layers lose it cannot be told: no float32 graph"
+    none = row(made(tmp_path), bad[:1], None, {}, tmp_path, Losses(layers=[loss("one", -0.1)]))
+    assert none.reason == "snr on litert 2: a: dB"
 
 
 def test_worst_is_the_check_nearest_its_limit() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from converters import parity
-from converters.contract import Case, CheckResult, Prediction, Signature, Tensors, TensorSpec, Tolerance
+from converters.contract import Case, CheckResult, Prediction, Quality, Signature, Tensors, TensorSpec, Tolerance
 
 NAN, INF = math.nan, math.inf
 TOLERANCE = Tolerance(error=1e-3, mismatch=0.1)
@@ -402,3 +402,166 @@ def test_compare_fails_with_no_figure_when_the_error_overflows() -> None:
     results = parity.compare([case(y=np.array([1.5e308]))], prediction, wanted, TOLERANCE, as_is)
     (values,) = [result for result in results if result.name == "values"]
     assert (values.status, values.measured) == ("failed", None)
+
+
+LOSSY = Quality(snr_db=20, cosine=0.99, top1=0.9, top1_samples=4)
+ROWS = np.float32([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.6, 0.3, 0.1]])
+
+
+def judged(
+    reference: Any, got: Any, quality: Quality | None = LOSSY, classifiers: tuple[str, ...] = ()
+) -> dict[str, CheckResult]:
+    """Checks by name of one float output that is held to `quality`, in a tolerance that lets everything pass."""
+    known = Signature(
+        inputs={"x": TensorSpec(shape=(None, 2), dtype="float32")},
+        outputs={"y": TensorSpec(shape=(None, None), dtype="float32")},
+    )
+    prediction = Prediction(runtime="test", outputs=[{"y": np.asarray(got)}])
+    wide = Tolerance(error=1e9)
+    results = parity.compare([case(y=reference)], prediction, known, wide, as_is, quality, classifiers)
+    return {result.name: result for result in results}
+
+
+@pytest.mark.parametrize(
+    ("reference", "got", "snr_db", "cosine"),
+    [
+        ([3, 4], [3, 4], parity.MOST_DB, 1),
+        ([1, 0], [1.1, 0], 20, 1),
+        ([1, 0], [0, 1], -3.0103, 0),
+        ([1, 0], [-1, 0], -6.0206, -1),
+        ([0, 0], [0, 0], parity.MOST_DB, 1),
+        ([0, 0], [1, 0], -parity.MOST_DB, 0),
+        ([1, 0], [0, 0], 0, 0),
+        ([1e30, 0], [1.1e30, 0], 20, 1),
+        ([NAN, 1], [NAN, 1], parity.MOST_DB, 1),
+        ([1, 1], [INF, 1.1], 20, 1),
+        ([1 + 1j, 0], [1.1 + 1.1j, 0], 20, 1),
+    ],
+)
+def test_fidelity_gives_snr_and_cosine_when_outputs_are_inexact(
+    reference: list[complex], got: list[complex], snr_db: float, cosine: float
+) -> None:
+    figures = parity.fidelity([_inexact(reference)], [_inexact(got)])
+    assert figures == pytest.approx({"snr_db": snr_db, "cosine": cosine}, abs=1e-4)
+
+
+def _inexact(values: list[complex]) -> np.ndarray[Any, Any]:
+    return np.array(values, complex if any(isinstance(value, complex) for value in values) else float)
+
+
+def test_fidelity_is_over_all_arrays_together() -> None:
+    figures = parity.fidelity([np.float32([1, 0]), np.float32([0])], [np.float32([1, 0]), np.float32([0.1])])
+    assert figures["snr_db"] == pytest.approx(20, abs=1e-4)
+
+
+def test_fidelity_is_empty_when_an_output_is_compared_exactly() -> None:
+    assert parity.fidelity([np.int64([1])], [np.int64([2])]) == {}
+    assert parity.fidelity([texts(b"a")], [texts(b"b")]) == {}
+    assert parity.fidelity([], []) == {}
+
+
+@given(PAIRS)
+def test_fidelity_is_finite_and_within_its_bounds(pair: tuple[np.ndarray[Any, Any], ...]) -> None:
+    figures = parity.fidelity([pair[0]], [pair[1]])
+    assert abs(figures["snr_db"]) <= parity.MOST_DB
+    assert -1 <= figures["cosine"] <= 1
+    assert (figures["snr_db"] == parity.MOST_DB) >= np.array_equal(*pair)
+
+
+@pytest.mark.parametrize(
+    ("got", "red"),
+    [
+        (ROWS, set()),
+        (ROWS + np.float32([[0.3, 0, 0]]), {"snr", "cosine"}),
+        (ROWS * 1.5, {"snr"}),
+        (ROWS[:, [1, 0, 2]], {"snr", "cosine", "top1"}),
+        (ROWS + np.float32([[-0.03, 0.03, 0], [0] * 3, [0, 0.01, -0.01], [0] * 3]), set()),
+        (np.float32([[0.45, 0.46, 0.09], *ROWS[1:]]), {"snr", "cosine", "top1"}),
+    ],
+)
+def test_compare_turns_exactly_these_red_when_a_classifier_is_held_to_quality(got: Any, red: set[str]) -> None:
+    results = judged(ROWS, got)
+    assert {"snr", "cosine", "top1"} <= set(results)
+    assert failed(results) == red
+    assert all(results[name].at_least and results[name].output == "y" for name in ("snr", "cosine", "top1"))
+
+
+def test_compare_gives_figures_and_no_check_when_nothing_is_limited() -> None:
+    results = judged(ROWS, ROWS[:, [1, 0, 2]], Quality())
+    assert not {"snr", "cosine", "top1"} & set(results)
+    assert results["values"].figures["top1"] == 0.25
+    assert results["values"].output == "y"
+
+
+def test_compare_takes_logits_for_classes_only_when_the_config_says_so() -> None:
+    logits = np.float32([[3, -1], [-2, 2], [1, 0], [0, 4]])
+    assert "top1" not in judged(logits, logits)["values"].figures
+    assert judged(logits, logits[:, ::-1], classifiers=("y",))["top1"].measured == 0
+
+
+def test_compare_limits_no_top1_when_there_are_too_few_samples() -> None:
+    results = judged(ROWS, ROWS, LOSSY.model_copy(update={"top1_samples": 5}))
+    assert "top1" not in results
+    assert results["values"].figures["top1"] == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "classes"),
+    [
+        (ROWS, True),
+        (ROWS.astype(np.float16), True),
+        (ROWS * 1.01, False),
+        (ROWS - 1 / 3, False),
+        (np.float32([[1], [1]]), False),
+        (np.float32([1, 0]), False),
+        (np.int64([[1, 0]]), False),
+    ],
+)
+def test_scores_classes_is_true_when_rows_are_probabilities(output: Any, classes: bool) -> None:
+    assert parity.scores_classes([output]) == classes
+
+
+@pytest.mark.parametrize(
+    ("output", "labels", "value"),
+    [
+        (ROWS, [0, 1, 2, 0], 1.0),
+        (ROWS, [0, 1, 2, 1], 0.75),
+        (np.float32([0.9, 0.2]), [1, 1], 0.5),
+        (np.float32([[0.9], [0.2]]), [1, 0], 1.0),
+        (np.int64([3, 4]), [3, 5], 0.5),
+        (texts(b"cat", b"dog"), texts(b"cat", b"dog"), 1.0),
+        (np.float32([[NAN, NAN], [0, 1]]), [1, 1], 0.5),
+    ],
+)
+def test_accuracy_is_the_share_of_right_answers(output: Any, labels: Any, value: float) -> None:
+    assert parity.accuracy(output, np.asarray(labels)) == value
+
+
+@pytest.mark.parametrize(
+    ("output", "labels"),
+    [(ROWS, [[0], [1], [2], [0]]), (ROWS, [0, 1]), (np.int64([[1, 2]]), [1]), (np.ones((1, 2, 2)), [1])],
+)
+def test_accuracy_raises_when_the_shapes_do_not_fit(output: Any, labels: Any) -> None:
+    with pytest.raises(ValueError, match="accuracy"):
+        parity.accuracy(output, np.asarray(labels))
+
+
+@pytest.mark.parametrize(
+    ("value", "live", "higher", "status"),
+    [
+        (0.95, 0.96, True, "passed"),
+        (0.93, 0.96, True, "failed"),
+        (0.99, 0.96, True, "passed"),
+        (0.93, 0.96, False, "passed"),
+        (0.99, 0.96, False, "failed"),
+        (NAN, 0.96, True, "failed"),
+        (NAN, 0.96, False, "failed"),
+        (INF, 0.96, False, "failed"),
+    ],
+)
+def test_check_metric_is_red_when_it_is_worse_than_the_live_models(
+    value: float, live: float, higher: bool, status: str
+) -> None:
+    check = parity.check_metric("f1", "test", value, live, 0.02, higher=higher, samples=9)
+    assert check.status == status
+    assert "f1" in check.detail

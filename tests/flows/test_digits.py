@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from samples import labels_of_digits
 
-from converters import golden, hdf5, isolate, manifest, serving, tfjs, tflite
-from converters.contract import Artifact
+from converters import golden, isolate, manifest, serving
 from tests.flows.conftest import Fanout, Ran, Server
 
 SIGNATURE = "serving_default"
@@ -69,6 +68,7 @@ def test_deploy_publishes_the_documented_layout_when_it_passes(deployed: Ran, re
         "manifest.json",
         "report.html",
         "golden.npz",
+        "evaluation.npz",
         "saved_model/saved_model.pb",
         "tflite/int8.tflite",
         "tfjs/graph/serving_default/model.json",
@@ -101,30 +101,35 @@ def test_deploy_is_completed_in_prefect_when_it_passes(deployed: Ran, server: Se
     assert set(tasks.values()) == {"Completed"}
 
 
-def test_deploy_keeps_test_accuracy_in_every_target_when_run_in_its_runtime(deployed: Ran, releases: Path) -> None:
-    release = releases / "digits" / "1"
+def test_deploy_measures_accuracy_in_every_runtime_when_images_are_labelled(
+    deployed: Ran, rows: dict[tuple[str, str], Any], releases: Path
+) -> None:
+    (made,) = deployed.document["manifests"]
     labels = isolate.run(labels_of_digits).value
-    case = golden.load(release / "golden.npz").cases[SIGNATURE][0]
-    assert len(labels) == len(case.inputs["image"]) == 360
-
-    def accuracy(outputs: dict[str, Any]) -> float:
-        return float(np.mean(outputs["digit"].argmax(axis=1) == labels))
-
-    def ran_in(converter: Any, target: str, variant: str, path: str, runtime: str) -> float:
-        artifact = Artifact(target=target, variant=variant, signature=SIGNATURE, path=release / path)
-        cases = {SIGNATURE: [case.inputs]}
-        fresh = runtime in converter.FRESH
-        (prediction,) = isolate.run(converter.predict, [artifact], cases, runtime, fresh=fresh).value
-        return accuracy(prediction.outputs[0])
-
-    live = accuracy(case.outputs)
+    case = golden.load(releases / "digits" / "1" / "golden.npz").cases[SIGNATURE][0]
+    live = float(np.mean(case.outputs["digit"].argmax(axis=1) == labels))
     assert live > 0.95
-    assert ran_in(tflite, "tflite", "float32", "tflite/float32.tflite", "litert") == live
-    assert ran_in(tfjs, "tfjs", "graph", f"tfjs/graph/{SIGNATURE}/model.json", "node-wasm") == live
-    assert ran_in(tfjs, "tfjs", "graph", f"tfjs/graph/{SIGNATURE}/model.json", "chromium-webgl") == live
-    assert ran_in(tfjs, "tfjs", "layers", "tfjs/layers/model.json", "chromium-webgl") == live
-    assert ran_in(hdf5, "hdf5", "model", "hdf5/model.h5", "keras") == live
-    assert abs(ran_in(tflite, "tflite", "int8", "tflite/int8.tflite", "litert") - live) <= 0.02
+    evaluation = made["evaluation"]
+    assert (evaluation["metric"], evaluation["samples"], evaluation["live"]) == ("accuracy", 360, live)
+    for key, row in rows.items():
+        metrics = [check for check in row["checks"] if check["name"] == "metric"]
+        ran = {check["runtime"] for check in row["checks"] if check["name"] == "values"} - {"warmup replay"}
+        assert {check["runtime"] for check in metrics} == ran
+        for check in metrics:
+            assert check["figures"]["live"] == live
+            assert check["figures"]["samples"] == 360
+            if key in (("tflite", "dynamic"), ("tflite", "int8")):
+                assert abs(check["figures"]["metric"] - live) <= 0.02
+            else:
+                assert check["figures"]["metric"] == live
+
+
+def test_deploy_says_what_int8_keeps_when_it_passes(rows: dict[tuple[str, str], Any]) -> None:
+    checks = {check["name"]: check for check in rows["tflite", "int8"]["checks"]}
+    assert {"snr", "cosine", "top1", "metric"} <= set(checks)
+    assert 30 < checks["values"]["figures"]["snr_db"] < 60
+    assert checks["values"]["figures"]["cosine"] > 0.999
+    assert checks["values"]["figures"]["top1"] > 0.97
 
 
 def test_check_passes_again_when_release_is_whole_and_moved(deployed: Ran, releases: Path, fanout: Fanout) -> None:
@@ -134,6 +139,7 @@ def test_check_passes_again_when_release_is_whole_and_moved(deployed: Ran, relea
     assert ran.status == 0, ran.err
     assert {row["status"] for row in ran.document["targets"]} == {"passed"}
     assert all(row["checks"][0]["name"] == "digests" for row in ran.document["targets"])
+    assert all(any(check["name"] == "metric" for check in row["checks"]) for row in ran.document["targets"])
 
 
 def test_check_fails_exactly_the_row_when_its_file_was_changed(deployed: Ran, releases: Path, fanout: Fanout) -> None:

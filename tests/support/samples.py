@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from converters import golden, spec, userland
+from converters import evaluation, golden, spec, userland
 from converters.check import check
 from converters.contract import Artifact, CheckResult, Source, Tensors
 from converters.convert import Conversion, convert
@@ -140,6 +140,8 @@ class Converted:
             sample.spec.limits,
             self.root,
             sample.spec.golden.constant,
+            sample.spec.classifiers,
+            evaluation.load(sample.source.golden.parent, sample.spec.evaluation, sample.source.signatures),
         )
 
 
