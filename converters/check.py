@@ -4,8 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from converters import coverage, parity
 from converters import golden as golden_data
-from converters import parity
 from converters.contract import (
     Artifact,
     Case,
@@ -71,6 +71,7 @@ class _Checker:
         self.tolerance: Tolerance = options.tolerance.get(variant) or converter.TOLERANCES[variant]
         self.signatures = {**signatures, "": _WEIGHTS}
         self.cases: dict[str, list[Case]] = {**golden.cases, "": golden_data.expected_variables(golden)}
+        self.coverage = golden.coverage
         self.limits = limits
 
     def check(self, artifacts: Sequence[Artifact], constant: Sequence[str]) -> dict[str, list[CheckResult]]:
@@ -97,6 +98,7 @@ class _Checker:
                 found[key].append(
                     parity.check_variation(self.cases[key], self.signatures[key], self.tolerance, constant)
                 )
+                found[key].append(coverage.check(self.cases[key], self.signatures[key], self.coverage.get(key)))
         return found
 
     def _inspect(self, artifact: Artifact) -> Structure | CheckResult:

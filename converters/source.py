@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from converters import examples, fingerprint, golden, meta_graph, userland, variables
+from converters import choosing, drawing, examples, fingerprint, golden, meta_graph, userland, variables
 from converters.contract import SERVE, Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec, Tolerance
 from converters.errors import BadInput, FanoutError
 from converters.isolate import Child, Completed
@@ -83,18 +83,22 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     signatures = {key: _known(endpoint) for key, endpoint in live.endpoints.items()}
     _require_known(spec.golden, signatures)
     data = _given(spec.golden.data, spec, "golden.data", signatures)
-    cases, calibration = {}, {}
+    cases, calibration, covered = {}, {}, {}
     for key, endpoint in live.endpoints.items():
         if key in data:
             where = f"golden.data ({spec.golden.data})"
             inputs = golden.from_data(data[key], key, signatures[key], spec.golden, where)
             cases[key] = [Case(inputs=tensors, outputs=_outputs(endpoint, tensors)) for tensors in inputs]
+            covered[key] = live.reach(endpoint, inputs[0])
         else:
-            cases[key], calibration[key] = _drawn(endpoint, spec)
+            chosen, calibration[key] = _drawn(live, endpoint, spec)
+            cases[key] = chosen.cases
+            covered[key] = chosen.coverage or live.reach(endpoint, chosen.cases[0].inputs)
     weights = (
         variables.of_saved_model(Path(live.model)) if live.kind == "saved_model" else variables.of_live(live.variables)
     )
-    golden.save(golden.Golden(cases=cases, variables=variables.describe(weights)), out_dir / GOLDEN)
+    recorded = golden.Golden(cases=cases, variables=variables.describe(weights), coverage=covered)
+    golden.save(recorded, out_dir / GOLDEN)
     if spec.representative is not None:
         _save_representative(spec, live, work_dir / REPRESENTATIVE)
     elif calibration:
@@ -219,13 +223,19 @@ def _known(endpoint: Endpoint) -> Signature:
     return endpoint.signature
 
 
-def _drawn(endpoint: Endpoint, spec: ModelSpec) -> tuple[list[Case], list[Tensors]]:
+def _drawn(live: Live, endpoint: Endpoint, spec: ModelSpec) -> tuple[choosing.Choice, list[Tensors]]:
     """Golden, and inputs to calibrate on, of one signature whose data nobody gave."""
     signature, hints = _known(endpoint), endpoint.hints()
-    cases, plan = golden.choose(
-        signature, spec.golden, lambda tensors: _outputs(endpoint, tensors), _widest(spec), hints
+    chosen = choosing.choose(
+        signature,
+        spec.golden,
+        lambda tensors: _outputs(endpoint, tensors),
+        _widest(spec),
+        hints,
+        lambda tensors: live.reach(endpoint, tensors),
     )
-    return cases, golden.draw_calibration(signature, spec.golden, hints, plan)
+    inputs = [case.inputs for case in chosen.cases]
+    return chosen, drawing.draw_calibration(signature, spec.golden, hints, chosen.plan, inputs)
 
 
 def _widest(spec: ModelSpec) -> Tolerance:
@@ -257,7 +267,7 @@ def _outputs(endpoint: Endpoint, inputs: Tensors) -> Tensors:
         ) from error
 
 
-def _require_known(golden_spec: golden.GoldenSpec, signatures: Mapping[str, Signature]) -> None:
+def _require_known(golden_spec: drawing.GoldenSpec, signatures: Mapping[str, Signature]) -> None:
     """Refuse a golden field for a tensor that the model has not."""
     for field, named, side in (
         ("inputs", golden_spec.inputs, "inputs"),

@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 
 from converters import userland
 from converters.contract import Frozen, Limits, Options, TensorSpec
+from converters.drawing import GoldenSpec
 from converters.errors import BadInput
-from converters.golden import GoldenSpec
 from converters.targets import TARGETS
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

@@ -1,6 +1,7 @@
 """The TF Serving layout: the servable in the C++ loader, its warmup requests replayed, and the ModelServer's config."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,13 @@ def test_check_fails_loads_when_the_directory_is_no_version(copy: Converted, nam
     assert samples.turned(moved.check()) == {key: {"loads"} for key in EVERY}
 
 
+def test_check_fails_loads_when_another_version_is_beside(copy: Converted) -> None:
+    shutil.copytree(copy.path, copy.path.with_name("7"))
+    rows = copy.check()
+    assert samples.turned(rows) == {key: {"loads"} for key in EVERY}
+    assert "beside version 1 is 7" in str(rows[0].reason)
+
+
 def flip_last(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-10] ^= 0xFF
@@ -131,7 +139,9 @@ def test_check_fails_warmup_when_its_file_is_empty(copy: Converted) -> None:
     ("change", "args", "failed"),
     [
         ("drop_request", ("summary",), {"summary": {"runs"}}),
-        ("redirect_request", ("summary", "digest"), {"summary": {"runs"}}),
+        ("redirect_request", ("summary", "digest"), {key: {"runs"} for key in EVERY}),
+        ("add_request", ("summary", "digest"), {key: {"runs"} for key in EVERY}),
+        ("double_request", ("summary", "signal"), {key: {"runs"} for key in EVERY}),
         ("rename_request_input", ("signal", "sound"), {key: {"runs"} for key in EVERY}),
         ("change_request_value", ("signal",), {key: {"values"} for key in EVERY}),
         ("make_classify_request", (), {key: {"runs"} for key in EVERY}),
