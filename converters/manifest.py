@@ -20,6 +20,10 @@ _PACKAGES = (
 )  # fmt: skip
 
 
+NO_ERRORS = ("varies", "repeats")
+"""Checks that measure what a comparison is worth, or what has changed since the release."""
+
+
 class Row(Frozen):
     """One artifact of one signature, and what every check found. Times are in seconds."""
 
@@ -35,7 +39,9 @@ class Row(Frozen):
 
     def worst(self) -> CheckResult | None:
         """The check with the largest share of its limit, or of those without one the first that did not pass."""
-        measured = [c for c in self.checks if c.measured is not None and c.limit is not None and c.name != "varies"]
+        measured = [
+            c for c in self.checks if c.measured is not None and c.limit is not None and c.name not in NO_ERRORS
+        ]
         if not measured:
             return None
         return max(measured, key=lambda c: (c.measured or 0) / c.limit if c.limit else (c.measured or 0))
@@ -103,7 +109,7 @@ def row(
         status, reason = "unsupported", artifact.reason
     else:
         status = row_status(checks)
-        reason = _reason(checks) or artifact.reason
+        reason = reason_of(checks) or artifact.reason
     path = artifact.path
     return Row(
         target=artifact.target,
@@ -142,7 +148,7 @@ def title(r: Row) -> str:
     return " ".join(part for part in (r.target, r.variant if r.variant != "default" else "", r.signature or "") if part)
 
 
-def _reason(checks: Sequence[CheckResult]) -> str | None:
+def reason_of(checks: Sequence[CheckResult]) -> str | None:
     """The first check that did not pass, as a sentence."""
     for check in checks:
         if check.status != "passed":

@@ -72,9 +72,17 @@ class Mutant:
 
 
 def examine(
-    release: Path, place: Path, residents: Residents, legal: Legal, seed: int, older: Path | None = None, share: int = 1
+    release: Path,
+    place: Path,
+    residents: Residents,
+    pool: ThreadPoolExecutor,
+    legal: Legal,
+    *,
+    seed: int = 0,
+    older: Path | None = None,
+    share: int = 1,
 ) -> list[Outcome]:
-    """Every mutant of every artifact of a release; every `share`-th, from another one for each artifact, if given."""
+    """Every mutant of every artifact of a release; with `share`, that part of them, spread over all kinds."""
     written = manifest.read(release)
     known = dict.fromkeys((row.target, row.variant) for row in written.targets if row.path is not None)
 
@@ -86,8 +94,7 @@ def examine(
             shutil.rmtree(mutant.release)
         return outcomes
 
-    with ThreadPoolExecutor(2) as pool:
-        return [outcome for found in pool.map(of, range(len(known)), known) for outcome in found]
+    return [outcome for found in pool.map(of, range(len(known)), known) for outcome in found]
 
 
 def _mutant(written: Manifest, release: Path, target: str, variant: str, one: Written) -> Mutant:
@@ -95,11 +102,12 @@ def _mutant(written: Manifest, release: Path, target: str, variant: str, one: Wr
     for name in (GOLDEN, CONFIG):
         shutil.copy(release / name, one.folder / name)
     rows = [row for row in written.targets if (row.target, row.variant) == (target, variant) and row.path]
-    _write_manifest(written, rows, one.folder)
+    write_manifest(written, rows, one.folder)
     return Mutant(one, one.folder, {row.signature: row.signature for row in rows})
 
 
-def _write_manifest(written: Manifest, rows: Sequence[Row], folder: Path) -> None:
+def write_manifest(written: Manifest, rows: Sequence[Row], folder: Path) -> None:
+    """A manifest of these rows, with the digests of what is there."""
     fresh = written.model_copy(update={"targets": list(rows), "files": manifest.record_files(folder)})
     (folder / manifest.MANIFEST).write_text(fresh.to_json())
 
@@ -128,7 +136,7 @@ def compose(
     golden.save(Golden(cases=cases), place / GOLDEN)
     shutil.copy(parts[0][0] / CONFIG, place / CONFIG)
     source = first.source.model_copy(update={"signatures": signatures})
-    _write_manifest(first.model_copy(update={"source": source}), rows, place)
+    write_manifest(first.model_copy(update={"source": source}), rows, place)
     return place, keys
 
 
