@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mutants
+import pytest
 import releases
 import samples
 from resident import residents
@@ -30,6 +31,7 @@ def build():
 """
 
 
+@pytest.mark.timeout(1800)
 def test_no_row_fails_when_nothing_was_changed(tmp_path: Path, seeds: int) -> None:
     with residents() as children, ThreadPoolExecutor(2) as pool:
         made = []

@@ -81,6 +81,7 @@ def shown(outcomes: list[Outcome], capsys: pytest.CaptureFixture[str]) -> None:
         print("\n" + mutants.show(outcomes))
 
 
+@pytest.mark.timeout(1800)
 def test_check_catches_every_mutation_when_it_changes_what_is_computed(
     two: tuple[Path, Path],
     children: Residents,

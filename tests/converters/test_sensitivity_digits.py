@@ -14,6 +14,7 @@ from converters.contract import Tensors
 from converters.source import GOLDEN
 
 
+@pytest.mark.timeout(1800)
 def test_check_catches_every_mutation_of_digits_when_it_changes_what_is_computed(
     tmp_path: Path, share: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
