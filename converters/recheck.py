@@ -93,11 +93,12 @@ def _with_history(row: Row, before: Row, changed: dict[str, str]) -> Row:
     return row.model_copy(update={"checks": checks, "status": status, "reason": reason, "seconds": merged})
 
 
-REPEATS = 0.2
+REPEATS = 0.1
 """Share of a tolerance by which an error may differ from the one recorded with the release.
 
 A file that is not the released one can be wrong by less than the wide tolerance of a quantized variant, and yet not
-wrong by as much as the released one. Another processor moves a quantized result by one step, some 0.01 of the scale.
+wrong by as much as the released one. Another processor may move an int8 result by a step, 1/255 of the scale: a
+twenty-fifth of its tolerance.
 """
 
 
