@@ -10,7 +10,7 @@ BIN := .venv/bin
 JS := converters/js
 READY := .venv/.ready $(JS)/node_modules/.ready
 
-.PHONY: help setup deploy-all test lint type format lock doctor clean
+.PHONY: help setup deploy-all test mutants lint type format lock doctor clean
 
 help: ## Show what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -22,6 +22,9 @@ deploy-all: $(READY) ## Build, convert, check and release every model in configs
 
 test: $(READY) ## Run all tests
 	@$(BIN)/pytest
+
+mutants: $(READY) ## Mutate releases in every way known, and check them
+	@$(BIN)/pytest --mutants all tests/converters/test_sensitivity.py tests/converters/test_sensitivity_digits.py tests/converters/test_false_alarms.py
 
 lint: $(READY) ## Check style and imports
 	@$(BIN)/ruff check .

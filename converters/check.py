@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from converters import coverage, kept, parity, precision
 from converters import golden as golden_data
-from converters import kept, parity, precision
 from converters.contract import (
     Artifact,
     Case,
@@ -115,6 +115,7 @@ class _Checker:
         self.tolerance: Tolerance = options.tolerance.get(variant) or default
         self.signatures = {**signatures, "": _WEIGHTS}
         self.cases: dict[str, list[Case]] = {**golden.cases, "": golden_data.expected_variables(golden)}
+        self.coverage = golden.coverage
         self.limits = limits
         self.runtimes = options.chosen_runtimes()
         self.services = options.services()
@@ -168,6 +169,7 @@ class _Checker:
                 found[key].append(
                     parity.check_variation(self.cases[key], self.signatures[key], self.tolerance, constant)
                 )
+                found[key].append(coverage.check(self.cases[key], self.signatures[key], self.coverage.get(key)))
         return found
 
     def _inspect(self, artifact: Artifact) -> Structure | CheckResult:

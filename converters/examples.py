@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from converters import meta_graph
+from converters.drawing import Hint, Plan, elements
 from converters.errors import BadInput
-from converters.golden import Hint, Plan, elements
 from converters.meta_graph import Scope, Use
 
 ReadTable = Callable[[str, int, int], Any]

@@ -7,15 +7,17 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters import examples, meta_graph, userland
+from converters import coverage, examples, meta_graph, userland
 from converters.contract import DEFAULT_SIGNATURE, SERVE, Signature, SourceKind, Tensors, TensorSpec
+from converters.coverage import Coverage
+from converters.drawing import Hint
 from converters.errors import BadInput, Damaged
-from converters.golden import Hint
 from converters.spec import KERAS_SUFFIXES, MethodSpec, ModelSpec
 
 KERAS_CALL = "call"
@@ -47,6 +49,19 @@ class Live:
     builder: Path | None = None
     variables: list[Any] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    differentiable: Callable[[str], tuple[Callable[[dict[str, Any]], dict[str, Any]], list[Any]]] | None = None
+    """For a signature key, a call that can be differentiated and its variables, where an endpoint's own cannot."""
+
+    def reach(self, endpoint: Endpoint, inputs: Tensors) -> Coverage:
+        """Which weights change an output of an endpoint for these inputs."""
+        if self.differentiable is None:
+            return coverage.measure(endpoint.call, self.variables, inputs)
+        try:
+            call, weights = self.differentiable(endpoint.key)
+        except Exception as error:  # what a session runs, TF 2's loader may refuse in many ways
+            text = " ".join(str(error).split())
+            return Coverage(problem=f"it cannot be loaded to be differentiated: {type(error).__name__}: {text[:200]}")
+        return coverage.measure(call, weights, inputs)
 
 
 def bring_up(spec: ModelSpec) -> Live:
@@ -390,7 +405,22 @@ def _from_saved_model(path: Path, spec: ModelSpec) -> Live:
             key, known[key].inputs, call, known[key], hints=lambda: examples.of_session(session, names, scope)
         )
 
-    return Live("saved_model", path, {key: endpoint(key) for key in known}, refused=refused)
+    @cache
+    def loaded() -> Any:
+        with tf.device("/cpu:0"):
+            return tf.saved_model.load(str(path), tags=list(definition.meta_info_def.tags) or [SERVE])
+
+    def differentiable(key: str) -> tuple[Callable[[dict[str, Any]], dict[str, Any]], list[Any]]:
+        function = loaded().signatures[key]
+        return lambda tensors: function(**tensors), list(function.variables)
+
+    return Live(
+        "saved_model",
+        path,
+        {key: endpoint(key) for key in known},
+        refused=refused,
+        differentiable=differentiable,
+    )
 
 
 def _known_signatures(definition: Any, spec: ModelSpec, path: Path) -> tuple[dict[str, Signature], dict[str, str]]:

@@ -154,7 +154,7 @@ def row(
         status, reason = "unsupported", artifact.reason
     else:
         status = row_status(checks)
-        reason = _reason(checks) or artifact.reason
+        reason = reason_of(checks) or artifact.reason
         if reason is not None and losses is not None:
             reason += _blamed(losses)
     path = artifact.path
@@ -212,7 +212,7 @@ def title(r: Row) -> str:
     return " ".join(part for part in (r.target, r.variant if r.variant != "default" else "", r.signature or "") if part)
 
 
-def _reason(checks: Sequence[CheckResult]) -> str | None:
+def reason_of(checks: Sequence[CheckResult]) -> str | None:
     """The first check that kept the row from passing, as a sentence, and the other outputs that fell short."""
     bad = [check for check in checks if check.status == "failed" or (check.status == "not_run" and check.required)]
     if not bad:

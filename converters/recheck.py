@@ -56,7 +56,7 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
                 keep_log=False,
             )
             again = zip(fresh, old, strict=True)
-            rows += [_with_digests(row, changed, seconds=before.seconds) for row, before in again]
+            rows += [_with_history(row, before, changed) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
 
 
@@ -95,16 +95,54 @@ def _changed_files(root: Path, written: Manifest) -> dict[str, str]:
     return problems
 
 
-def _with_digests(row: Row, changed: dict[str, str], seconds: dict[str, float]) -> Row:
-    """The row with its files' digests checked; a file that is no artifact's (golden.npz, config.json) is every row's."""
+def _with_history(row: Row, before: Row, changed: dict[str, str]) -> Row:
+    """The row with its files' digests and its errors compared with the manifest's.
+
+    A file that is no artifact's (golden.npz, config.json) is every row's.
+    """
     own = {name: problem for name, problem in changed.items() if _belongs(name, row) or not _is_artifact(name)}
     detail = "; ".join(f"{name} {problem}" for name, problem in sorted(own.items())) or "as the manifest says"
     digests = CheckResult(name="digests", runtime="sha256", status="failed" if own else "passed", detail=detail)
-    checks = [digests, *row.checks]
+    checks = [digests, *row.checks, *_repeats(row, before)]
     status = row_status(checks)
-    reason = f"digests: {detail}" if own else row.reason
-    merged = {"convert": seconds.get("convert", 0.0), "check": row.seconds["check"]}
+    reason = row.reason if row.status == "failed" else manifest.reason_of(checks) or row.reason
+    merged = {"convert": before.seconds.get("convert", 0.0), "check": row.seconds["check"]}
     return row.model_copy(update={"checks": checks, "status": status, "reason": reason, "seconds": merged})
+
+
+REPEATS = 0.1
+"""Share of a tolerance by which an error may differ from the one recorded with the release.
+
+A file that is not the released one can be wrong by less than the wide tolerance of a quantized variant, and yet not
+wrong by as much as the released one. Another processor may move an int8 result by a step, 1/255 of the scale: a
+twenty-fifth of its tolerance.
+"""
+
+
+def _repeats(row: Row, before: Row) -> list[CheckResult]:
+    """Whether the errors are those that the manifest records, wherever the same runtime measured both."""
+    recorded = {(c.name, c.runtime, c.detail): c for c in before.checks if c.name in ("values", "batch")}
+    moved = [
+        (abs(check.measured - known.measured) / check.limit, check)
+        for check in row.checks
+        if (known := recorded.get((check.name, check.runtime, check.detail))) is not None
+        and check.measured is not None
+        and known.measured is not None
+        and check.limit
+    ]
+    if not moved:
+        return []
+    worst, check = max(moved, key=lambda item: item[0])
+    return [
+        CheckResult(
+            name="repeats",
+            runtime=check.runtime,
+            status="passed" if worst <= REPEATS else "failed",
+            measured=worst,
+            limit=REPEATS,
+            detail="change of an error since the release, as a share of its tolerance",
+        )
+    ]
 
 
 def _belongs(name: str, row: Row) -> bool:

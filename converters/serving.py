@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from converters import golden, saved_model
+from converters import golden, meta_graph, saved_model
 from converters.contract import Artifact, Options, Prediction, Service, Source, Structure, Tensors
 from converters.errors import Damaged
 
@@ -75,16 +75,28 @@ def inspect(artifact: Artifact) -> Structure:
     assert artifact.path is not None
     if not (artifact.path.name.isdigit() and int(artifact.path.name) > 0):
         raise Damaged(f"{artifact.path.name!r} is no version: the ModelServer loads directories named 1, 2, 3, ...")
+    others = [found.name for found in artifact.path.parent.iterdir() if found.name.isdigit() and found != artifact.path]
+    if others:
+        listed = ", ".join(sorted(others, key=int))
+        raise Damaged(f"beside version {artifact.path.name} is {listed}: the ModelServer would load the newest of them")
     structure = saved_model.inspect(artifact)
     return structure.model_copy(update={"runtimes": ("c-loader", "warmup")})
 
 
 def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], runtime: str) -> list[Prediction]:
-    """Run the servable on golden's inputs (c-loader), or on the inputs in its own warmup requests (warmup)."""
+    """Run the servable on golden's inputs (c-loader), or on the inputs in its own warmup requests (warmup).
+
+    Raises Damaged where a warmup request is for no signature of the servable: the ModelServer sends them all, and gives
+    up loading when one fails.
+    """
     if runtime == "c-loader":
         return saved_model.predict(artifacts, cases, runtime)
     assert artifacts[0].path is not None
     recorded = warmup_requests(artifacts[0].path / WARMUP)
+    unknown = recorded.keys() - meta_graph.signatures(meta_graph.read(artifacts[0].path)).keys()
+    if unknown:
+        listed = ", ".join(map(repr, sorted(unknown)))
+        raise Damaged(f"{WARMUP.name} holds a request for signature {listed}, which the servable lacks")
     predictions = []
     for artifact in artifacts:
         key = artifact.signature or ""
@@ -106,7 +118,8 @@ def warmup_requests(path: Path) -> dict[str, Tensors]:
     """The inputs in a warmup file, by signature key.
 
     Raises:
-        Damaged: the file is missing, its records fail their checksums, or are no predict requests.
+        Damaged: the file is missing, its records fail their checksums, are no predict requests, or two of them are for
+            one signature.
     """
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -119,6 +132,8 @@ def warmup_requests(path: Path) -> dict[str, Tensors]:
             if log.WhichOneof("log_type") != "predict_log":
                 raise Damaged(f"{path.name} holds a record that is no predict request")
             request = log.predict_log.request
+            if request.model_spec.signature_name in requests:
+                raise Damaged(f"{path.name} holds two requests for signature {request.model_spec.signature_name!r}")
             requests[request.model_spec.signature_name] = {
                 name: tf.make_ndarray(value) for name, value in request.inputs.items()
             }

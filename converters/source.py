@@ -13,7 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from converters import evaluation, examples, fingerprint, golden, meta_graph, precision, userland, variables
+from converters import (
+    choosing,
+    drawing,
+    evaluation,
+    examples,
+    fingerprint,
+    golden,
+    meta_graph,
+    precision,
+    userland,
+    variables,
+)
 from converters.contract import Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec, Tolerance
 from converters.errors import BadInput, FanoutError
 from converters.isolate import Child, Completed
@@ -86,18 +97,23 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     _require_known(spec.golden, spec.classifiers, signatures)
     data = _given(spec.golden.data, spec, "golden.data", signatures)
     computed_in = _precision(live)
-    cases, calibration = {}, {}
+    cases, calibration, covered = {}, {}, {}
     for key, endpoint in live.endpoints.items():
         if key in data:
             where = f"golden.data ({spec.golden.data})"
             inputs = golden.from_data(data[key], key, signatures[key], spec.golden, where)
             cases[key] = [Case(inputs=tensors, outputs=_outputs(endpoint, tensors)) for tensors in inputs]
+            covered[key] = live.reach(endpoint, inputs[0])
         else:
-            cases[key], calibration[key] = _drawn(endpoint, spec, computed_in)
+            chosen, calibration[key] = _drawn(live, endpoint, spec, computed_in)
+            cases[key] = chosen.cases
+            covered[key] = chosen.coverage or live.reach(endpoint, chosen.cases[0].inputs)
     weights = (
         variables.of_saved_model(Path(live.model)) if live.kind == "saved_model" else variables.of_live(live.variables)
     )
-    recorded = golden.Golden(cases=cases, variables=variables.describe(weights), precision=computed_in)
+    recorded = golden.Golden(
+        cases=cases, variables=variables.describe(weights), coverage=covered, precision=computed_in
+    )
     golden.save(recorded, out_dir / GOLDEN)
     if spec.evaluation is not None:
 
@@ -221,15 +237,19 @@ def _precision(live: Live) -> str:
     return functools.reduce(precision.narrower, map(precision.of_graph, graphs))
 
 
-def _drawn(endpoint: Endpoint, spec: ModelSpec, computed_in: str) -> tuple[list[Case], list[Tensors]]:
+def _drawn(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str) -> tuple[choosing.Choice, list[Tensors]]:
     """Golden, and inputs to calibrate on, of one signature whose data nobody gave."""
     signature, hints = _known(endpoint), endpoint.hints()
-    cases, plan = golden.choose(
-        signature, spec.golden, lambda tensors: _outputs(endpoint, tensors), _widest(spec, computed_in), hints
+    chosen = choosing.choose(
+        signature,
+        spec.golden,
+        lambda tensors: _outputs(endpoint, tensors),
+        _widest(spec, computed_in),
+        hints,
+        lambda tensors: live.reach(endpoint, tensors),
     )
-    # Golden's own inputs are among them, or the check of a quantized file would measure how far drawn numbers reach.
-    more = golden.draw_calibration(signature, spec.golden, hints, plan)
-    return cases, [*(case.inputs for case in cases), *more]
+    inputs = [case.inputs for case in chosen.cases]
+    return chosen, drawing.draw_calibration(signature, spec.golden, hints, chosen.plan, inputs)
 
 
 def _widest(spec: ModelSpec, computed_in: str) -> Tolerance:
@@ -262,7 +282,7 @@ def _outputs(endpoint: Endpoint, inputs: Tensors, what: str = "golden outputs") 
 
 
 def _require_known(
-    golden_spec: golden.GoldenSpec, classifiers: Sequence[str], signatures: Mapping[str, Signature]
+    golden_spec: drawing.GoldenSpec, classifiers: Sequence[str], signatures: Mapping[str, Signature]
 ) -> None:
     """Refuse a field about a tensor that the model has not."""
     for field, named, side in (

@@ -12,9 +12,9 @@ from pydantic_core import ErrorDetails
 
 from converters import userland
 from converters.contract import Frozen, Limits, Options, TensorSpec
+from converters.drawing import GoldenSpec
 from converters.errors import BadInput
 from converters.evaluation import ACCURACY, EvaluationSpec
-from converters.golden import GoldenSpec
 from converters.regression import RegressionSpec
 from converters.targets import TARGETS
 

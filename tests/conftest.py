@@ -52,3 +52,19 @@ def keras_sample(make_sample: Callable[..., Sample]) -> Sample:
 def module_sample(make_sample: Callable[..., Sample]) -> Sample:
     """A tf.Module with two signatures of two outputs each, built and exported; shared likewise."""
     return make_sample(samples.MODULE, name="tiny_module")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mutants", choices=["some", "all"], default="some", help="how many mutated releases to check")
+
+
+@pytest.fixture(scope="session")
+def share(request: pytest.FixtureRequest) -> int:
+    """One in so many mutants is examined."""
+    return 1 if request.config.getoption("--mutants") == "all" else 6
+
+
+@pytest.fixture(scope="session")
+def seeds(request: pytest.FixtureRequest) -> int:
+    """How many releases of differing seeds are made to see that none is refused."""
+    return 20 if request.config.getoption("--mutants") == "all" else 3

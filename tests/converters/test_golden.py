@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from converters import golden
+from converters import choosing, drawing, golden
 from converters.contract import Case, Signature, Tensors, TensorSpec, Tolerance
+from converters.drawing import GoldenSpec, Hint, InputRange, Plan
 from converters.errors import BadInput, Damaged
-from converters.golden import Golden, GoldenSpec, Hint, InputRange, Plan
+from converters.golden import Golden
 
 NUMERIC = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -163,8 +164,8 @@ EVERYTHING = signature(**{name: ((None, 3), name) for name in (*NUMERIC, "bfloat
 
 
 def test_draw_gives_the_same_when_the_seed_is_the_same() -> None:
-    first, again = (golden.draw(EVERYTHING, GoldenSpec(seed=5)) for _ in range(2))
-    other = golden.draw(EVERYTHING, GoldenSpec(seed=6))
+    first, again = (drawing.draw(EVERYTHING, GoldenSpec(seed=5)) for _ in range(2))
+    other = drawing.draw(EVERYTHING, GoldenSpec(seed=6))
     for one, two in zip(first, again, strict=True):
         assert one.keys() == two.keys() == EVERYTHING.inputs.keys()
         for name in one:
@@ -174,7 +175,7 @@ def test_draw_gives_the_same_when_the_seed_is_the_same() -> None:
 
 
 def test_draw_gives_two_batch_sizes_when_the_batch_is_dynamic() -> None:
-    calls = golden.draw(EVERYTHING, GoldenSpec(samples=7))
+    calls = drawing.draw(EVERYTHING, GoldenSpec(samples=7))
     assert [{value.shape for value in call.values()} for call in calls] == [{(7, 3)}, {(1, 3)}]
     for name, value in calls[0].items():
         assert value.dtype.name == ("object" if name == "string" else name)
@@ -182,7 +183,7 @@ def test_draw_gives_two_batch_sizes_when_the_batch_is_dynamic() -> None:
 
 
 def test_draw_gives_calls_that_differ_when_the_batch_is_static() -> None:
-    calls = golden.draw(signature(x=((2, 3), "float32"), n=((), "int64")), GoldenSpec())
+    calls = drawing.draw(signature(x=((2, 3), "float32"), n=((), "int64")), GoldenSpec())
     assert [call["x"].shape for call in calls] == [(2, 3)] * 4
     assert [call["n"].shape for call in calls] == [()] * 4
     assert all(isinstance(call["n"], np.ndarray) for call in calls)
@@ -202,7 +203,7 @@ def test_draw_gives_calls_that_differ_when_the_batch_is_static() -> None:
 def test_draw_fits_the_shape_when_dimensions_are_dynamic(
     shape: tuple[int | None, ...] | None, how: InputRange, drawn: tuple[int, ...]
 ) -> None:
-    calls = golden.draw(signature(x=(shape, "float32")), GoldenSpec(inputs={"x": how}))
+    calls = drawing.draw(signature(x=(shape, "float32")), GoldenSpec(inputs={"x": how}))
     assert calls[0]["x"].shape == drawn
 
 
@@ -211,7 +212,7 @@ def test_draw_fits_the_shape_when_dimensions_are_dynamic(
 )
 def test_draw_stays_in_range_when_one_is_given(low: int, width: int, dtype: str) -> None:
     how = GoldenSpec(inputs={"x": InputRange(low=low, high=low + width)})
-    for call in golden.draw(signature(x=((None, 20), dtype)), how):
+    for call in drawing.draw(signature(x=((None, 20), dtype)), how):
         assert call["x"].min() >= low
         assert call["x"].max() < low + width or dtype == "float32"
         assert call["x"].dtype == dtype
@@ -230,7 +231,7 @@ def test_draw_stays_in_range_when_one_is_given(low: int, width: int, dtype: str)
 def test_draw_stays_on_one_side_when_only_one_bound_is_given(
     how: InputRange, low: float, high: float, dtype: str
 ) -> None:
-    (many, _) = golden.draw(signature(x=((None, 20), dtype)), GoldenSpec(inputs={"x": how}))
+    (many, _) = drawing.draw(signature(x=((None, 20), dtype)), GoldenSpec(inputs={"x": how}))
     assert low <= many["x"].min() < many["x"].max() <= high
 
 
@@ -245,7 +246,7 @@ def test_draw_stays_on_one_side_when_only_one_bound_is_given(
 )
 def test_draw_uses_the_values_when_they_are_given(dtype: str, values: tuple[Any, ...], known: set[Any]) -> None:
     spec = GoldenSpec(samples=40, inputs={"x": InputRange(values=values)})
-    call = golden.draw(signature(x=((None, 2), dtype)), spec)[0]
+    call = drawing.draw(signature(x=((None, 2), dtype)), spec)[0]
     assert set(call["x"].ravel().tolist()) == known
     assert call["x"].shape == (40, 2)
     assert call["x"].dtype == (object if dtype == "string" else dtype)
@@ -277,9 +278,10 @@ def refusing(accepts: Callable[[Any], bool]) -> Callable[[Tensors], Tensors]:
 
 
 def test_choose_keeps_the_first_draw_when_it_is_good() -> None:
-    cases, plan = golden.choose(unary((None, 3)), GoldenSpec(seed=3), outputs_named_y(np.tanh), NARROW)
+    chosen = choosing.choose(unary((None, 3)), GoldenSpec(seed=3), outputs_named_y(np.tanh), NARROW)
+    cases, plan = chosen.cases, chosen.plan
     assert plan == Plan()
-    for case, drawn in zip(cases, golden.draw(unary((None, 3)), GoldenSpec(seed=3)), strict=True):
+    for case, drawn in zip(cases, drawing.draw(unary((None, 3)), GoldenSpec(seed=3)), strict=True):
         assert_same(case.inputs["x"], drawn["x"])
         assert_same(case.outputs["y"], np.tanh(drawn["x"]))
 
@@ -287,7 +289,7 @@ def test_choose_keeps_the_first_draw_when_it_is_good() -> None:
 @pytest.mark.parametrize(
     ("function", "numbers"),
     [
-        (lambda x: np.maximum(x - 6, 0) + 1, "wide"),
+        (lambda x: np.maximum(x - 4, 0) + 1, "wide"),
         (lambda x: np.where((x >= 0) & (x < 1), x, np.nan), "unit"),
         (lambda x: np.where(x > 200, x, 200), "pixels"),
     ],
@@ -296,23 +298,23 @@ def test_choose_keeps_the_first_draw_when_it_is_good() -> None:
 def test_choose_takes_another_range_when_outputs_are_alike_or_not_finite(
     function: Callable[[Any], Any], numbers: str
 ) -> None:
-    chosen = [golden.choose(unary((None, 3)), GoldenSpec(), outputs_named_y(function), NARROW) for _ in range(2)]
-    assert [plan.numbers for _, plan in chosen] == [numbers] * 2
-    (first, _), (again, _) = chosen
+    chosen = [choosing.choose(unary((None, 3)), GoldenSpec(), outputs_named_y(function), NARROW) for _ in range(2)]
+    assert [choice.plan.numbers for choice in chosen] == [numbers] * 2
+    first, again = (choice.cases for choice in chosen)
     assert_same(first[0].inputs["x"], again[0].inputs["x"])
     assert all(np.isfinite(case.outputs["y"]).all() for case in first)
 
 
 def test_choose_takes_the_first_draw_when_none_is_better() -> None:
-    cases, plan = golden.choose(unary((None, 3)), GoldenSpec(), outputs_named_y(np.ones_like), NARROW)
-    assert plan == Plan()
-    assert len(cases) == 2
+    chosen = choosing.choose(unary((None, 3)), GoldenSpec(), outputs_named_y(np.ones_like), NARROW)
+    assert chosen.plan == Plan()
+    assert len(chosen.cases) == 2
 
 
 def test_choose_stays_in_range_when_the_config_gives_one() -> None:
     spec = GoldenSpec(inputs={"x": InputRange(low=2, high=3)})
     seen: list[Any] = []
-    golden.choose(unary((None, 3)), spec, outputs_named_y(lambda x: seen.append(x) or np.ones_like(x)), NARROW)
+    choosing.choose(unary((None, 3)), spec, outputs_named_y(lambda x: seen.append(x) or np.ones_like(x)), NARROW)
     assert len(seen) > 2
     assert all(x.min() >= 2 and x.max() <= 3 for x in seen)
 
@@ -332,14 +334,14 @@ def test_choose_stays_in_range_when_the_config_gives_one() -> None:
 def test_choose_finds_a_shape_when_the_model_takes_few(
     shape: tuple[int | None, ...] | None, accepts: Callable[[Any], bool], drawn: tuple[int, ...]
 ) -> None:
-    cases, _ = golden.choose(unary(shape), GoldenSpec(), refusing(accepts), NARROW)
-    assert cases[0].inputs["x"].shape == drawn
+    chosen = choosing.choose(unary(shape), GoldenSpec(), refusing(accepts), NARROW)
+    assert chosen.cases[0].inputs["x"].shape == drawn
 
 
 def test_choose_draws_small_numbers_when_others_are_out_of_range() -> None:
-    cases, plan = golden.choose(unary((None,), "int64"), GoldenSpec(), refusing(lambda x: x.max() < 3), NARROW)
-    assert plan.numbers == "unit"
-    assert set(cases[0].inputs["x"].tolist()) == {0, 1}
+    chosen = choosing.choose(unary((None,), "int64"), GoldenSpec(), refusing(lambda x: x.max() < 3), NARROW)
+    assert chosen.plan.numbers == "unit"
+    assert set(chosen.cases[0].inputs["x"].tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -359,7 +361,7 @@ def test_choose_says_what_to_give_when_the_model_takes_nothing(
     shape: tuple[int | None, ...], inputs: dict[str, InputRange], words: str
 ) -> None:
     with pytest.raises(BadInput, match=words):
-        golden.choose(unary(shape), GoldenSpec(inputs=inputs), refusing(lambda _: False), NARROW)
+        choosing.choose(unary(shape), GoldenSpec(inputs=inputs), refusing(lambda _: False), NARROW)
 
 
 @pytest.mark.parametrize(
@@ -374,33 +376,34 @@ def test_choose_says_what_to_give_when_the_model_takes_nothing(
     ids=["range", "cast", "narrow", "words", "made"],
 )
 def test_draw_follows_the_hint_when_the_graph_gives_one(dtype: str, hint: Hint, drawn: set[Any]) -> None:
-    call, _ = golden.draw(unary((None, 80), dtype), GoldenSpec(), {"x": hint})
+    call, _ = drawing.draw(unary((None, 80), dtype), GoldenSpec(), {"x": hint})
     assert set(call["x"].ravel().tolist()) <= drawn
     assert len(set(call["x"].ravel().tolist())) > 0.9 * len(drawn)
     given = GoldenSpec(inputs={"x": InputRange(values=(1,))})
-    (told, _) = golden.draw(unary((None, 80), dtype), given, {"x": hint})
+    (told, _) = drawing.draw(unary((None, 80), dtype), given, {"x": hint})
     assert len(set(told["x"].ravel().tolist())) == 1
 
 
 def test_draw_makes_sentences_when_words_are_split() -> None:
     hint = Hint(values=(b"a", b"b"), unknown=b"c", sentences=True)
-    call, _ = golden.draw(unary((None,), "string"), GoldenSpec(), {"x": hint}, Plan(unknown=False))
+    call, _ = drawing.draw(unary((None,), "string"), GoldenSpec(), {"x": hint}, Plan(unknown=False))
     assert {word for text in call["x"] for word in text.split()} == {b"a", b"b"}
     assert {len(text.split()) for text in call["x"]} == {4}
 
 
-def test_draw_calibration_gives_more_and_others_than_golden() -> None:
+def test_draw_calibration_gives_goldens_inputs_and_others() -> None:
     spec, plan = GoldenSpec(), Plan(numbers="unit")
-    (many,) = golden.draw_calibration(unary((None, 3)), spec, {}, plan)
-    assert many["x"].shape == (64, 3)
+    golden_inputs = drawing.draw(unary((None, 3)), spec, {}, plan)
+    (many,) = drawing.draw_calibration(unary((None, 3)), spec, {}, plan, golden_inputs)
+    assert many["x"].shape == (64 + 17, 3)
     assert 0 <= many["x"].min() < many["x"].max() < 1
-    assert not set(many["x"].ravel().tolist()) & set(
-        golden.draw(unary((None, 3)), spec, {}, plan)[0]["x"].ravel().tolist()
-    )
-    static = golden.draw_calibration(unary((2, 3)), spec, {}, plan)
-    assert [call["x"].shape for call in static] == [(2, 3)] * 64
-    (few,) = golden.draw_calibration(unary((None, 1 << 20)), spec, {}, plan)
-    assert few["x"].shape == (16, 1 << 20)
+    assert set(golden_inputs[0]["x"].ravel().tolist()) <= set(many["x"].ravel().tolist())
+    assert len(set(many["x"].ravel().tolist())) == many["x"].size
+    static = drawing.draw_calibration(unary((2, 3)), spec, {}, plan, drawing.draw(unary((2, 3)), spec, {}, plan))
+    assert [call["x"].shape for call in static] == [(2, 3)] * 68
+    wide = drawing.draw(unary((None, 1 << 20)), GoldenSpec(samples=2), {}, plan)
+    (few,) = drawing.draw_calibration(unary((None, 1 << 20)), spec, {}, plan, wide)
+    assert few["x"].shape == (16 + 3, 1 << 20)
 
 
 def given_data(data: Any, wanted: Signature, samples: int = 16) -> Any:

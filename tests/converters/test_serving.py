@@ -1,6 +1,7 @@
 """The TF Serving layout: the servable in the C++ loader, its warmup requests replayed, and the ModelServer's config."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def test_check_fails_runs_when_a_weight_byte_is_flipped(copy: Converted) -> None
 @pytest.mark.parametrize(
     ("change", "args", "failed"),
     [
-        ("rename_signature", ("summary", "digest"), {"summary": {"names"}}),
+        # The warmup request for it would end the loading of them all.
+        ("rename_signature", ("summary", "digest"), {"summary": {"names"}, "serving_default": {"runs"}}),
         ("swap_outputs", ("serving_default", "projected", "squashed"), {"serving_default": {"values", "batch"}}),
         ("set_output_dtype", ("summary", "energy", 2), {"summary": {"dtypes"}}),
     ],
@@ -100,6 +102,13 @@ def test_check_fails_loads_when_the_directory_is_no_version(copy: Converted, nam
     artifacts = [artifact.model_copy(update={"path": renamed}) for artifact in copy.conversion.artifacts]
     moved = Converted(copy.sample, copy.conversion.model_copy(update={"artifacts": artifacts}), copy.root)
     assert samples.turned(moved.check()) == {key: {"loads"} for key in EVERY}
+
+
+def test_check_fails_loads_when_another_version_is_beside(copy: Converted) -> None:
+    shutil.copytree(copy.path, copy.path.with_name("7"))
+    rows = copy.check()
+    assert samples.turned(rows) == {key: {"loads"} for key in EVERY}
+    assert "beside version 1 is 7" in str(rows[0].reason)
 
 
 def flip_last(path: Path) -> None:
@@ -131,7 +140,9 @@ def test_check_fails_warmup_when_its_file_is_empty(copy: Converted) -> None:
     ("change", "args", "failed"),
     [
         ("drop_request", ("summary",), {"summary": {"runs"}}),
-        ("redirect_request", ("summary", "digest"), {"summary": {"runs"}}),
+        ("redirect_request", ("summary", "digest"), {key: {"runs"} for key in EVERY}),
+        ("add_request", ("summary", "digest"), {key: {"runs"} for key in EVERY}),
+        ("double_request", ("summary", "signal"), {key: {"runs"} for key in EVERY}),
         ("rename_request_input", ("signal", "sound"), {key: {"runs"} for key in EVERY}),
         ("change_request_value", ("signal",), {key: {"values"} for key in EVERY}),
         ("make_classify_request", (), {key: {"runs"} for key in EVERY}),

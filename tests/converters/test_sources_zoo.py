@@ -259,7 +259,7 @@ def build():
 
 
 def test_build_finds_sizes_when_the_model_cannot_take_the_first(make_sample: Make) -> None:
-    sample = make_sample(DIMENSIONS)
+    sample = make_sample(DIMENSIONS, golden={"samples": 16})
     shapes = {key: [[v.shape for v in case.inputs.values()] for case in c] for key, c in sample.golden.cases.items()}
     assert shapes["shared"] == [[(16, 32), (16, 32)], [(1, 32), (1, 32)]]
     assert shapes["pooled"] == [[(16, 16, 16, 1)], [(1, 16, 16, 1)]]

@@ -139,3 +139,82 @@ def drop_request(logs: list[Any], key: str) -> None:
 
 def make_classify_request(logs: list[Any]) -> None:
     logs[0].classify_log.request.model_spec.name = "other"
+
+
+def drop_signature(graph: Any, key: str) -> None:
+    del graph.signature_def[key]
+
+
+def set_op(graph: Any, function: str, node: str, op: str) -> None:
+    (body,) = (found for found in graph.graph_def.library.function if found.signature.name == function)
+    (changed,) = (found for found in body.node_def if found.name == node)
+    # The name of the op is part of how its output is referred to: "node:activations:0" is "node:output:0" elsewhere.
+    port = {"Relu": "activations", "Tanh": "y", "Softmax": "softmax"}[changed.op]
+    changed.op = op
+    for place in body.node_def:
+        place.input[:] = [name.replace(f"{node}:{port}:", f"{node}:output:") for name in place.input]
+    for name, tensor in body.ret.items():
+        body.ret[name] = tensor.replace(f"{node}:{port}:", f"{node}:output:")
+
+
+def set_variable(saved_model: Path, name: str, value: Any) -> None:
+    """Write the checkpoint again with another value for one of its tensors, checksums and all."""
+    import tensorflow as tf
+
+    prefix = saved_model / "variables" / "variables"
+    checkpoint = tf.train.load_checkpoint(str(prefix))
+    tensors = {key: checkpoint.get_tensor(key) for key in sorted(checkpoint.get_variable_to_shape_map())}
+    tensors[name] = value
+    for old in prefix.parent.glob("variables.*"):
+        old.unlink()
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix),
+        tensor_names=list(tensors),
+        shape_and_slices=[""] * len(tensors),
+        tensors=list(tensors.values()),
+    )
+
+
+def set_buffer(model: Any, index: int, value: Any) -> None:
+    import numpy as np
+
+    model.buffers[index].data = np.frombuffer(value.tobytes(), np.uint8)
+
+
+def requantize(model: Any, subgraph: int, tensor: int, factor: float, offset: int) -> None:
+    quantization = model.subgraphs[subgraph].tensors[tensor].quantization
+    quantization.scale = [scale * factor for scale in quantization.scale]
+    if offset:
+        quantization.zeroPoint = [min(127, zero + offset) for zero in quantization.zeroPoint]
+
+
+def drop_activation(model: Any, subgraph: int, operator: int) -> None:
+    model.subgraphs[subgraph].operators[operator].builtinOptions.fusedActivationFunction = 0
+
+
+def swap_operands(model: Any, subgraph: int, operator: int) -> None:
+    changed = model.subgraphs[subgraph].operators[operator]
+    one, two, *others = changed.inputs
+    changed.inputs = [two, one, *others]
+
+
+def drop_tflite_signature(model: Any, key: str) -> None:
+    model.signatureDefs = [found for found in model.signatureDefs if found.signatureKey != key.encode()]
+
+
+def add_request(logs: list[Any], key: str, other: str) -> None:
+    """The same request once more, for another signature."""
+    for log in list(logs):
+        if log.predict_log.request.model_spec.signature_name == key:
+            copy = type(log).FromString(log.SerializeToString())
+            copy.predict_log.request.model_spec.signature_name = other
+            logs.append(copy)
+
+
+def double_request(logs: list[Any], key: str, name: str) -> None:
+    """A damaged request before the sound one: an input that is missing."""
+    for log in list(logs):
+        if log.predict_log.request.model_spec.signature_name == key:
+            copy = type(log).FromString(log.SerializeToString())
+            del copy.predict_log.request.inputs[name]
+            logs.insert(0, copy)

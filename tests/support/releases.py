@@ -1,0 +1,35 @@
+"""Whole releases without Prefect: build, convert, check, assemble."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from resident import Residents
+
+from converters import golden, release, source
+from converters.assemble import Released, assemble
+from converters.check import check
+from converters.convert import convert, plan
+from converters.manifest import Row, row
+from converters.spec import ModelSpec
+
+
+def publish(
+    spec: ModelSpec, releases: Path, residents: Residents, pool: ThreadPoolExecutor, *, checked: bool = True
+) -> Released:
+    """Deploy the model as the flow does, in resident children; unchecked, every row is not run."""
+    started = time.monotonic()
+    with release.staging(releases, spec.name) as place:
+        residents.run(source.build, spec, place.release, place.scratch)
+        exported = residents.run(source.export, spec, place.release, place.scratch, place.version).value
+        reference = golden.load(exported.golden)
+
+        def made(key: tuple[str, str]) -> list[Row]:
+            conversion = convert(exported, *key, place.release, spec)
+            if not checked:
+                return [row(artifact, [], conversion.error, {}, place.release) for artifact in conversion.artifacts]
+            options, constant = spec.targets[key[0]], spec.golden.constant
+            return check(conversion, exported.signatures, reference, options, spec.limits, place.release, constant)
+
+        rows = [found for every in pool.map(made, plan(exported, spec)) for found in every]
+        return assemble(place, exported, spec, rows, started)
