@@ -19,8 +19,9 @@ from pydantic import Field, model_validator
 
 from converters import golden, parity, userland
 from converters.contract import DEFAULT_SIGNATURE, Case, Frozen, Limits, Signature, Tensors
+from converters.drawing import GoldenSpec
 from converters.errors import BadInput, BuilderFailed, Damaged
-from converters.golden import Golden, GoldenSpec
+from converters.golden import Golden
 from converters.isolate import run
 
 DATA = "evaluation.npz"
