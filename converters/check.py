@@ -38,12 +38,16 @@ def check(
     limits: Limits,
     root: Path,
     constant: Sequence[str] = (),
+    log: Path | None = None,
 ) -> list[Row]:
-    """One row for each artifact, with every check's finding. `root` is the directory that rows' paths are relative to."""
+    """One row for each artifact, with every check's finding. `root` is the directory that rows' paths are relative to.
+
+    What the child processes print is appended to `log`, where one is given.
+    """
     started = time.monotonic()
     converter = TARGETS[conversion.target]
     held = [artifact for artifact in conversion.artifacts if artifact.path is not None]
-    checker = _Checker(converter, conversion.variant, signatures, golden, options, limits)
+    checker = _Checker(converter, conversion.variant, signatures, golden, options, limits, log)
     found = checker.check(held, constant) if held else {}
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
     return [
@@ -66,12 +70,14 @@ class _Checker:
         golden: Golden,
         options: Options,
         limits: Limits,
+        log: Path | None,
     ) -> None:
         self.converter = converter
         self.tolerance: Tolerance = options.tolerance.get(variant) or converter.TOLERANCES[variant]
         self.signatures = {**signatures, "": _WEIGHTS}
         self.cases: dict[str, list[Case]] = {**golden.cases, "": golden_data.expected_variables(golden)}
         self.limits = limits
+        self.log = log
 
     def check(self, artifacts: Sequence[Artifact], constant: Sequence[str]) -> dict[str, list[CheckResult]]:
         found: dict[str, list[CheckResult]] = {index(artifact): [] for artifact in artifacts}
@@ -101,7 +107,7 @@ class _Checker:
 
     def _inspect(self, artifact: Artifact) -> Structure | CheckResult:
         try:
-            return run(self.converter.inspect, artifact, limits=self.limits).value
+            return run(self.converter.inspect, artifact, limits=self.limits, log=self.log).value
         except FanoutError as error:
             return CheckResult(name="loads", runtime="file", status="failed", detail=str(error))
 
@@ -125,7 +131,10 @@ class _Checker:
         inputs = {index(a): [case.inputs for case in self.cases[index(a)]] for a in artifacts}
         try:
             fresh = runtime in self.converter.FRESH
-            return list(run(self.converter.predict, artifacts, inputs, runtime, limits=self.limits, fresh=fresh).value)
+            done = run(
+                self.converter.predict, artifacts, inputs, runtime, limits=self.limits, log=self.log, fresh=fresh
+            )
+            return list(done.value)
         except MissingRuntime as error:
             return [CheckResult(name="runs", runtime=runtime, status="not_run", detail=str(error)) for _ in artifacts]
         except FanoutError as error:
