@@ -43,6 +43,16 @@ CRASH_RETRIES = 1
 _options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
+def _row_name() -> str:
+    """What a person calls the conversion or check that is about to run."""
+    given = task_run.parameters
+    return f"{given['model']} {given['place'].version}: {given['target']} {given['variant']}".removesuffix(" default")
+
+
+def _check_name() -> str:
+    return _row_name().replace(": ", ": check ", 1)
+
+
 @task(name="build", task_run_name="{model} {place.version}: build", **_options)
 def build(model: str, builder: Builder, place: Staging) -> None:
     """Build the live model and record golden, in a child process."""
@@ -71,7 +81,7 @@ def export(model: str, builder: Builder, place: Staging) -> Source:
 
 @task(
     name="convert",
-    task_run_name="{model} {place.version}: {target} {variant}",
+    task_run_name=_row_name,
     retries=CRASH_RETRIES,
     retry_condition_fn=lambda task, run, state: isinstance(state.result(raise_on_failure=False), ChildDied),
     **_options,
@@ -88,7 +98,7 @@ def convert(model: str, target: str, variant: str, source: Source, place: Stagin
     return conversion
 
 
-@task(name="check", task_run_name="{model} {place.version}: check {target} {variant}", **_options)
+@task(name="check", task_run_name=_check_name, **_options)
 def check(
     model: str, target: str, variant: str, conversion: Conversion, source: Source, place: Staging, wanted: ModelSpec
 ) -> Any:

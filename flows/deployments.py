@@ -153,6 +153,10 @@ def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> No
             work_pool_name=POOL,
             parameter_openapi_schema=deployment.form,
             enforce_parameter_schema=True,
+            # The form shows these in place of the schema's defaults.
+            parameters={
+                name: field["default"] for name, field in deployment.form["properties"].items() if "default" in field
+            },
             schedules=[
                 DeploymentScheduleCreate(
                     slug=scheduled.slug,
