@@ -8,7 +8,7 @@ import { launch } from "../../converters/js/chromium.mjs";
 
 const [base, action, ...given] = process.argv.slice(2);
 const PATIENCE = { timeout: Number(process.env.FANOUT_TEST_PATIENCE ?? 60_000) };
-const foreign = [];
+const foreign = new Set();
 const refused = [];
 
 /** Opens a page and waits until it has stopped loading. */
@@ -103,13 +103,17 @@ try {
   await page.setViewport({ width: 1400, height: 1000 });
   page.on("request", (request) => {
     const url = new URL(request.url());
-    if (!["data:", "blob:"].includes(url.protocol) && url.host !== new URL(base).host) foreign.push(request.url());
+    if (!["data:", "blob:"].includes(url.protocol) && url.host !== new URL(base).host) foreign.add(request);
+  });
+  page.on("requestfailed", (request) => {
+    // What the page's policy forbids is announced and never sent.
+    if (/csp/i.test(request.failure().errorText)) foreign.delete(request);
   });
   page.on("console", (message) => {
     if (/Content Security Policy/.test(message.text())) refused.push(message.text());
   });
   const found = await actions[action](page, ...given);
-  process.stdout.write(JSON.stringify({ ...found, foreign, refused: refused.length }) + "\n");
+  process.stdout.write(JSON.stringify({ ...found, foreign: [...foreign].map((request) => request.url()), refused: refused.length }) + "\n");
 } finally {
   await browser?.close();
   await rm(work, { recursive: true, force: true });
