@@ -17,7 +17,8 @@ def run(flow_run_id: UUID) -> None:
     from prefect._internal.control_listener import configure_from_env
     from prefect.client.orchestration import get_client
     from prefect.engine import handle_engine_signals
-    from prefect.flow_engine import flow_run_logger, load_flow, load_flow_run, run_flow
+    from prefect.flow_engine import load_flow, load_flow_run, run_flow
+    from prefect.logging.loggers import flow_run_logger
     from prefect.states import Failed
 
     configure_from_env()
@@ -33,7 +34,7 @@ def run(flow_run_id: UUID) -> None:
             with get_client(sync_client=True) as client:
                 client.set_flow_run_state(flow_run_id, Failed(message=message), force=True)
             return
-        run_flow(flow, flow_run=flow_run, error_logger=logger, return_type="state")
+        run_flow(flow, flow_run=flow_run, error_logger=logger, return_type="state")  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_form_offers_choices_and_its_run_shows_every_row_when_submitted_in_a_bro
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"model": "tyni"}, ["'model'", "'tyni'", "'tiny'", "'module'"]),
+        ({"model": "tinny"}, ["'model'", "'tinny'", "'tiny'", "'module'"]),
         ({"model": "tiny", "targets": ["tflight"]}, ["targets", "'tflight'", "'tflite'"]),
         ({"model": "tiny", "target": ["tflite"]}, ["'target' was unexpected"]),
         ({}, ["'model' is a required property"]),
@@ -86,12 +86,12 @@ def test_api_refuses_with_409_when_a_parameter_is_wrong(home: Home, parameters: 
 
 def test_run_fails_with_one_sentence_when_validation_was_switched_off(home: Home) -> None:
     path = f"deployments/{home.deployment('deploy-model')['id']}/create_flow_run"
-    wrong = ({"model": "tiny", "target": ["tflite"]}, {"model": "tyni"})
+    wrong = ({"model": "tiny", "target": ["tflite"]}, {"model": "tinny"})
     started = [home.ask(path, parameters=given, enforce_parameter_schema=False)["id"] for given in wrong]
     unknown, mistyped = (home.wait(run_id)["state"] for run_id in started)
     assert unknown["type"] == mistyped["type"] == "FAILED"
     assert unknown["message"] == "deploy-model has no parameter 'target'; it has model, targets, force, promote"
-    assert "there is no model 'tyni'" in mistyped["message"]
+    assert "there is no model 'tinny'" in mistyped["message"]
     assert "did you mean 'tiny'?" in mistyped["message"]
 
 
