@@ -1,18 +1,23 @@
 """What a run shows in Prefect's UI: its progress, a table of every row, and a report."""
 
+import contextvars
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import quote
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.exceptions import PrefectException
+from prefect.logging import get_logger
 
 from converters.assemble import REPORT, Released
 from converters.manifest import Manifest, Row
@@ -21,6 +26,7 @@ from flows.events import Event, listening
 from flows.progress import MARKS
 from flows.tables import error_of, latency, size
 
+_SHOW_SECONDS = 1.0
 _AROUND = 3
 """Steps that are no conversion or check: build, export, release."""
 
@@ -29,20 +35,31 @@ _AROUND = 3
 def live_progress(model: str) -> Iterator[None]:
     """A progress artifact of the flow run this is called in, kept up to date from the model's events meanwhile."""
     tracker = _Tracker(model)
-    with listening(tracker):
-        yield
+    over = threading.Event()
+    # The thread asks the API that this context is set up for.
+    shower = threading.Thread(target=contextvars.copy_context().run, args=(tracker.keep_showing, over), daemon=True)
+    shower.start()
+    try:
+        with listening(tracker):
+            yield
+    finally:
+        over.set()
+        shower.join()
 
 
 class _Tracker:
-    """Counts finished steps of one model. Listeners are called one at a time, from the tasks' threads."""
+    """Counts finished steps of one model. Listeners are called one at a time, from the tasks' threads.
+
+    The artifact is changed from a thread of its own, once a second at most, so that no task waits for the API.
+    """
 
     def __init__(self, model: str) -> None:
         self._model = model
         self._planned: set[tuple[str, str]] = set()
         self._working: dict[tuple[str, str], str] = {}
         self._steps = 0
-        self._shown = (0, f"{model}: starting")
-        made = create_progress_artifact(progress=0.0, key=slug(f"{model}-progress"), description=self._shown[1])
+        self._state = (0, f"{model}: starting")
+        made = create_progress_artifact(progress=0.0, key=slug(f"{model}-progress"), description=self._state[1])
         assert isinstance(made, UUID)  # a coroutine only where an event loop runs
         self._artifact = made
 
@@ -72,12 +89,22 @@ class _Tracker:
         doing = doing or ", ".join(self._working.values()) or "releasing"
         whole = _AROUND + 2 * len(self._planned) if self._planned else 20
         over = event.stage in ("released", "refused")
-        self._show(100 if over else min(99, 100 * self._steps // whole), f"{self._model}: {doing}")
+        self._state = (100 if over else min(99, 100 * self._steps // whole), f"{self._model}: {doing}")
 
-    def _show(self, percent: int, description: str) -> None:
-        if (percent, description) != self._shown:
-            self._shown = (percent, description)
-            update_progress_artifact(self._artifact, progress=float(percent), description=description)
+    def keep_showing(self, over: threading.Event) -> None:
+        """Bring the artifact up to date until `over`, and once more then."""
+        shown = self._state
+        while True:
+            last = over.wait(_SHOW_SECONDS)
+            if self._state != shown:
+                shown = self._state
+                try:
+                    update_progress_artifact(self._artifact, progress=float(shown[0]), description=shown[1])
+                except (httpx.HTTPError, PrefectException) as error:
+                    # The work goes on without being watched; a server that is gone ends the run by itself.
+                    get_logger("flow_runs").warning("progress cannot be shown: %s", error)
+            if last:
+                return
 
 
 def record(released: Released) -> None:

@@ -223,7 +223,13 @@ def ui(
     from flows.ui import serve
 
     release.require_writable(_use(releases))
-    serve(host, port, auth or None, err)
+    try:
+        serve(host, port, auth or None, err)
+    except BadInput:
+        raise
+    except FanoutError as error:  # the server, not what was asked for
+        _complain(error)
+        raise typer.Exit(1) from error
 
 
 @app.command()
