@@ -10,7 +10,7 @@ BIN := .venv/bin
 JS := converters/js
 READY := .venv/.ready $(JS)/node_modules/.ready
 
-.PHONY: help setup deploy-all test mutants lint type format lock doctor clean
+.PHONY: help setup deploy-all ui test mutants lint type format lock doctor clean
 
 help: ## Show what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -19,6 +19,11 @@ setup: $(READY) ## Install everything into this checkout
 
 deploy-all: $(READY) ## Build, convert, check and release every model in configs/
 	@$(BIN)/fanout deploy --all
+
+# The password goes by the environment: arguments are seen by every user of the machine. exec, so that a signal arrives.
+ui: export FANOUT_AUTH := $(or $(AUTH),$(FANOUT_AUTH))
+ui: $(READY) ## Prefect's UI, a worker and the nightly schedules (HOST=, PORT=, AUTH=user:password)
+	@exec $(BIN)/fanout ui $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: $(READY) ## Run all tests
 	@$(BIN)/pytest

@@ -19,23 +19,33 @@ REPORT = "report.html"
 
 
 class Released(Frozen):
-    """A published version: where it is, its manifest, and why it was not promoted, if it was not."""
+    """A published version: where it is, its manifest, and why it may not be promoted, if it may not.
+
+    `promoted` is False also where nothing speaks against it but promoting was not asked for.
+    """
 
     path: Path
     manifest: Manifest
     refusals: list[str]
+    promoted: bool
 
     def sentence(self) -> str:
         """What became of it, for a person."""
         name = f"{self.manifest.model} {self.manifest.version}"
-        if not self.refusals:
+        if self.promoted:
             return f"{name} was promoted"
+        if not self.refusals:
+            return f"{name} passed and was published without promoting it, as asked"
         more = f" (and {len(self.refusals) - 1} more)" if len(self.refusals) > 1 else ""
         return f"{name} was refused: {self.refusals[0]}{more}"
 
 
-def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row], started: float) -> Released:
-    """Publish what was made. `started` is the `time.monotonic()` at which the deploy began.
+def assemble(
+    place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row], started: float, promote: bool = True
+) -> Released:
+    """Publish what was made, and promote it where it passed, unless told not to.
+
+    `started` is the `time.monotonic()` at which the deploy began.
 
     Raises:
         BadInput: the current release, which this one is compared with, cannot be read; nothing is published then.
@@ -61,9 +71,10 @@ def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row
     (place.release / REPORT).write_text(report.render(manifest, refusals, spec.description, place.release))
     manifest = manifest.model_copy(update={"files": manifests.record_files(place.release)})
     path = place.publish(manifest)
-    if not refusals:
+    promoted = promote and not refusals
+    if promoted:
         release.promote(place.model_dir.parent, spec.name, place.version)
-    return Released(path=path, manifest=manifest, refusals=refusals)
+    return Released(path=path, manifest=manifest, refusals=refusals, promoted=promoted)
 
 
 def _with_current(

@@ -56,16 +56,18 @@ def check(
     evaluation: Evaluation | None = None,
     *,
     keep_log: bool = True,
+    log: Path | None = None,
 ) -> list[Row]:
     """One row for each artifact, with every check's finding. `root` is the directory that rows' paths are relative to.
 
     `constant` and `classifiers` are outputs that the config declares to be so. With `keep_log`, what examining layers
-    printed is kept below `root`, where nothing else is written.
+    printed is kept below `root`, where nothing else is written. What the other child processes print is appended to
+    `log`, where one is given.
     """
     started = time.monotonic()
     converter = TARGETS[conversion.target]
     held = [artifact for artifact in conversion.artifacts if artifact.path is not None]
-    checker = _Checker(converter, conversion.variant, signatures, golden, options, limits, classifiers, evaluation)
+    checker = _Checker(converter, conversion.variant, signatures, golden, options, limits, classifiers, evaluation, log)
     found = checker.check(held, constant) if held else {}
     losses = {index(a): checker.examine(a, found[index(a)], root, keep_log) for a in held}
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
@@ -104,6 +106,7 @@ class _Checker:
         limits: Limits,
         classifiers: Sequence[str],
         evaluation: Evaluation | None,
+        log: Path | None,
     ) -> None:
         self.converter = converter
         self.variant = variant
@@ -119,6 +122,7 @@ class _Checker:
         self.limits = limits
         self.runtimes = options.chosen_runtimes()
         self.services = options.services()
+        self.log = log
 
     def check(self, artifacts: Sequence[Artifact], constant: Sequence[str]) -> dict[str, list[CheckResult]]:
         found: dict[str, list[CheckResult]] = {index(artifact): [] for artifact in artifacts}
@@ -174,7 +178,7 @@ class _Checker:
 
     def _inspect(self, artifact: Artifact) -> Structure | CheckResult:
         try:
-            return run(self.converter.inspect, artifact, limits=self.limits).value
+            return run(self.converter.inspect, artifact, limits=self.limits, log=self.log).value
         except FanoutError as error:
             return CheckResult(name="loads", runtime="file", status="failed", detail=str(error))
 
@@ -206,7 +210,8 @@ class _Checker:
                     kept.run(self.converter.NAME, predict, artifacts, inputs, runtime, limits=self.limits).value
                 )
             fresh = runtime in self.converter.FRESH
-            return list(run(predict, artifacts, inputs, runtime, limits=self.limits, fresh=fresh).value)
+            done = run(predict, artifacts, inputs, runtime, limits=self.limits, log=self.log, fresh=fresh)
+            return list(done.value)
         except MissingRuntime as error:
             return [CheckResult(name="runs", runtime=runtime, status="not_run", detail=str(error)) for _ in artifacts]
         except FanoutError as error:

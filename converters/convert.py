@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from converters.contract import Artifact, Frozen, Options, Source
-from converters.errors import FanoutError, Unsupported
+from converters.errors import ChildDied, FanoutError, Unsupported
 from converters.isolate import run
 from converters.spec import ModelSpec
 from converters.targets import TARGETS
@@ -13,13 +13,15 @@ from converters.targets import TARGETS
 class Conversion(Frozen):
     """What became of converting one variant: artifacts, or the error that ended it; a row for each signature.
 
-    `seconds` were spent inside the child.
+    `crashed` says that the child ended without a result, which another try may not do again. `seconds` were spent inside
+    the child.
     """
 
     target: str
     variant: str
     artifacts: list[Artifact]
     error: str | None = None
+    crashed: bool = False
     seconds: float = 0.0
 
 
@@ -38,14 +40,14 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
     options: Options = spec.targets[target]
     converter = TARGETS[target]
     artifacts: list[Artifact] = []
-    error, seconds = None, 0.0
+    error, crashed, seconds = None, False, 0.0
     try:
         done = run(converter.convert, source, variant, out_dir, options, limits=spec.limits, log=log)
         artifacts, seconds = done.value, done.seconds
     except Unsupported as unsupported:
         artifacts = _for_each_signature(source, target, variant, str(unsupported))
     except FanoutError as failed:
-        error = f"converting failed: {failed}"
+        error, crashed = f"converting failed: {failed}", isinstance(failed, ChildDied)
         artifacts = _for_each_signature(source, target, variant, None)
     if log.is_file() and log.stat().st_size == 0:
         log.unlink()
@@ -54,7 +56,14 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
         Artifact(target=target, variant=variant, signature=key, path=None, reason=reason)
         for key, reason in source.refused.items()
     ]
-    return Conversion(target=target, variant=variant, artifacts=artifacts, error=error, seconds=seconds)
+    return Conversion(
+        target=target,
+        variant=variant,
+        artifacts=artifacts,
+        error=error,
+        crashed=crashed,
+        seconds=seconds,
+    )
 
 
 def _noted(artifact: Artifact, notes: Sequence[str]) -> Artifact:

@@ -64,6 +64,11 @@ def end_all() -> None:
         child._kill()
 
 
+def ending() -> bool:
+    """Whether `end_all` was called: a child that died then did not crash."""
+    return _ending.is_set()
+
+
 def warm_up() -> None:
     """Start loading TensorFlow in the fork server, in the background; call it before slow imports of your own."""
     with _starting, _no_main_module():

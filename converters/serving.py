@@ -54,7 +54,7 @@ def convert(source: Source, variant: str, out_dir: Path, options: Options) -> li
     from tensorflow_serving.apis import prediction_log_pb2
 
     servable = out_dir / NAME / str(source.version)
-    shutil.copytree(source.saved_model, servable)
+    shutil.copytree(source.saved_model, servable, dirs_exist_ok=True)  # what a try that crashed has left
     (servable / WARMUP).parent.mkdir(exist_ok=True)
     cases = golden.load(source.golden).cases
     with tf.io.TFRecordWriter(str(servable / WARMUP)) as writer:

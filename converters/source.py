@@ -57,6 +57,7 @@ class Builder:
     def __init__(self, spec: ModelSpec, log: Path | None = None) -> None:
         self.spec = spec
         self._child = Child(limits=spec.limits, log=log)
+        self.log = self._child.log
 
     def build(self, out_dir: Path, work_dir: Path) -> Completed[Built]:
         """Build, initialise, and record golden into `out_dir`. Raises BadInput, ChildFailed."""

@@ -1,6 +1,7 @@
 """What to deploy: a model's config, validated. Reads YAML, never imports TensorFlow."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,10 +16,14 @@ from converters.contract import Frozen, Limits, Options, TensorSpec
 from converters.drawing import GoldenSpec
 from converters.errors import BadInput
 from converters.evaluation import ACCURACY, EvaluationSpec
+from converters.nightly import Nightly, OnFailure, Schedule
 from converters.regression import RegressionSpec
 from converters.targets import TARGETS
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = Path(os.environ.get("FANOUT_CONFIGS") or Path(__file__).resolve().parent.parent / "configs").absolute()
+"""FANOUT_CONFIGS, or configs/ in the checkout."""
+NIGHTLY = "nightly"
+"""The stem of the file in CONFIGS that is no model's config but says what holds for all of them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 KERAS_SUFFIXES = (".keras", ".h5")
 
@@ -56,6 +61,13 @@ class ModelSpec(Frozen):
     )
     targets: dict[str, SerializeAsAny[Options]] = Field(default={}, validate_default=True)
     limits: Limits = Limits()
+    # No release depends on these two, and a webhook may be a secret: they are not written into one.
+    schedule: Schedule | None = Field(
+        default=None, exclude=True, description="when it is deployed by itself, in place of nightly.yaml's schedule"
+    )
+    on_failure: OnFailure | None = Field(
+        default=None, exclude=True, description="what is called when that fails, in place of nightly.yaml's"
+    )
     base: Path = Field(default=Path(), exclude=True)
 
     @field_validator("name")
@@ -125,7 +137,22 @@ class _TargetProblems(ValueError):
 
 def names() -> list[str]:
     """The models that have a config, sorted."""
-    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != NIGHTLY)
+
+
+def nightly() -> Nightly:
+    """What CONFIGS/nightly.yaml says of all models; without the file, nothing is scheduled and nobody told.
+
+    Raises:
+        BadInput: the file does not validate.
+    """
+    path = CONFIGS / f"{NIGHTLY}.yaml"
+    if not path.exists():
+        return Nightly()
+    try:
+        return Nightly.model_validate(_mapping(path, "schedule: {cron: '0 2 * * *'}"))
+    except ValidationError as error:
+        raise BadInput(f"{path}: {'; '.join(_described(error, Nightly))}") from error
 
 
 def find(what: str) -> ModelSpec:
@@ -137,7 +164,7 @@ def find(what: str) -> ModelSpec:
     path = Path(what).expanduser()
     if path.suffix in (".yaml", ".yml"):
         return read(path)
-    if "/" not in what and (CONFIGS / f"{what}.yaml").is_file():
+    if "/" not in what and what != NIGHTLY and (CONFIGS / f"{what}.yaml").is_file():
         return read(CONFIGS / f"{what}.yaml")
     if path.is_dir() or path.suffix in KERAS_SUFFIXES:
         return without_config(path)
@@ -153,14 +180,7 @@ def read(path: Path) -> ModelSpec:
     Raises:
         BadInput: the file is missing or no YAML, or a field is wrong; names the file, the field and the remedy.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path}: holds no mapping; it needs at least 'model: FILE.py:FUNCTION'")
+    content = _mapping(path, "model: FILE.py:FUNCTION")
     if "base" in content:
         raise BadInput(f"{path}: base: unknown key; paths in a config are relative to its folder")
     try:
@@ -171,6 +191,19 @@ def read(path: Path) -> ModelSpec:
         raise BadInput(f"{path}: {error}") from error
     except ValidationError as error:
         raise BadInput(f"{path}: {'; '.join(_described(error, ModelSpec))}") from error
+
+
+def _mapping(path: Path, least: str) -> dict[str, Any]:
+    """A YAML file's content; `least` is what it should hold, for the error."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: holds no mapping; it needs at least '{least}'")
+    return content
 
 
 def _require_files(spec: ModelSpec) -> None:

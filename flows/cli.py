@@ -203,6 +203,36 @@ def prune(
 
 
 @app.command()
+def ui(
+    host: Annotated[
+        str, typer.Option(help="Where to listen. Other than this machine only with a password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER:PASSWORD",
+            envvar=settings.AUTH,
+            show_envvar=True,
+            help="Ask for these in the UI and the API. Better set in the environment: arguments are seen by other users.",
+        ),
+    ] = None,
+    releases: Releases = None,
+) -> None:
+    """Start Prefect's UI with a worker, the deployments and the nightly schedules; Ctrl-C ends it."""
+    from flows.ui import serve
+
+    release.require_writable(_use(releases))
+    try:
+        serve(host, port, auth or None, err)
+    except BadInput:
+        raise
+    except FanoutError as error:  # the server, not what was asked for
+        _complain(error)
+        raise typer.Exit(1) from error
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Say which runtimes are here, their versions, and how to get what is missing."""
     from flows.doctor import examine, table

@@ -9,7 +9,17 @@ from converters.assemble import Released
 from converters.manifest import Row
 
 Stage = Literal[
-    "building", "exporting", "waiting", "converting", "checking", "done", "released", "refused", "failed", "interrupted"
+    "queued",
+    "building",
+    "exporting",
+    "waiting",
+    "converting",
+    "checking",
+    "done",
+    "released",
+    "refused",
+    "failed",
+    "interrupted",
 ]
 
 

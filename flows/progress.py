@@ -68,7 +68,7 @@ class Progress:
         elif event.stage == "failed":
             line.append("  failed", style="red")
         else:
-            line.append(f"  {event.stage}", style="cyan")
+            line.append(f"  {event.detail or event.stage}", style="cyan")
         return line
 
 

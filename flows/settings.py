@@ -1,5 +1,7 @@
 """Where releases go and which Prefect API is used. Imports nothing heavy; call `prepare` before importing Prefect."""
 
+import base64
+import ipaddress
 import os
 from pathlib import Path
 
@@ -10,6 +12,13 @@ from converters.errors import BadInput
 ROOT = Path(__file__).resolve().parent.parent
 RELEASES = "FANOUT_RELEASES"
 DEFAULT_API = "http://127.0.0.1:4200/api"
+REPORTS = "FANOUT_REPORTS"
+"""Environment variable: the address below which reports are served, when a server of ours is there."""
+AUTH = "FANOUT_AUTH"
+"""Environment variable: USER:PASSWORD of the server, for those who start it and those who use it."""
+SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
+CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
+LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 
 _DEFAULTS = {
     # Nothing is sent to any outside host.
@@ -28,22 +37,53 @@ def releases_dir() -> Path:
     return Path(os.environ.get(RELEASES) or ROOT / "releases").expanduser().absolute()
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def address(host: str, port: int) -> str:
+    """The URL of a server that listens there, for this machine: where it listens everywhere, by the loopback."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}"
+
+
+def set_defaults() -> None:
+    """Set Prefect's environment; what the user has set stays."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if os.environ.get(AUTH):
+        os.environ.setdefault(CLIENT_AUTH, os.environ[AUTH])
+
+
 def prepare() -> str:
     """Set Prefect's environment; what the user has set stays. Returns the API that will be used, for a person.
 
     That is PREFECT_API_URL, or a server on Prefect's default port, or else one that Prefect starts for this process.
 
     Raises:
-        BadInput: PREFECT_API_URL is set and nothing answers there.
+        BadInput: PREFECT_API_URL is set and nothing answers there, or the server wants another user and password.
     """
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    set_defaults()
     given = os.environ.get("PREFECT_API_URL")
     if given and not _answers(given):
         raise BadInput(f"no Prefect server answers at PREFECT_API_URL={given}; start it, or unset the variable")
     if not given and _answers(DEFAULT_API):
         os.environ["PREFECT_API_URL"] = given = DEFAULT_API
+    if given:
+        _require_welcome(given)
     return given or "a server of its own, for this run"
+
+
+def _require_welcome(api: str) -> None:
+    auth = os.environ.get(CLIENT_AUTH)
+    headers = {"Authorization": f"Basic {base64.b64encode(auth.encode()).decode()}"} if auth else {}
+    if httpx.get(f"{api}/version", timeout=30.0, headers=headers).status_code == httpx.codes.UNAUTHORIZED:
+        wrong = "does not accept the user and password in" if auth else "wants a user and password; set"
+        raise BadInput(f"the Prefect server at {api} {wrong} {AUTH}=USER:PASSWORD (or {CLIENT_AUTH})")
 
 
 def _answers(api: str) -> bool:

@@ -85,7 +85,7 @@ def test_deploy_shows_the_builders_error_and_line_when_it_raises(
 def test_help_names_every_command_when_asked(fanout: Fanout, tmp_path: Path) -> None:
     ran = fanout("--help", releases=tmp_path / "releases")
     assert ran.status == 0
-    for command in ("deploy", "inspect", "check", "releases", "promote", "rollback", "prune", "doctor"):
+    for command in ("deploy", "inspect", "check", "releases", "promote", "rollback", "prune", "ui", "doctor"):
         assert command in ran.out
 
 

@@ -65,8 +65,8 @@ def test_deploy_refuses_and_keeps_current_when_a_check_fails(
     assert run["state"]["type"] == "FAILED"
     assert "gate 2 was refused: tflite int8" in run["state"]["message"]
     tasks = server.task_runs(run["id"])
-    assert tasks["gate: check tflite int8"] == "Failed"
-    assert tasks["gate: check tflite dynamic"] == "Completed"
+    assert tasks["gate 2: check tflite int8"] == "Failed"
+    assert tasks["gate 2: check tflite dynamic"] == "Completed"
     refused = fanout("promote", "gate", 2, releases=releases)
     assert refused.status == 2
     assert "failed its checks" in refused.err

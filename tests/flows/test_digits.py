@@ -97,7 +97,7 @@ def test_deploy_is_completed_in_prefect_when_it_passes(deployed: Ran, server: Se
     assert run["state"]["type"] == "COMPLETED"
     assert run["state"]["message"] == "digits 1 was promoted"
     tasks = server.task_runs(run["id"])
-    assert {"digits: build", "digits: export", "digits: convert tflite int8", "digits: check tfjs graph"} <= set(tasks)
+    assert {"digits 1: build", "digits 1: export", "digits 1: tflite int8", "digits 1: check tfjs graph"} <= set(tasks)
     assert set(tasks.values()) == {"Completed"}
 
 

@@ -1,0 +1,51 @@
+"""What a child process prints, line by line in the log of the task that started it, while it runs."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.logging import get_run_logger
+
+POLL_SECONDS = 0.5
+MOST_LINES = 2000
+"""Lines of one child that are shown; the release's log file has them all."""
+
+
+@contextmanager
+def shown(log: Path) -> Iterator[None]:
+    """Follow a log file from its present end until the context is left. For use inside a task."""
+    logger = get_run_logger()
+    over = threading.Event()
+    start = log.stat().st_size if log.is_file() else 0
+    follower = threading.Thread(target=_follow, args=(log, start, over, logger), daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        follower.join()
+
+
+def _follow(
+    log: Path, start: int, over: threading.Event, logger: "logging.Logger | logging.LoggerAdapter[logging.Logger]"
+) -> None:
+    place, count = start, 0
+    while True:
+        last = over.wait(POLL_SECONDS)
+        if log.is_file():
+            with log.open("rb") as file:
+                file.seek(place)
+                printed = file.read()
+            # A line that is still being written waits for its end.
+            whole = len(printed) if last else printed.rfind(b"\n") + 1
+            place += whole
+            for line in printed[:whole].decode(errors="replace").splitlines():
+                count += 1
+                if count <= MOST_LINES and line.strip():
+                    logger.info("%s", line.rstrip())
+                elif count == MOST_LINES + 1:
+                    logger.info("... more is in %s", log.name)
+        if last:
+            return

@@ -1,0 +1,55 @@
+"""Flows on releases that exist: check again, promote, roll back."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from converters import release
+from converters.errors import BadInput, FanoutError
+from converters.recheck import recheck
+from flows import artifacts
+from flows.settings import releases_dir
+
+
+@flow(name="check-release", flow_run_name="check {model} {version}", validate_parameters=True)
+def check_release(model: str, version: int | None = None) -> State[Any]:
+    """Check a release's digests, and every check again; the current version unless one is named."""
+    logger = get_run_logger()
+    try:
+        chosen = version if version is not None else release.current(releases_dir(), model)
+        if chosen is None or chosen not in release.versions(releases_dir(), model):
+            raise BadInput(f"version: {model} has no {'current version' if version is None else f'version {version}'}")
+        found, refusals = recheck(
+            releases_dir() / model / str(chosen),
+            lambda target, variant: logger.info("checking %s %s", target, variant),
+        )
+    except FanoutError as error:
+        return Failed(message=str(error))
+    artifacts.record_check(found, refusals)
+    if refusals:
+        more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+        return Failed(message=f"{model} {chosen} does not pass its checks any more: {refusals[0]}{more}")
+    return Completed(message=f"{model} {chosen} passes every check")
+
+
+@flow(name="promote", flow_run_name="promote {model} {version}", validate_parameters=True)
+def promote_release(model: str, version: int) -> State[Any]:
+    """Make a passed version the current one."""
+    try:
+        release.promote(releases_dir(), model, version)
+    except FanoutError as error:
+        return Failed(message=str(error))
+    return Completed(message=f"{model} {version} is current")
+
+
+@flow(name="rollback", flow_run_name="roll back {model}", validate_parameters=True)
+def rollback_release(model: str) -> State[Any]:
+    """Go back to the passed version before the current one."""
+    try:
+        version = release.rollback(releases_dir(), model)
+    except FanoutError as error:
+        return Failed(message=str(error))
+    return Completed(message=f"{model} {version} is current")

@@ -1,0 +1,260 @@
+"""`fanout ui` for tests: server, worker and deployments of tiny models, a browser, and somebody who is told of failures."""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import samples
+import yaml
+
+from converters import javascript
+from converters.spec import NIGHTLY
+
+START_SECONDS = 120
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+DRIVER = Path(__file__).with_name("prefect_ui.mjs")
+
+HOLDING = """
+import subprocess
+import tf_keras
+
+@tf_keras.saving.register_keras_serializable("holding")
+class Holding(tf_keras.layers.Layer):
+    @classmethod
+    def from_config(cls, config):
+        # The conversion to HDF5 loads the model again; while HOLD exists it sits here, with a process of its own.
+        subprocess.run(["sh", "-c", "while [ -e 'HOLD' ]; do sleep 0.2; done"], check=True)
+        return cls(**config)
+
+def build():
+    return tf_keras.Sequential(
+        [tf_keras.Input((4,), name="x"), tf_keras.layers.Dense(2, "tanh", name="y"), Holding(name="z")]
+    )
+"""
+"""A model whose conversion to HDF5 waits while the file HOLD exists."""
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@dataclass
+class Home:
+    """A running `fanout ui`."""
+
+    address: str
+    folder: Path
+    process: "subprocess.Popen[str]"
+    auth: str | None = None
+    posted: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def releases(self) -> Path:
+        return self.folder / "releases"
+
+    @property
+    def hold(self) -> Path:
+        """While this file exists, the conversion of the model `holding` waits."""
+        return self.folder / "hold"
+
+    def said(self) -> str:
+        """What it has printed so far."""
+        return (self.folder / "ui.log").read_text()
+
+    def ask(self, path: str, **document: Any) -> Any:
+        """POST to the API."""
+        return self._answer("POST", path, json=document)
+
+    def get(self, path: str) -> Any:
+        """GET from the API."""
+        return self._answer("GET", path)
+
+    def _answer(self, method: str, path: str, **content: Any) -> Any:
+        deadline = time.monotonic() + 30
+        while True:
+            answer = httpx.request(method, f"{self.address}/api/{path}", headers=self.headers(), timeout=60, **content)
+            # So Prefect says that SQLite was busy and nothing was done; its own clients ask again, too.
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                return answer.raise_for_status().json()
+            time.sleep(0.5)
+
+    def headers(self) -> dict[str, str]:
+        """What the API wants of a client."""
+        if self.auth is None:
+            return {}
+        return {"Authorization": f"Basic {base64.b64encode(self.auth.encode()).decode()}"}
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"deployments/name/{name}/{name}")
+        return found
+
+    def start(self, deployment: str, **parameters: Any) -> str:
+        """Start a run as any program would; its id."""
+        path = f"deployments/{self.deployment(deployment)['id']}/create_flow_run"
+        return str(self.ask(path, parameters=parameters)["id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"flow_runs/{run_id}")
+        return found
+
+    def wait(self, run_id: str, states: tuple[str, ...] = FINAL, seconds: float = 180) -> dict[str, Any]:
+        """The run, as soon as it is in one of these states."""
+        await_true(lambda: self.run(run_id)["state"]["type"] in states, seconds, lambda: str(self.run(run_id)["state"]))
+        return self.run(run_id)
+
+    def artifacts(self, run_id: str) -> dict[str, Any]:
+        """Key -> data, of a flow run's artifacts."""
+        found = self.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}}, limit=100)
+        return {a["key"]: json.loads(a["data"]) if a["type"] == "table" else a["data"] for a in found}
+
+    def tasks(self, run_id: str) -> dict[str, str]:
+        """Task run name -> state name."""
+        found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [run_id]}})
+        return {task["name"]: task["state"]["name"] for task in found}
+
+    def logs(self, run_id: str) -> list[str]:
+        found = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, limit=200, sort="TIMESTAMP_DESC")
+        return [entry["message"] for entry in found]
+
+    def browse(self, action: str, *given: str) -> dict[str, Any]:
+        """Do something in a real browser; see tests/support/prefect_ui.mjs."""
+        command = [str(javascript.find_node()), str(DRIVER), self.address, action, *given]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def worker(self) -> psutil.Process:
+        """The worker's process."""
+        (worker,) = [p for p in psutil.Process(self.process.pid).children() if "worker" in p.cmdline()]
+        return worker
+
+    def working(self) -> list[psutil.Process]:
+        """What runs below the worker: runs, their fork servers, converters, and what those started."""
+        return self.worker().children(recursive=True)
+
+    def hold_a_conversion(self) -> str:
+        """Start a run of `holding` and wait until its conversion sits there; the run's id."""
+        self.hold.touch()
+        run_id = self.start("deploy-model", model="holding", force=True)
+        await_true(lambda: any(str(self.hold) in " ".join(_cmdline(p)) for p in self.working()), 120, self.said)
+        return run_id
+
+
+def _cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def await_true(condition: Callable[[], bool], seconds: float, told: Callable[[], str] = lambda: "") -> float:
+    """Wait until it holds; the seconds that took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s; {told()}"
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def write_configs(folder: Path, webhook: str) -> None:
+    """Tiny models, and somebody to tell when they fail."""
+    configs = folder / "configs"
+    configs.mkdir()
+    samples.write_spec(
+        configs, samples.KERAS, name="tiny", targets={"tflite": {"variants": ["float32"]}, "hdf5": {}, "serving": {}}
+    )
+    samples.write_spec(configs, samples.MODULE, name="module", targets={"serving": {}})
+    # Two minutes leave time to start, whatever minute it is.
+    nightly = {"cron": "*/2 * * * *", "timezone": "Europe/Berlin"}
+    samples.write_spec(configs, samples.KERAS, name="clock", targets={"hdf5": {}}, schedule=nightly)
+    # HDF5 cannot hold a layer of one's own, which only shows after its conversion has loaded the model.
+    targets = {"hdf5": {"optional": True}, "serving": {}}
+    samples.write_spec(configs, HOLDING.replace("HOLD", str(folder / "hold")), name="holding", targets=targets)
+    exactly = {"int8": {"error": 0.0, "reason": "eight bits cannot be exact"}}
+    targets = {"tflite": {"variants": ["float32", "int8"], "tolerance": exactly}}
+    samples.write_spec(configs, samples.KERAS, name="inexact", targets=targets)
+    told = {"webhook": f"{webhook}/${{FANOUT_TEST_PATH}}", "command": f"cat > '{folder}/told.json'"}
+    (configs / f"{NIGHTLY}.yaml").write_text(yaml.safe_dump({"schedule": "never", "on_failure": told}))
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server that keeps what is posted to /hook; its address and the documents."""
+    posted: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/hook":
+                posted.append(json.loads(body))
+            self.send_response(204 if self.path == "/hook" else 404)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", posted
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def launch(folder: Path, port: int, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    """`fanout ui` as a person starts it, with a Prefect home and configs below `folder`."""
+    variables = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "FANOUT_"))},
+        "PREFECT_HOME": str(folder / "prefect"),
+        "FANOUT_CONFIGS": str(folder / "configs"),
+        "FANOUT_RELEASES": str(folder / "releases"),
+        "FANOUT_TEST_PATH": "hook",
+        **environment,
+    }
+    with (folder / "ui.log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows", "ui", "--port", str(port), *arguments],
+            env=variables, stdout=log, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+
+@contextmanager
+def at_home(folder: Path, *arguments: str, auth: str | None = None, **environment: str) -> Iterator[Home]:
+    """Run it until the context is left, then end it as Ctrl-C does; nothing of it may be left."""
+    with listening() as (webhook, posted):
+        if not (folder / "configs").exists():
+            write_configs(folder, webhook)
+        port = free_port()
+        if auth is not None:
+            environment["FANOUT_AUTH"] = auth
+        process = launch(folder, port, *arguments, **environment)
+        home = Home(f"http://127.0.0.1:{port}", folder, process, auth, posted)
+        try:
+            await_true(lambda: "Ctrl-C ends it" in home.said() or process.poll() is not None, START_SECONDS, home.said)
+            assert process.poll() is None, home.said()
+            yield home
+        finally:
+            family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            process.terminate()
+            process.wait(60)
+            _, alive = psutil.wait_procs(family, timeout=5)
+            assert not alive, alive
