@@ -7,7 +7,7 @@ from pathlib import Path
 
 from converters import manifest as manifests
 from converters import release, report
-from converters.contract import Frozen, Source
+from converters.contract import Frozen
 from converters.manifest import Manifest, Row, SourceRecord
 from converters.release import Staging
 from converters.spec import ModelSpec
@@ -32,7 +32,14 @@ class Released(Frozen):
         return f"{name} was refused: {self.refusals[0]}{more}"
 
 
-def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row], started: float) -> Released:
+def assemble(
+    place: Staging,
+    source: SourceRecord,
+    spec: ModelSpec,
+    rows: Sequence[Row],
+    started: float,
+    peak_memory_mb: float | None = None,
+) -> Released:
     """Publish what was made. `started` is the `time.monotonic()` at which the deploy began."""
     (place.release / CONFIG).write_text(spec.model_dump_json(indent=1) + "\n")
     refusals = manifests.refusals(rows, spec.targets)
@@ -42,8 +49,9 @@ def assemble(place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row
         status="failed" if refusals else "passed",
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=round(time.monotonic() - started, 3),
-        source=SourceRecord(kind=source.kind, digest=source.digest, signatures=source.signatures),
+        source=source,
         environment=manifests.environment(),
+        peak_memory_mb=peak_memory_mb,
         targets=list(rows),
     )
     (place.release / REPORT).write_text(report.render(manifest, refusals, spec.description, place.release))

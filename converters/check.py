@@ -1,8 +1,9 @@
 """Check one conversion: inspect each file, run it in every runtime it is meant for, compare with golden."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from converters import golden as golden_data
 from converters import parity
@@ -26,6 +27,8 @@ from converters.isolate import run
 from converters.manifest import Row, row
 from converters.targets import TARGETS
 
+T = TypeVar("T")
+
 _WEIGHTS = Signature(inputs={}, outputs={VARIABLES: TensorSpec(shape=(None,), dtype="string")})
 """A weights file is compared as if it were a signature without inputs whose output is the list of variables."""
 
@@ -46,8 +49,9 @@ def check(
     checker = _Checker(converter, conversion.variant, signatures, golden, options, limits)
     found = checker.check(held, constant) if held else {}
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
+    memory_mb = {"convert": conversion.memory_mb, "check": checker.memory_mb}
     return [
-        row(artifact, found.get(index(artifact), []), conversion.error, seconds, root)
+        row(artifact, found.get(index(artifact), []), conversion.error, seconds, root, memory_mb)
         for artifact in conversion.artifacts
     ]
 
@@ -72,6 +76,7 @@ class _Checker:
         self.signatures = {**signatures, "": _WEIGHTS}
         self.cases: dict[str, list[Case]] = {**golden.cases, "": golden_data.expected_variables(golden)}
         self.limits = limits
+        self.memory_mb = 0.0
 
     def check(self, artifacts: Sequence[Artifact], constant: Sequence[str]) -> dict[str, list[CheckResult]]:
         found: dict[str, list[CheckResult]] = {index(artifact): [] for artifact in artifacts}
@@ -99,9 +104,14 @@ class _Checker:
                 )
         return found
 
+    def _run(self, function: Callable[..., T], *args: Any, fresh: bool = False) -> T:
+        done = run(function, *args, limits=self.limits, fresh=fresh)
+        self.memory_mb = max(self.memory_mb, done.memory_mb)
+        return done.value
+
     def _inspect(self, artifact: Artifact) -> Structure | CheckResult:
         try:
-            return run(self.converter.inspect, artifact, limits=self.limits).value
+            return self._run(self.converter.inspect, artifact)
         except FanoutError as error:
             return CheckResult(name="loads", runtime="file", status="failed", detail=str(error))
 
@@ -125,7 +135,7 @@ class _Checker:
         inputs = {index(a): [case.inputs for case in self.cases[index(a)]] for a in artifacts}
         try:
             fresh = runtime in self.converter.FRESH
-            return list(run(self.converter.predict, artifacts, inputs, runtime, limits=self.limits, fresh=fresh).value)
+            return list(self._run(self.converter.predict, artifacts, inputs, runtime, fresh=fresh))
         except MissingRuntime as error:
             return [CheckResult(name="runs", runtime=runtime, status="not_run", detail=str(error)) for _ in artifacts]
         except FanoutError as error:

@@ -12,7 +12,7 @@ from converters.targets import TARGETS
 class Conversion(Frozen):
     """What became of converting one variant: artifacts, or the error that ended it; a row for each signature.
 
-    `seconds` were spent inside the child.
+    `seconds` were spent inside the child, which held `memory_mb` of its own at most.
     """
 
     target: str
@@ -20,6 +20,7 @@ class Conversion(Frozen):
     artifacts: list[Artifact]
     error: str | None = None
     seconds: float = 0.0
+    memory_mb: float = 0.0
 
 
 def plan(source: Source, spec: ModelSpec) -> list[tuple[str, str]]:
@@ -37,10 +38,10 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
     options: Options = spec.targets[target]
     converter = TARGETS[target]
     artifacts: list[Artifact] = []
-    error, seconds = None, 0.0
+    error, seconds, memory_mb = None, 0.0, 0.0
     try:
         done = run(converter.convert, source, variant, out_dir, options, limits=spec.limits, log=log)
-        artifacts, seconds = done.value, done.seconds
+        artifacts, seconds, memory_mb = done.value, done.seconds, done.memory_mb
     except Unsupported as unsupported:
         artifacts = _for_each_signature(source, target, variant, str(unsupported))
     except FanoutError as failed:
@@ -54,6 +55,7 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
         artifacts=artifacts,
         error=error,
         seconds=seconds,
+        memory_mb=memory_mb,
     )
 
 

@@ -27,7 +27,7 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
     """
     written = manifest.read(root)
     spec = _spec(root)
-    changed = _changed_files(root, written)
+    changed = manifest.changed_files(root, written)
     try:
         reference = golden.load(root / GOLDEN)
     except Damaged as error:
@@ -39,7 +39,7 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
         options = spec.targets[conversion.target]
         signatures = written.source.signatures
         fresh = check(conversion, signatures, reference, options, spec.limits, root, spec.golden.constant)
-        rows += [_with_digests(row, changed, seconds=before.seconds) for row, before in zip(fresh, old, strict=True)]
+        rows += [_with_digests(row, changed, before) for row, before in zip(fresh, old, strict=True)]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
 
 
@@ -67,32 +67,20 @@ def _conversions(root: Path, written: Manifest) -> Iterator[tuple[Conversion, li
         yield Conversion(target=target, variant=variant, artifacts=artifacts), rows
 
 
-def _changed_files(root: Path, written: Manifest) -> dict[str, str]:
-    """Relative path -> what is wrong with the file."""
-    present = manifest.record_files(root)
-    problems = {name: "is missing" for name in written.files if name not in present}
-    problems |= {name: "is not in the manifest" for name in present if name not in written.files}
-    for name in written.files.keys() & present.keys():
-        if written.files[name] != present[name]:
-            problems[name] = "is not what the manifest's digest says"
-    return problems
-
-
-def _with_digests(row: Row, changed: dict[str, str], seconds: dict[str, float]) -> Row:
+def _with_digests(row: Row, changed: dict[str, str], before: Row) -> Row:
     """The row with its files' digests checked; a file that is no artifact's (golden.npz, config.json) is every row's."""
-    own = {name: problem for name, problem in changed.items() if _belongs(name, row) or not _is_artifact(name)}
+    own = {name: problem for name, problem in changed.items() if manifest.belongs(name, row) or not _is_artifact(name)}
     detail = "; ".join(f"{name} {problem}" for name, problem in sorted(own.items())) or "as the manifest says"
     digests = CheckResult(name="digests", runtime="sha256", status="failed" if own else "passed", detail=detail)
     checks = [digests, *row.checks]
     status = row_status(checks)
     reason = f"digests: {detail}" if own else row.reason
-    merged = {"convert": seconds.get("convert", 0.0), "check": row.seconds["check"]}
-    return row.model_copy(update={"checks": checks, "status": status, "reason": reason, "seconds": merged})
-
-
-def _belongs(name: str, row: Row) -> bool:
-    path = (row.path or "").removesuffix("/model.json")
-    return name == path or name.startswith(f"{path}/")
+    kept = {
+        "seconds": {"convert": before.seconds.get("convert", 0.0), "check": row.seconds["check"]},
+        "memory_mb": {"convert": before.memory_mb.get("convert", 0.0), "check": row.memory_mb["check"]},
+        "reused_from": before.reused_from,
+    }
+    return row.model_copy(update={"checks": checks, "status": status, "reason": reason, **kept})
 
 
 def _is_artifact(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from converters import examples, fingerprint, golden, meta_graph, userland, variables
+from converters import examples, fingerprint, golden, meta_graph, userland, variables, watch
 from converters.contract import SERVE, Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec, Tolerance
 from converters.errors import BadInput, FanoutError
 from converters.isolate import Child, Completed
@@ -36,6 +36,8 @@ class Built(Frozen):
     kind: SourceKind
     parameters: int
     signatures: dict[str, Signature]
+    drawn_for: Tolerance | None
+    """What golden's inputs were chosen to tell apart; None where all were given."""
 
 
 class Builder:
@@ -47,11 +49,16 @@ class Builder:
 
     def build(self, out_dir: Path, work_dir: Path) -> Completed[Built]:
         """Build, initialise, and record golden into `out_dir`. Raises BadInput, ChildFailed."""
+        self._child.call(watch.begin)
         return self._child.call(build, self.spec, out_dir, work_dir)
 
     def export(self, out_dir: Path, work_dir: Path, version: int) -> Completed[Source]:
         """Export what `build` left. Raises BadInput, ChildFailed."""
         return self._child.call(export, self.spec, out_dir, work_dir, version)
+
+    def reads(self, *products: Path) -> watch.Reads | None:
+        """What building and exporting depended on; see `watch.reads`. Raises ChildFailed."""
+        return self._child.call(watch.reads, self.spec.base.resolve(), products).value
 
     def close(self) -> None:
         """End the child, and the live model with it."""
@@ -101,7 +108,8 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
         golden.save_inputs(calibration, work_dir / REPRESENTATIVE)
     _live = live
     parameters = sum(int(value.size) for value in weights.values())
-    return Built(kind=live.kind, parameters=parameters, signatures=signatures)
+    drawn_for = widest(spec) if calibration else None
+    return Built(kind=live.kind, parameters=parameters, signatures=signatures, drawn_for=drawn_for)
 
 
 def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Source:
@@ -223,12 +231,12 @@ def _drawn(endpoint: Endpoint, spec: ModelSpec) -> tuple[list[Case], list[Tensor
     """Golden, and inputs to calibrate on, of one signature whose data nobody gave."""
     signature, hints = _known(endpoint), endpoint.hints()
     cases, plan = golden.choose(
-        signature, spec.golden, lambda tensors: _outputs(endpoint, tensors), _widest(spec), hints
+        signature, spec.golden, lambda tensors: _outputs(endpoint, tensors), widest(spec), hints
     )
     return cases, golden.draw_calibration(signature, spec.golden, hints, plan)
 
 
-def _widest(spec: ModelSpec) -> Tolerance:
+def widest(spec: ModelSpec) -> Tolerance:
     """The widest tolerance that golden is compared with: outputs that differ enough for it do for every target."""
     found = [
         options.tolerance.get(variant) or TARGETS[name].TOLERANCES[variant]

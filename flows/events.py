@@ -9,8 +9,9 @@ from converters.assemble import Released
 from converters.manifest import Row
 
 Stage = Literal[
-    "building", "exporting", "waiting", "converting", "checking", "done", "released", "refused", "failed", "interrupted"
-]
+    "changed", "building", "exporting", "waiting", "converting", "checking", "done", "released", "refused", "unchanged", "failed",
+    "interrupted",
+]  # fmt: skip
 
 
 class Event(NamedTuple):

@@ -46,6 +46,11 @@ def prepare() -> str:
     return given or "a server of its own, for this run"
 
 
+def server_runs() -> bool:
+    """After `prepare`: whether the API that will be used is there already, and is not one that Prefect starts."""
+    return bool(os.environ.get("PREFECT_API_URL"))
+
+
 def _answers(api: str) -> bool:
     """Whether an HTTP server is there; one that wants a password answers too."""
     try:
