@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = "node_modules"
 _INSTALLED_LOCK = ".package-lock.json"
 """npm's own record of what is in a node_modules (npm, "hidden lockfiles")."""
@@ -28,32 +28,31 @@ def of_value(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def of_code(roots: Iterable[str], stop: Iterable[str] = (), package: Path = _PACKAGE) -> str:
+def of_code(roots: Iterable[str], stop: Iterable[str] = ()) -> str:
     """Hex digest of the files that `closure` gives, names included."""
-    files = closure(tuple(roots), tuple(stop), package)
-    return of_value({path.relative_to(package).as_posix(): of_file(path) for path in files})
+    return of_value({path.relative_to(PACKAGE).as_posix(): of_file(path) for path in closure(roots, stop)})
 
 
-def closure(roots: tuple[str, ...], stop: tuple[str, ...] = (), package: Path = _PACKAGE) -> tuple[Path, ...]:
-    """The files of `package` that the modules named by `roots` consist of, found by reading their code.
+def closure(roots: Iterable[str], stop: Iterable[str] = ()) -> list[Path]:
+    """The files of this package that the modules named by `roots` consist of, found by reading their code.
 
     Followed are imports, at the top or inside functions; strings that name a module of the package; and strings that
     name a file or folder beside the module. Modules in `stop` are left out, with what only they lead to.
     """
-    waiting, seen, data = [package.name, *roots], set(stop), set[Path]()
+    waiting, seen, data = [PACKAGE.name, *roots], set(stop), set[Path]()
     modules = set[Path]()
     while waiting:
         name = waiting.pop()
-        path = _file(name, package)
+        path = _file(name)
         if name in seen or path is None:
             continue
         seen.add(name)
         modules.add(path)
         holder = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting += [found for found in _imported(path, holder) if found.partition(".")[0] == package.name]
-        waiting += [text for text in _parsed(path).strings if text.startswith(f"{package.name}.")]
+        waiting += [found for found in _imported(path, holder) if found.partition(".")[0] == PACKAGE.name]
+        waiting += [text for text in _parsed(path).strings if text.startswith(f"{PACKAGE.name}.")]
         data.update(named_files(path))
-    return tuple(sorted(modules | data))
+    return sorted(modules | data)
 
 
 def named_files(module: Path, *more: Path) -> set[Path]:
@@ -129,7 +128,7 @@ def _imported(path: Path, holder: str) -> Iterator[str]:
         yield from (f"{origin}.{name}" for name in names)
 
 
-def _file(name: str, package: Path) -> Path | None:
+def _file(name: str) -> Path | None:
     """The file of a module of the package."""
-    path = package.parent.joinpath(*name.split("."))
+    path = PACKAGE.parent.joinpath(*name.split("."))
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)

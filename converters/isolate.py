@@ -37,7 +37,7 @@ from converters.errors import ChildDied, ChildFailed, ChildRaised, ChildTimedOut
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1
-MEASURE_SECONDS = 0.5
+MEASURE_SECONDS = 1.0
 TAIL_LINES = 12
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

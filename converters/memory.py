@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-SAMPLE_SECONDS = 0.5
+SAMPLE_SECONDS = 1.0
+"""A sample of TensorFlow, Node and Chromium takes 20-30 ms of one core."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 

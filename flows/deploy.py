@@ -137,7 +137,11 @@ def check(
 def publish(
     model: str, place: Staging, source: SourceRecord, wanted: ModelSpec, rows: list[Row], started: float, peak_mb: float
 ) -> Released:
-    """Publish the version, and promote it if the gate passes."""
+    """Publish the version, and promote it if the gate passes.
+
+    Raises ChildDied where the run is ending: what its last checks found is then only that their children were ended.
+    """
+    isolate.require_running()
     released = assemble(place, source, wanted, rows, started, peak_mb)
     tell(Event(model, "refused" if released.refusals else "released", released=released))
     return released

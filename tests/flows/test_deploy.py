@@ -132,7 +132,7 @@ def test_releases_promote_rollback_and_prune_follow_each_other_when_three_versio
 ) -> None:
     path = config("versions", samples.KERAS, targets={"hdf5": {}})
     for version in (1, 2, 3):
-        ran = fanout("deploy", path, releases=releases)
+        ran = fanout("deploy", path, "--force", releases=releases)
         assert ran.status == 0, ran.err
         assert f"versions {version}  passed" in ran.out
 
