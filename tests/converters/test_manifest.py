@@ -178,15 +178,16 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     written = json.loads(FULL.to_json())
     assert list(written) == [
         *("schema", "model", "version", "status", "created", "seconds"),
-        *("source", "environment", "targets", "files"),
+        *("source", "environment", "peak_memory_mb", "targets", "files"),
     ]
     assert written["schema"] == 1
-    assert list(written["source"]) == ["kind", "digest", "signatures"]
+    assert list(written["source"]) == ["kind", "digest", "signatures", "seconds", "memory_mb", "reused_from"]
     signature = written["source"]["signatures"]["serving_default"]
     assert signature["inputs"] == {"image": {"shape": [None, 8, 8, 1], "dtype": "float32"}}
     (target,) = written["targets"]
     assert list(target) == [
-        *("target", "variant", "signature", "status", "reason", "path", "bytes", "seconds", "checks")
+        *("target", "variant", "signature", "status", "reason", "path", "bytes", "seconds"),
+        *("memory_mb", "reused_from", "checks"),
     ]
     assert list(target["checks"][0]) == [*("name", "runtime", "status", "measured", "limit", "detail", "latency_ms")]
     assert written["files"] == {"tflite/int8.tflite": {"sha256": "ab", "bytes": 20480}}

@@ -118,7 +118,7 @@ NOTHING = [
     ("helper edited", lambda f, r: replaced(f / "helper.py", "2.0", "3.0"), "helper.py has changed"),
     ("builder edited", lambda f, r: replaced(f / "helped.py", "tanh", "sin"), "helped.py has changed"),
     ("data edited", lambda f, r: (f / "weights.npy").write_bytes(b"other"), "weights.npy has changed"),
-    ("config edited", lambda f, r: (f / "helped.yaml").open("a").write("golden: {seed: 4}\n"), "the config has changed"),
+    ("config edited", lambda f, r: replaced(f / "helped.yaml", "model:", "initialize: shape\nmodel:"), "the config has changed"),
     ("SavedModel damaged", lambda f, r: (r / "saved_model/saved_model.pb").write_bytes(b""), "saved_model.pb is not what"),
     ("golden gone", lambda f, r: (r / "golden.npz").unlink(), "golden.npz is missing"),
     ("key gone", lambda f, r: (r / "key.json").unlink(), "says not what it was made of"),
