@@ -240,8 +240,8 @@ def _children_end_first(model: str) -> Iterator[None]:
     except Exception:
         raise
     except BaseException:
-        isolate.end_all()
         tell(Event(model, "interrupted"))
+        isolate.end_all()
         raise
 
 
@@ -274,7 +274,7 @@ def _side_by_side(models: Sequence[str], targets: list[str] | None, force: bool)
         _turn.set(turn)
         return deploy_model(model, targets, force, return_state=True)
 
-    with _children_end_first(""), ThreadPoolExecutor(MODELS_AT_ONCE, thread_name_prefix="model") as pool:
+    with ThreadPoolExecutor(MODELS_AT_ONCE, thread_name_prefix="model") as pool, _children_end_first("deploy all"):
         try:
             # Prefect finds the flow that one belongs to in the context.
             running = [
@@ -282,7 +282,6 @@ def _side_by_side(models: Sequence[str], targets: list[str] | None, force: bool)
             ]
             return {model: future.result() for model, future in zip(models, running, strict=True)}
         except BaseException:
-            isolate.end_all()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
