@@ -7,7 +7,7 @@ from pathlib import Path
 
 from converters import evaluation, regression, release, report
 from converters import manifest as manifests
-from converters.contract import Frozen, Source
+from converters.contract import Frozen
 from converters.evaluation import EvaluationRecord
 from converters.manifest import Manifest, Row, SourceRecord
 from converters.regression import Comparison
@@ -41,7 +41,14 @@ class Released(Frozen):
 
 
 def assemble(
-    place: Staging, source: Source, spec: ModelSpec, rows: Sequence[Row], started: float, promote: bool = True
+    place: Staging,
+    source: SourceRecord,
+    spec: ModelSpec,
+    rows: Sequence[Row],
+    started: float,
+    *,
+    promote: bool = True,
+    peak_memory_mb: float | None = None,
 ) -> Released:
     """Publish what was made, and promote it where it passed, unless told not to.
 
@@ -61,8 +68,9 @@ def assemble(
         status="failed" if refusals else "passed",
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=round(time.monotonic() - started, 3),
-        source=SourceRecord(kind=source.kind, digest=source.digest, signatures=source.signatures),
+        source=source,
         environment=manifests.environment(),
+        peak_memory_mb=peak_memory_mb,
         targets=list(rows),
         evaluation=record,
         comparison=comparison,

@@ -6,8 +6,9 @@ its layers are examined.
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from converters import coverage, kept, parity, precision
 from converters import golden as golden_data
@@ -32,10 +33,12 @@ from converters.convert import Conversion, log_of
 from converters.errors import ChildTimedOut, FanoutError, MissingRuntime
 from converters.evaluation import Evaluation
 from converters.golden import VARIABLES, Golden
-from converters.isolate import run
+from converters.isolate import Completed, run
 from converters.manifest import Losses, Row, row
 from converters.source import SAVED_MODEL
 from converters.targets import TARGETS
+
+T = TypeVar("T")
 
 _WEIGHTS = Signature(inputs={}, outputs={VARIABLES: TensorSpec(shape=(None,), dtype="string")})
 """A weights file is compared as if it were a signature without inputs whose output is the list of variables."""
@@ -71,6 +74,7 @@ def check(
     found = checker.check(held, constant) if held else {}
     losses = {index(a): checker.examine(a, found[index(a)], root, keep_log) for a in held}
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
+    memory_mb = {"convert": conversion.memory_mb, "check": checker.memory_mb}
     return [
         row(
             artifact,
@@ -78,7 +82,8 @@ def check(
             conversion.error,
             seconds,
             root,
-            losses.get(index(artifact)) if artifact.path is not None else None,
+            losses=losses.get(index(artifact)) if artifact.path is not None else None,
+            memory_mb=memory_mb,
         )
         for artifact in conversion.artifacts
     ]
@@ -123,6 +128,7 @@ class _Checker:
         self.runtimes = options.chosen_runtimes()
         self.services = options.services()
         self.log = log
+        self.memory_mb = 0.0
 
     def check(self, artifacts: Sequence[Artifact], constant: Sequence[str]) -> dict[str, list[CheckResult]]:
         found: dict[str, list[CheckResult]] = {index(artifact): [] for artifact in artifacts}
@@ -176,9 +182,16 @@ class _Checker:
                 found[key].append(coverage.check(self.cases[key], self.signatures[key], self.coverage.get(key)))
         return found
 
+    def _run(self, function: Callable[..., T], *args: Any, fresh: bool = False) -> T:
+        return self._measured(run(function, *args, limits=self.limits, log=self.log, fresh=fresh))
+
+    def _measured(self, done: Completed[T]) -> T:
+        self.memory_mb = max(self.memory_mb, done.memory_mb)
+        return done.value
+
     def _inspect(self, artifact: Artifact) -> Structure | CheckResult:
         try:
-            return run(self.converter.inspect, artifact, limits=self.limits, log=self.log).value
+            return self._run(self.converter.inspect, artifact)
         except FanoutError as error:
             return CheckResult(name="loads", runtime="file", status="failed", detail=str(error))
 
@@ -206,12 +219,11 @@ class _Checker:
         try:
             predict = self.converter.predict
             if runtime in self.converter.KEPT:
-                return list(
-                    kept.run(self.converter.NAME, predict, artifacts, inputs, runtime, limits=self.limits).value
-                )
+                done = kept.run(self.converter.NAME, predict, artifacts, inputs, runtime, limits=self.limits)
+                kept_predictions: list[Prediction] = self._measured(done)
+                return list(kept_predictions)
             fresh = runtime in self.converter.FRESH
-            done = run(predict, artifacts, inputs, runtime, limits=self.limits, log=self.log, fresh=fresh)
-            return list(done.value)
+            return list(self._run(predict, artifacts, inputs, runtime, fresh=fresh))
         except MissingRuntime as error:
             return [CheckResult(name="runs", runtime=runtime, status="not_run", detail=str(error)) for _ in artifacts]
         except FanoutError as error:
@@ -226,7 +238,7 @@ class _Checker:
         try:
             server = service.find()
             with tempfile.TemporaryDirectory(prefix="fanout-") as work:
-                done = run(server.predict, artifacts, inputs, Path(work), deadline, limits=self.limits, fresh=True)
+                answers = self._run(server.predict, artifacts, inputs, Path(work), deadline, fresh=True)
         except MissingRuntime as error:
             missing = CheckResult(
                 name=service.name,
@@ -244,7 +256,7 @@ class _Checker:
                 CheckResult(name=service.name, runtime=answered.runtime, status="passed", detail=answered.detail),
                 *(result for prediction in answered.predictions for result in self._compare(artifact, prediction)),
             ]
-            for artifact, answered in zip(artifacts, done.value, strict=True)
+            for artifact, answered in zip(artifacts, answers, strict=True)
         ]
 
     def _labelled(self, key: str) -> list[Case]:

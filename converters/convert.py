@@ -14,7 +14,7 @@ class Conversion(Frozen):
     """What became of converting one variant: artifacts, or the error that ended it; a row for each signature.
 
     `crashed` says that the child ended without a result, which another try may not do again. `seconds` were spent inside
-    the child.
+    the child, which held `memory_mb` of its own at most.
     """
 
     target: str
@@ -23,6 +23,7 @@ class Conversion(Frozen):
     error: str | None = None
     crashed: bool = False
     seconds: float = 0.0
+    memory_mb: float = 0.0
 
 
 def plan(source: Source, spec: ModelSpec) -> list[tuple[str, str]]:
@@ -40,10 +41,10 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
     options: Options = spec.targets[target]
     converter = TARGETS[target]
     artifacts: list[Artifact] = []
-    error, crashed, seconds = None, False, 0.0
+    error, crashed, seconds, memory_mb = None, False, 0.0, 0.0
     try:
         done = run(converter.convert, source, variant, out_dir, options, limits=spec.limits, log=log)
-        artifacts, seconds = done.value, done.seconds
+        artifacts, seconds, memory_mb = done.value, done.seconds, done.memory_mb
     except Unsupported as unsupported:
         artifacts = _for_each_signature(source, target, variant, str(unsupported))
     except FanoutError as failed:
@@ -63,6 +64,7 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
         error=error,
         crashed=crashed,
         seconds=seconds,
+        memory_mb=memory_mb,
     )
 
 

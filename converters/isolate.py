@@ -31,12 +31,14 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
+from converters import memory
 from converters.contract import Limits
 from converters.errors import ChildDied, ChildFailed, ChildRaised, ChildTimedOut, ChildTooLarge, FanoutError
 
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1
+MEASURE_SECONDS = 1.0
 TAIL_LINES = 12
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -47,10 +49,14 @@ _spawn = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class Completed(Generic[T]):
-    """What a call returned, and the seconds it took inside the child."""
+    """What a call returned, the seconds it took inside the child, and the most memory the child held meanwhile.
+
+    Memory is the child's own and that of all it started (unique set size: pages of the fork server are not counted).
+    """
 
     value: T
     seconds: float
+    memory_mb: float = 0.0
 
 
 _children: set["Child"] = set()
@@ -67,6 +73,12 @@ def end_all() -> None:
 def ending() -> bool:
     """Whether `end_all` was called: a child that died then did not crash."""
     return _ending.is_set()
+
+
+def require_running() -> None:
+    """Raises ChildDied once `end_all` was called."""
+    if _ending.is_set():
+        raise ChildDied("no child process is started while this one is ending")
 
 
 def warm_up() -> None:
@@ -99,8 +111,7 @@ class Child:
     """
 
     def __init__(self, *, limits: Limits | None = None, log: Path | None = None, fresh: bool = False) -> None:
-        if _ending.is_set():
-            raise ChildDied("no child process is started while this one is ending")
+        require_running()
         self.limits = limits or Limits()
         self._kept = log is not None
         if log is None:
@@ -135,7 +146,8 @@ class Child:
             FanoutError: the child raised one of ours; it is raised here again.
             ChildRaised, ChildDied, ChildTimedOut, ChildTooLarge: see `converters.errors`.
         """
-        started = time.monotonic()
+        started = measured = time.monotonic()
+        held = 0
         try:
             self._pipe.send((function, args))
         except (BrokenPipeError, ConnectionResetError):
@@ -145,6 +157,8 @@ class Child:
                 self._kill()
                 raise self._failure(ChildTimedOut, f"did not finish in {self.limits.seconds:g} s and was stopped")
             used = self._memory()
+            if time.monotonic() - measured > MEASURE_SECONDS:
+                held, measured = max(held, memory.unique(self._tree())), time.monotonic()
             if used > self.limits.memory_gb * 2**30:
                 self._kill()
                 raise self._failure(
@@ -158,7 +172,8 @@ class Child:
             raise self._died() from None
         if kind == "raised":
             raise value
-        return Completed(value, seconds)
+        held = max(held, memory.unique(self._tree()))
+        return Completed(value, seconds, round(held / 1e6, 1))
 
     def alive(self) -> bool:
         """Whether the child has not ended."""
@@ -210,10 +225,8 @@ class Child:
         counted again by proportional size, which takes longer to read.
         """
         tree = self._tree()
-        total = sum(_read(lambda p: p.memory_info().rss, process) for process in tree)
-        if total > self.limits.memory_gb * 2**30 and sys.platform == "linux":
-            total = sum(_read(lambda p: p.memory_full_info().pss, process) for process in tree)
-        return total
+        total = memory.resident(tree)
+        return memory.proportional(tree) if total > self.limits.memory_gb * 2**30 else total
 
     def _kill(self) -> None:
         for process in reversed(self._tree()):
@@ -226,13 +239,6 @@ class Child:
 
 _FATAL = re.compile(r": F \S+:\d+\] (.+)")
 """What TensorFlow logs before it aborts: time, severity, file, line, reason (tsl/platform/default/logging.cc)."""
-
-
-def _read(measure: Callable[[psutil.Process], int], process: psutil.Process) -> int:
-    try:
-        return measure(process)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return 0
 
 
 def bound(command: Sequence[str]) -> list[str]:

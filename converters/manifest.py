@@ -1,6 +1,5 @@
 """The manifest: what a release holds and what every check found. The one place where a status is decided."""
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from converters import digest
 from converters.contract import Artifact, CheckResult, Frozen, LayerLoss, Options, Signature, SourceKind, Status
 from converters.errors import BadInput
 from converters.evaluation import EvaluationRecord
@@ -43,6 +43,10 @@ class Row(Frozen):
     path: str | None = None
     bytes: int | None = None
     seconds: dict[str, float] = {}
+    memory_mb: dict[str, float] = {}
+    """Most memory that the conversion's and the checks' processes held of their own at one time, in MB."""
+    reused_from: int | None = None
+    """The release whose files and findings these are; None where they were made for this one."""
     checks: list[CheckResult] = []
     layers: list[LayerLoss] = []
 
@@ -89,6 +93,11 @@ class SourceRecord(Frozen):
     kind: SourceKind
     digest: str
     signatures: dict[str, Signature]
+    seconds: dict[str, float] = {}
+    memory_mb: float | None = None
+    """Most memory that the builder's process held of its own, in MB."""
+    reused_from: int | None = None
+    """As a row's."""
 
 
 class FileRecord(Frozen):
@@ -112,6 +121,8 @@ class Manifest(Frozen):
     seconds: float
     source: SourceRecord
     environment: dict[str, str]
+    peak_memory_mb: float | None = None
+    """The most that all processes of the run held together (proportional set size), in MB."""
     targets: list[Row]
     files: dict[str, FileRecord] = {}
     evaluation: EvaluationRecord | None = None
@@ -143,7 +154,9 @@ def row(
     error: str | None,
     seconds: Mapping[str, float],
     root: Path,
+    *,
     losses: Losses | None = None,
+    memory_mb: Mapping[str, float] | None = None,
 ) -> Row:
     """The manifest's row for an artifact. `losses` is given where its layers were examined."""
     status: Status
@@ -167,6 +180,7 @@ def row(
         path=None if path is None else path.relative_to(root).as_posix(),
         bytes=None if path is None else sum(file.stat().st_size for file in files_of(path)),
         seconds=dict(seconds),
+        memory_mb=dict(memory_mb or {}),
         checks=list(checks),
         layers=losses.layers[:_LAYERS_KEPT] if losses is not None else [],
     )
@@ -239,12 +253,19 @@ def record_files(root: Path, leave_out: Iterable[str] = (MANIFEST,)) -> dict[str
     for file in sorted(root.rglob("*")):
         name = file.relative_to(root).as_posix()
         if file.is_file() and name not in left_out:
-            with file.open("rb") as content:
-                digest = hashlib.sha256()
-                while block := content.read(1 << 20):
-                    digest.update(block)
-            records[name] = FileRecord(sha256=digest.hexdigest(), bytes=file.stat().st_size)
+            records[name] = FileRecord(sha256=digest.of_file(file), bytes=file.stat().st_size)
     return records
+
+
+def changed_files(root: Path, written: Manifest) -> dict[str, str]:
+    """Relative path -> what is wrong with a release's file: each must be there, be listed, and be what its digest says."""
+    present = record_files(root)
+    problems = {name: "is missing" for name in written.files if name not in present}
+    problems |= {name: "is not in the manifest" for name in present if name not in written.files}
+    for name in written.files.keys() & present.keys():
+        if written.files[name] != present[name]:
+            problems[name] = "is not what the manifest's digest says"
+    return problems
 
 
 def environment() -> dict[str, str]:
@@ -256,6 +277,12 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def belongs(name: str, row: Row) -> bool:
+    """Whether a file of the release is part of the row's artifact."""
+    path = (row.path or "").removesuffix("/model.json")
+    return bool(path) and (name == path or name.startswith(f"{path}/"))
 
 
 def read(release: Path) -> Manifest:

@@ -29,7 +29,7 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
     """
     written = manifest.read(root)
     spec = _spec(root)
-    changed = _changed_files(root, written)
+    changed = manifest.changed_files(root, written)
     try:
         reference = golden.load(root / GOLDEN)
         labelled = evaluation.load(root, spec.evaluation, written.source.signatures)
@@ -84,30 +84,23 @@ def _conversions(root: Path, written: Manifest) -> Iterator[tuple[Conversion, li
         yield Conversion(target=target, variant=variant, artifacts=artifacts), rows
 
 
-def _changed_files(root: Path, written: Manifest) -> dict[str, str]:
-    """Relative path -> what is wrong with the file."""
-    present = manifest.record_files(root)
-    problems = {name: "is missing" for name in written.files if name not in present}
-    problems |= {name: "is not in the manifest" for name in present if name not in written.files}
-    for name in written.files.keys() & present.keys():
-        if written.files[name] != present[name]:
-            problems[name] = "is not what the manifest's digest says"
-    return problems
-
-
 def _with_history(row: Row, before: Row, changed: dict[str, str]) -> Row:
     """The row with its files' digests and its errors compared with the manifest's.
 
     A file that is no artifact's (golden.npz, config.json) is every row's.
     """
-    own = {name: problem for name, problem in changed.items() if _belongs(name, row) or not _is_artifact(name)}
+    own = {name: problem for name, problem in changed.items() if manifest.belongs(name, row) or not _is_artifact(name)}
     detail = "; ".join(f"{name} {problem}" for name, problem in sorted(own.items())) or "as the manifest says"
     digests = CheckResult(name="digests", runtime="sha256", status="failed" if own else "passed", detail=detail)
     checks = [digests, *row.checks, *_repeats(row, before)]
     status = row_status(checks)
     reason = row.reason if row.status == "failed" else manifest.reason_of(checks) or row.reason
-    merged = {"convert": before.seconds.get("convert", 0.0), "check": row.seconds["check"]}
-    return row.model_copy(update={"checks": checks, "status": status, "reason": reason, "seconds": merged})
+    recorded = {
+        "seconds": {"convert": before.seconds.get("convert", 0.0), "check": row.seconds["check"]},
+        "memory_mb": {"convert": before.memory_mb.get("convert", 0.0), "check": row.memory_mb["check"]},
+        "reused_from": before.reused_from,
+    }
+    return row.model_copy(update={"checks": checks, "status": status, "reason": reason, **recorded})
 
 
 REPEATS = 0.1
@@ -143,11 +136,6 @@ def _repeats(row: Row, before: Row) -> list[CheckResult]:
             detail="change of an error since the release, as a share of its tolerance",
         )
     ]
-
-
-def _belongs(name: str, row: Row) -> bool:
-    path = (row.path or "").removesuffix("/model.json")
-    return name == path or name.startswith(f"{path}/")
 
 
 def _is_artifact(name: str) -> bool:

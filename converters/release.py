@@ -26,25 +26,20 @@ _STAGING = ".staging-"
 
 @dataclass(frozen=True)
 class Staging:
-    """A version being made: its directory, which becomes the release, and a scratch directory, which does not."""
+    """A version being made: its directory becomes the release."""
 
     model_dir: Path
     version: int
 
     @property
     def root(self) -> Path:
-        """Holds the release-to-be, the scratch directory and the lock."""
+        """Holds the release-to-be and the lock."""
         return self.model_dir / f"{_STAGING}{self.version}"
 
     @property
     def release(self) -> Path:
         """What will be RELEASES/NAME/VERSION."""
         return self.root / "release"
-
-    @property
-    def scratch(self) -> Path:
-        """Files that converters need and the release does not hold."""
-        return self.root / "scratch"
 
     def publish(self, manifest: Manifest) -> Path:
         """Write the manifest, last, and make the version appear by one rename."""
@@ -113,7 +108,6 @@ def _reserve(model_dir: Path) -> tuple[Staging, int]:
             os.close(lock)
             continue
         place.release.mkdir()
-        place.scratch.mkdir()
         return place, lock
 
 

@@ -24,6 +24,7 @@ from converters import (
     precision,
     userland,
     variables,
+    watch,
 )
 from converters.contract import Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec, Tolerance
 from converters.errors import BadInput, FanoutError
@@ -49,6 +50,8 @@ class Built(Frozen):
     kind: SourceKind
     parameters: int
     signatures: dict[str, Signature]
+    drawn_for: Tolerance | None
+    """What golden's inputs were chosen to tell apart; None where all were given."""
 
 
 class Builder:
@@ -61,11 +64,16 @@ class Builder:
 
     def build(self, out_dir: Path, work_dir: Path) -> Completed[Built]:
         """Build, initialise, and record golden into `out_dir`. Raises BadInput, ChildFailed."""
+        self._child.call(watch.begin)
         return self._child.call(build, self.spec, out_dir, work_dir)
 
     def export(self, out_dir: Path, work_dir: Path, version: int) -> Completed[Source]:
         """Export what `build` left. Raises BadInput, ChildFailed."""
         return self._child.call(export, self.spec, out_dir, work_dir, version)
+
+    def reads(self, *products: Path) -> watch.Reads | None:
+        """What building and exporting depended on; see `watch.reads`. Raises ChildFailed."""
+        return self._child.call(watch.reads, self.spec.base.resolve(), products).value
 
     def close(self) -> None:
         """End the child, and the live model with it."""
@@ -128,7 +136,8 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
         golden.save_inputs(calibration, work_dir / REPRESENTATIVE)
     _live = live
     parameters = sum(int(value.size) for value in weights.values())
-    return Built(kind=live.kind, parameters=parameters, signatures=signatures)
+    drawn_for = widest(spec) if calibration else None
+    return Built(kind=live.kind, parameters=parameters, signatures=signatures, drawn_for=drawn_for)
 
 
 def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Source:
@@ -245,7 +254,7 @@ def _drawn(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str) ->
         signature,
         spec.golden,
         lambda tensors: _outputs(endpoint, tensors),
-        _widest(spec, computed_in),
+        widest(spec, computed_in),
         hints,
         lambda tensors: live.reach(endpoint, tensors),
     )
@@ -253,7 +262,7 @@ def _drawn(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str) ->
     return chosen, drawing.draw_calibration(signature, spec.golden, hints, chosen.plan, inputs)
 
 
-def _widest(spec: ModelSpec, computed_in: str) -> Tolerance:
+def widest(spec: ModelSpec, computed_in: str = "float32") -> Tolerance:
     """The widest tolerance that golden is compared with: outputs that differ enough for it do for every target."""
     found = [
         options.tolerance.get(variant) or precision.allowing(TARGETS[name].TOLERANCES[variant], computed_in)

@@ -1,6 +1,7 @@
 """What to deploy: a model's config, validated. Reads YAML, never imports TensorFlow."""
 
 import difflib
+import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from converters import userland
+from converters import digest, userland
 from converters.contract import Frozen, Limits, Options, TensorSpec
 from converters.drawing import GoldenSpec
 from converters.errors import BadInput
@@ -58,6 +59,10 @@ class ModelSpec(Frozen):
     evaluation: EvaluationSpec | None = Field(default=None, description="labelled data, and the metric to hold to")
     regression: RegressionSpec = Field(
         default=RegressionSpec(), description="what may be worse than in the current release"
+    )
+    files: tuple[str, ...] = Field(
+        default=(),
+        description="data and checkpoints that the builder reads: files, folders, or patterns such as ckpt/*",
     )
     targets: dict[str, SerializeAsAny[Options]] = Field(default={}, validate_default=True)
     limits: Limits = Limits()
@@ -129,6 +134,34 @@ class ModelSpec(Frozen):
                 raise BadInput(f"there is no target {name!r}; {_known(name, TARGETS)}")
         kept = {name: self.targets.get(name) or TARGETS[name].OPTIONS() for name in TARGETS if name in chosen}
         return self.model_copy(update={"targets": kept})
+
+    def given_files(self) -> list[Path]:
+        """The files of a model that is named by its path; none of one that Python builds."""
+        if self.built_by_python:
+            return []
+        path = (self.base / self.model).resolve()
+        return list(digest.in_folder(path)) if path.is_dir() else [path]
+
+    @property
+    def built_by_python(self) -> bool:
+        """Whether `model` is FILE.py:FUNCTION."""
+        return self.model.rpartition(":")[0].endswith(".py")
+
+    def declared_files(self) -> list[Path]:
+        """What `files` names, sorted. Raises BadInput where a name or pattern fits nothing."""
+        found: set[Path] = set()
+        for pattern in self.files:
+            absolute = Path(pattern).expanduser()
+            fitting = (
+                [Path(name) for name in glob.glob(str(absolute), recursive=True)]
+                if absolute.is_absolute()
+                else list(self.base.glob(pattern))
+            )
+            files = [f for p in fitting for f in (digest.in_folder(p) if p.is_dir() else [p])]
+            if not files:
+                raise BadInput(f"files: {pattern!r} fits no file in {self.base}")
+            found.update(files)
+        return sorted(found)
 
 
 class _TargetProblems(ValueError):
@@ -207,13 +240,14 @@ def _mapping(path: Path, least: str) -> dict[str, Any]:
 
 
 def _require_files(spec: ModelSpec) -> None:
-    if spec.model.rpartition(":")[0].endswith(".py"):
+    if spec.built_by_python:
         userland.split(spec.model, spec.base, "model")
     elif not (spec.base / spec.model).exists():
         raise BadInput(f"model: {spec.base / spec.model} does not exist")
     for field, reference in (("golden.data", spec.golden.data), ("representative", spec.representative)):
         if reference is not None:
             userland.split(reference, spec.base, field)
+    spec.declared_files()
     if spec.evaluation is None:
         return
     if not spec.evaluation.data.endswith(".npz"):

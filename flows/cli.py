@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from converters import isolate, manifest, release, spec
+from converters import isolate, key, manifest, release, reuse, spec
+from converters.assemble import Released
 from converters.errors import BadInput, FanoutError
 from flows import settings
 from flows.tables import ManifestTable, size
@@ -64,40 +65,64 @@ def deploy(
         raise BadInput("name the models to deploy, or give --all for every config; not both")
     chosen = spec.names() if everything else list(dict.fromkeys(models or []))
     wanted = [target.strip() for target in targets.split(",")] if targets is not None else None
+    specs = {}
     for model in chosen:  # all bad input is told before anything is done
         found = spec.find(model)
-        if wanted is not None:
-            found.with_targets(wanted)
-    release.require_writable(_use(releases))
-    manifests, bad = _run_flow(chosen, wanted, force)
+        specs[model] = found if wanted is None else found.with_targets(wanted)
+    root = _use(releases)
+    release.require_writable(root)
+    api = settings.prepare()
+    same = {} if force else _unchanged(root, specs)
+    # Without a server nobody would see a run of nothing, and starting one takes longer than all the rest.
+    changed = [model for model in chosen if model not in same]
+    to_run = chosen if same and settings.server_runs() else changed
+    made, bad = _run_flow(to_run, wanted, force, api, bool(changed)) if to_run else ([], [])
+    kept = [each.released() for model, each in same.items() if model not in to_run]
+    order = {wanted.name: number for number, wanted in enumerate(specs.values())}
+    released = sorted([*made, *kept], key=lambda each: order[each.manifest.model])
     if as_json:
-        _print_json({"manifests": [m.model_dump(mode="json", by_alias=True) for m, _ in manifests]})
-    else:
-        for index, (made, path) in enumerate(manifests):
-            out.print("" if index else None, ManifestTable(made), sep="\n") if index else out.print(ManifestTable(made))
-            out.print(Text(f"{path}/report.html", style="dim"))
+        _print_json({"manifests": [each.manifest.model_dump(mode="json", by_alias=True) for each in released]})
+    for same_release in same.values():
+        (err if as_json else out).print(same_release.sentence())
+    if not as_json:
+        unchanged = {specs[model].name for model in same}
+        for index, each in enumerate(each for each in released if each.manifest.model not in unchanged):
+            out.print("" if index else None, ManifestTable(each.manifest), sep="\n") if index else out.print(
+                ManifestTable(each.manifest)
+            )
+            out.print(Text(f"{each.path}/report.html", style="dim"))
     for error in bad:
         _complain(error)
-    raise typer.Exit(2 if bad else 1 if any(m.status == "failed" for m, _ in manifests) else 0)
+    raise typer.Exit(2 if bad else 1 if any(each.manifest.status == "failed" for each in released) else 0)
+
+
+def _unchanged(root: Path, specs: dict[str, spec.ModelSpec]) -> dict[str, reuse.Kept]:
+    """The models whose current release is what a deploy would make."""
+    found = {}
+    for model, wanted in specs.items():
+        kept = reuse.look(root, wanted, key.known(wanted))
+        if kept.whole:
+            found[model] = kept
+    return found
 
 
 def _run_flow(
-    models: list[str], targets: list[str] | None, force: bool
-) -> tuple[list[tuple[manifest.Manifest, Path]], list[Exception]]:
-    """Run the flow in this process. TensorFlow loads in the fork server while Prefect is imported."""
-    isolate.warm_up()
-    api = settings.prepare()
+    models: list[str], targets: list[str] | None, force: bool, api: str, builds: bool
+) -> tuple[list[Released], list[Exception]]:
+    """Run the flow in this process. TensorFlow loads in the fork server while Prefect is imported, if it `builds`."""
+    if builds:
+        isolate.warm_up()
     err.print(Text(f"Prefect API: {api}", style="dim"))
     from flows.deploy import deploy_all, deploy_model
     from flows.events import Event, listening
     from flows.progress import Progress
 
-    made: list[tuple[manifest.Manifest, Path]] = []
+    made: list[Released] = []
     bad: list[Exception] = []
 
     def collect(event: Event) -> None:
         if event.released is not None:
-            made.append((event.released.manifest, event.released.path))
+            made.append(event.released)
         if event.error is not None:
             bad.append(event.error)
         if event.stage == "interrupted":

@@ -10,6 +10,7 @@ from converters.manifest import Row
 
 Stage = Literal[
     "queued",
+    "changed",
     "building",
     "exporting",
     "waiting",
@@ -18,6 +19,7 @@ Stage = Literal[
     "done",
     "released",
     "refused",
+    "unchanged",
     "failed",
     "interrupted",
 ]

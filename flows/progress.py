@@ -14,6 +14,7 @@ from flows.events import Event, Stage
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "not_run": "magenta"}
 MARKS = {"passed": "✓", "failed": "✗", "unsupported": "–", "not_run": "?"}
+_ENDED: tuple[Stage, ...] = ("released", "refused", "unchanged", "failed")
 _WORKING: tuple[Stage, ...] = ("building", "exporting", "converting", "checking")
 
 
@@ -47,7 +48,7 @@ class Progress:
             return
         self._board.add(event)
         if self._live:
-            if event.stage in ("released", "refused", "failed"):
+            if event.stage in (*_ENDED, "changed"):
                 self._console.print(self._line(event))
             return
         if event.stage != "waiting":
@@ -60,6 +61,9 @@ class Progress:
             line.append(f"  {event.target} {event.variant}".removesuffix(" default"))
         if event.stage == "done":
             line.append("  ").append(_outcome(event.rows))
+        elif event.stage in ("unchanged", "changed"):
+            line.append(f"  {event.stage}", style="green" if event.stage == "unchanged" else "cyan")
+            line.append(f"  {event.detail}" if event.detail else "", style="dim")
         elif event.released is not None:
             sentence = event.released.sentence()
             line.append(
@@ -80,6 +84,9 @@ def _outcome(rows: tuple[Row, ...]) -> Text:
         text.append(", " if number else "").append(
             status.replace("_", " ") + (f" ({count} signatures)" if count > 1 else ""), style=STYLES[status]
         )
+    kept = {row.reused_from for row in rows if row.reused_from is not None}
+    if kept:
+        text.append(f", unchanged since {max(kept)}", style="dim")
     for row in rows:
         if row.status != "passed" and row.reason:
             text.append(f"\n          {title(row)}: {' '.join(row.reason.split())}", style="dim")
@@ -94,7 +101,9 @@ class _Board:
         self._spinner = Spinner("dots")
 
     def add(self, event: Event) -> None:
-        if event.stage in ("released", "refused", "failed"):
+        if event.stage == "changed":
+            return
+        if event.stage in _ENDED:
             self._lines = {key: line for key, line in self._lines.items() if key[0] != event.model}
             return
         if event.target:

@@ -86,6 +86,11 @@ def _require_welcome(api: str) -> None:
         raise BadInput(f"the Prefect server at {api} {wrong} {AUTH}=USER:PASSWORD (or {CLIENT_AUTH})")
 
 
+def server_runs() -> bool:
+    """After `prepare`: whether the API that will be used is there already, and is not one that Prefect starts."""
+    return bool(os.environ.get("PREFECT_API_URL"))
+
+
 def _answers(api: str) -> bool:
     """Whether an HTTP server is there; one that wants a password answers too."""
     try:

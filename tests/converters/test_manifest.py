@@ -212,17 +212,17 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     written = json.loads(FULL.to_json())
     assert list(written) == [
         *("schema", "model", "version", "status", "created", "seconds"),
-        *("source", "environment", "targets", "files"),
+        *("source", "environment", "peak_memory_mb", "targets", "files"),
         *("evaluation", "comparison", "refusals"),
     ]
     assert written["schema"] == 1
-    assert list(written["source"]) == ["kind", "digest", "signatures"]
+    assert list(written["source"]) == ["kind", "digest", "signatures", "seconds", "memory_mb", "reused_from"]
     signature = written["source"]["signatures"]["serving_default"]
     assert signature["inputs"] == {"image": {"shape": [None, 8, 8, 1], "dtype": "float32"}}
     (target,) = written["targets"]
     assert list(target) == [
-        *("target", "variant", "signature", "status", "reason", "path", "bytes", "seconds", "checks"),
-        "layers",
+        *("target", "variant", "signature", "status", "reason", "path", "bytes", "seconds"),
+        *("memory_mb", "reused_from", "checks", "layers"),
     ]
     assert list(target["checks"][0]) == [
         *("name", "runtime", "status", "measured", "limit", "detail", "latency_ms"),

@@ -61,7 +61,7 @@ def staged_elsewhere(releases: Path, ending: str) -> Iterator[subprocess.Popen[s
 def test_publish_makes_the_version_appear_whole(tmp_path: Path) -> None:
     with release.staging(tmp_path, "m") as place:
         (place.release / "file").write_text("content")
-        (place.scratch / "note").write_text("not released")
+        (place.root / "note").write_text("not released")
         inode = place.release.stat().st_ino
         assert left(tmp_path) == {".staging-1"}
         path = place.publish(manifest(1))

@@ -1,6 +1,9 @@
 """Releases that are refused, conversions that crash, several models at once."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,7 +135,7 @@ def test_releases_promote_rollback_and_prune_follow_each_other_when_three_versio
 ) -> None:
     path = config("versions", samples.KERAS, targets={"hdf5": {}})
     for version in (1, 2, 3):
-        ran = fanout("deploy", path, releases=releases)
+        ran = fanout("deploy", path, "--force", releases=releases)
         assert ran.status == 0, ran.err
         assert f"versions {version}  passed" in ran.out
 
@@ -146,3 +149,17 @@ def test_releases_promote_rollback_and_prune_follow_each_other_when_three_versio
     assert fanout("rollback", "versions", releases=releases).status == 2
     assert fanout("prune", "versions", "--keep", 1, releases=releases).out == "removed versions 2\n"
     assert listed() == {1: True, 3: False}
+
+
+def test_deploy_never_imports_tensorflow_into_the_flows_own_process(
+    config: Callable[..., Path], releases: Path, server: Server
+) -> None:
+    code = (
+        "import sys\nfrom flows.cli import main\ntry:\n    main()\nexcept SystemExit as ended:\n    assert not ended.code\n"
+        "print(*sorted({'tensorflow', 'tf_keras', 'keras', 'jax', 'prefect'} & set(sys.modules)))\n"
+    )
+    path = config("light", samples.KERAS, targets={"hdf5": {}})
+    command = [sys.executable, "-c", code, "deploy", str(path), "--json", "--releases", str(releases)]
+    environment = {**os.environ, "PREFECT_HOME": str(server.home), "PREFECT_API_URL": server.api}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "prefect"

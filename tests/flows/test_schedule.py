@@ -14,7 +14,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from converters.convert import Conversion
 from converters.manifest import Row
-from flows.schedule import Key, measured_costs, run_all
+from flows.schedule import Key, Needs, measured_needs, run_all
 from tests.flows.conftest import Server
 
 PLANNED: list[Key] = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]
@@ -55,7 +55,8 @@ class Workshop:
 
         @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))  # type: ignore[arg-type]
         def run() -> list[Row]:
-            return run_all(PLANNED, side_by_side, costs, convert.submit, check.submit)
+            rows = run_all(PLANNED, side_by_side, costs, convert.submit, check.submit)
+            return [row for key in PLANNED for row in rows[key]]
 
         return run()
 
@@ -66,7 +67,7 @@ def _at(server: Server) -> Iterator[None]:
         yield
 
 
-def test_run_all_keeps_the_plans_order_when_one_check_failed() -> None:
+def test_run_all_gives_every_row_when_one_check_failed() -> None:
     assert [(row.target, row.variant) for row in Workshop().run({}, 2)] == PLANNED
 
 
@@ -89,6 +90,6 @@ def test_run_all_raises_when_a_task_gives_no_result() -> None:
         Workshop(broken=("c", "1")).run({}, 2)
 
 
-def test_measured_costs_is_empty_when_nothing_was_released(tmp_path: Path) -> None:
+def test_measured_needs_is_empty_when_nothing_was_released(tmp_path: Path) -> None:
 
-    assert measured_costs(tmp_path, "new") == {}
+    assert measured_needs(tmp_path, "new") == Needs()
