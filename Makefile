@@ -47,7 +47,7 @@ doctor: $(READY) ## Say which runtimes are here
 
 lock: ## Resolve requirements.lock from pyproject.toml anew (needs uv)
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --extra dev pyproject.toml -o requirements.lock
+		--custom-compile-command "make lock" --all-extras pyproject.toml -o requirements.lock
 
 clean: ## Remove what was installed; releases stay
 	rm -rf .venv $(JS)/node_modules
