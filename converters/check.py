@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from converters import coverage, kept, parity, precision
 from converters import golden as golden_data
 from converters.contract import (
+    SAVED_MODEL,
     Artifact,
     Case,
     CheckResult,
@@ -35,7 +36,6 @@ from converters.evaluation import Evaluation
 from converters.golden import VARIABLES, Golden
 from converters.isolate import Completed, run
 from converters.manifest import Losses, Row, row
-from converters.source import SAVED_MODEL
 from converters.targets import TARGETS
 
 T = TypeVar("T")
@@ -218,11 +218,12 @@ class _Checker:
         }
         try:
             predict = self.converter.predict
-            if runtime in self.converter.KEPT:
-                done = kept.run(self.converter.NAME, predict, artifacts, inputs, runtime, limits=self.limits)
+            fresh = runtime in self.converter.FRESH
+            kind = self.converter.KEPT.get(runtime)
+            if kind is not None:
+                done = kept.run(kind, predict, artifacts, inputs, runtime, limits=self.limits, fresh=fresh)
                 kept_predictions: list[Prediction] = self._measured(done)
                 return list(kept_predictions)
-            fresh = runtime in self.converter.FRESH
             return list(self._run(predict, artifacts, inputs, runtime, fresh=fresh))
         except MissingRuntime as error:
             return [CheckResult(name="runs", runtime=runtime, status="not_run", detail=str(error)) for _ in artifacts]

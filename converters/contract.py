@@ -17,6 +17,8 @@ Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
 Status = Literal["passed", "failed", "unsupported", "not_run"]
 SourceKind = Literal["tf_keras", "keras", "module", "saved_model"]
 
+SAVED_MODEL = "saved_model"
+"""Where the export is in a release; every target is made from it."""
 SERVE = "serve"
 """The tag-set TF Serving loads (tensorflow/cc/saved_model/tag_constants.h)."""
 DEFAULT_SIGNATURE = "serving_default"
@@ -191,7 +193,7 @@ class Prediction(Frozen):
 
     `outputs` are in the order of the cases asked for, or of `answered`, their indices, where a runtime brings its own
     inputs for some of them only. `latency_ms` is the median of several calls on the last case, after warm-up.
-    `lacks` says that the error is a limit of the runtime's (it has no kernel for an op), and no fault of the artifact.
+    `lacks` says that the error may be a limit of the runtime's (it has no kernel for an op), and no fault of the artifact.
     """
 
     runtime: str
@@ -301,15 +303,16 @@ class Converter(Protocol):
     """What a target's module offers. A converter converts, inspects and predicts; it never judges itself.
 
     `variants` and `holds` are called anywhere and import nothing heavy; the other functions run in a child process of
-    their own. `FRESH` names the runtimes whose child must not have TensorFlow loaded, `KEPT` those whose child stays for
-    the next check, since they are slow to start. `INSTEAD` is runtime -> the one that must run what the former lacks.
+    their own. `FRESH` names the runtimes whose child must not have TensorFlow loaded. `KEPT` is runtime -> the kind of
+    child that runs it and stays for the next check of that kind, since starting one is slow. `INSTEAD` is
+    runtime -> the one that must run what the former lacks.
     """
 
     NAME: str
     OPTIONS: type[Options]
     TOLERANCES: Mapping[str, Tolerance]
     FRESH: frozenset[str]
-    KEPT: frozenset[str]
+    KEPT: Mapping[str, str]
     INSTEAD: Mapping[str, str]
 
     def holds(self, dtype: str) -> str:

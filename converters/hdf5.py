@@ -14,7 +14,7 @@ from converters.timing import median_ms
 
 NAME = "hdf5"
 FRESH = frozenset({"h5py"})
-KEPT: frozenset[str] = frozenset()
+KEPT: Mapping[str, str] = {}
 INSTEAD: dict[str, str] = {}
 TOLERANCES = {
     "model": Tolerance(

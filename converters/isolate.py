@@ -23,6 +23,7 @@ import time
 import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
@@ -43,6 +44,7 @@ TAIL_LINES = 12
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _starting = threading.Lock()
+_starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 _forkserver = multiprocessing.get_context("forkserver")
 _spawn = multiprocessing.get_context("spawn")
 
@@ -106,8 +108,7 @@ class Child:
         limits: what each call may take.
         log: file that everything the child prints is appended to; without it the output is kept only until the
             child ends, for error messages.
-        fresh: start a new interpreter without TensorFlow. On Linux such a child ends with the *thread* that
-            started it, so start and use it in one thread.
+        fresh: start a new interpreter without TensorFlow.
     """
 
     def __init__(self, *, limits: Limits | None = None, log: Path | None = None, fresh: bool = False) -> None:
@@ -129,7 +130,8 @@ class Child:
         with _starting, _no_main_module():
             if not fresh:
                 _forkserver.set_forkserver_preload(["converters.preload"])
-            self._process.start()
+            # On Linux a new interpreter ends with the *thread* that started it, and must outlive the caller's.
+            _starter.submit(self._process.start).result() if fresh else self._process.start()
         _children.add(self)
         theirs.close()
 

@@ -25,10 +25,10 @@ _inside = False
 class _Kept:
     """A child, and the directory for its temporary files: it may be ended before it has removed them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, fresh: bool) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="fanout-kept-", ignore_cleanup_errors=True)
         try:
-            self.child = Child(limits=limits)
+            self.child = Child(limits=limits, fresh=fresh)
             self.child.call(_enter, self._files.name)
         except BaseException:
             self._files.cleanup()
@@ -58,12 +58,14 @@ def keeping() -> Iterator[None]:
             child.close()
 
 
-def run(kind: str, function: Callable[..., T], *args: Any, limits: Limits) -> Completed[T]:
+def run(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh: bool = False) -> Completed[T]:
     """Call a module-level function in a kept child of this kind, or in a new one where all are busy.
+
+    All children of one kind are `fresh`, or none of them.
 
     Raises what `isolate.Child.call` raises.
     """
-    child = _take(kind, limits)
+    child = _take(kind, limits, fresh)
     returned = False
     try:
         done = child.child.call(function, *args)
@@ -83,13 +85,13 @@ def inside() -> bool:
     return _inside
 
 
-def _take(kind: str, limits: Limits) -> _Kept:
+def _take(kind: str, limits: Limits, fresh: bool) -> _Kept:
     while True:
         with _lock:
             waiting = _idle.get(kind)
             child = waiting.pop() if waiting else None
         if child is None:
-            return _Kept(limits)
+            return _Kept(limits, fresh)
         if child.child.alive():
             child.child.limits = limits
             return child

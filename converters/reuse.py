@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from converters import evaluation, key, manifest, release, source, userland
 from converters.assemble import Released
-from converters.contract import Source, Tolerance
+from converters.contract import SAVED_MODEL, Source, Tolerance
 from converters.convert import log_of
 from converters.errors import BadInput, Damaged
 from converters.key import KEY, Key, Known
 from converters.manifest import Manifest, Row, SourceRecord
-from converters.source import GOLDEN, SAVED_MODEL
+from converters.source import GOLDEN
 from converters.spec import ModelSpec
 from converters.targets import TARGETS
 from converters.watch import Reads

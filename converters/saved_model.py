@@ -10,7 +10,7 @@ from converters.timing import median_ms
 NAME = "saved_model"
 OPTIONS = Options
 FRESH = frozenset({"c-loader"})
-KEPT: frozenset[str] = frozenset()
+KEPT = {"c-loader": "c-loader"}
 INSTEAD: dict[str, str] = {}
 TOLERANCES = {
     "default": Tolerance(

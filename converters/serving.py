@@ -16,7 +16,7 @@ from converters.errors import Damaged
 
 NAME = "serving"
 FRESH = frozenset({"c-loader"})
-KEPT: frozenset[str] = frozenset()
+KEPT = saved_model.KEPT
 INSTEAD: dict[str, str] = {}
 TOLERANCES = saved_model.TOLERANCES
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"

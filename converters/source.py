@@ -26,7 +26,17 @@ from converters import (
     variables,
     watch,
 )
-from converters.contract import Case, Frozen, Signature, Source, SourceKind, Tensors, TensorSpec, Tolerance
+from converters.contract import (
+    SAVED_MODEL,
+    Case,
+    Frozen,
+    Signature,
+    Source,
+    SourceKind,
+    Tensors,
+    TensorSpec,
+    Tolerance,
+)
 from converters.errors import BadInput, FanoutError
 from converters.isolate import Child, Completed
 from converters.live import Endpoint, Live, bring_up
@@ -35,7 +45,6 @@ from converters.spec import ModelSpec
 from converters.targets import TARGETS
 
 GOLDEN = "golden.npz"
-SAVED_MODEL = "saved_model"
 REPRESENTATIVE = "representative.npz"
 
 _EXPORTABLE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")

@@ -32,7 +32,7 @@ from converters.errors import BadInput, ChildFailed, Damaged, MissingRuntime, Un
 
 NAME = "tfjs"
 FRESH: frozenset[str] = frozenset()
-KEPT = frozenset(javascript.RUNTIMES)
+KEPT = dict.fromkeys(javascript.RUNTIMES, "javascript")
 INSTEAD = {"node-wasm": "node-cpu", "chromium-wasm": "chromium-cpu", "chromium-webgl": "chromium-cpu"}
 _FLOAT = Tolerance(error=1e-4, mismatch=0.0, reason="float32 in JavaScript and in WebGL's float32 textures")
 TOLERANCES = {

@@ -28,7 +28,7 @@ from converters.timing import median_ms
 
 NAME = "tflite"
 FRESH = frozenset({"litert"})
-KEPT: frozenset[str] = frozenset()
+KEPT = {"litert": "litert"}
 INSTEAD: dict[str, str] = {}
 TOLERANCES = {
     "float32": Tolerance(error=1e-4, mismatch=0.0, reason="float32 throughout; XNNPACK sums in another order"),

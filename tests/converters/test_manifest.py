@@ -295,15 +295,15 @@ def test_row_names_outputs_and_layers_when_a_lossy_variant_fell_short(tmp_path: 
         for name in "abc"
     ]
     losses = Losses(layers=[loss(name, 0.5) for name in ("one", "two", "three", "four")])
-    made_row = row(made(tmp_path), bad, None, {}, tmp_path, losses)
+    made_row = row(made(tmp_path), bad, None, {}, tmp_path, losses=losses)
     assert made_row.reason == (
         "snr on litert 2: a: dB; 'b', 'c' fell short too; the layers that lose the most: 'one' (CONV_2D, 3.1 dB left), "
         "'two' (CONV_2D, 3.1 dB left), 'three' (CONV_2D, 3.1 dB left)"
     )
     assert [kept.layer for kept in made_row.layers] == ["one", "two", "three", "four"]
-    untold = row(made(tmp_path), bad[:1], None, {}, tmp_path, Losses(layers=[], error="no float32 graph"))
+    untold = row(made(tmp_path), bad[:1], None, {}, tmp_path, losses=Losses(layers=[], error="no float32 graph"))
     assert untold.reason == "snr on litert 2: a: dB; which layers lose it cannot be told: no float32 graph"
-    none = row(made(tmp_path), bad[:1], None, {}, tmp_path, Losses(layers=[loss("one", -0.1)]))
+    none = row(made(tmp_path), bad[:1], None, {}, tmp_path, losses=Losses(layers=[loss("one", -0.1)]))
     assert none.reason == "snr on litert 2: a: dB"
 
 

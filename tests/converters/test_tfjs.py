@@ -366,7 +366,7 @@ def build():
     assert not list(made.root.rglob("model.json"))
 
 
-def test_check_passes_from_the_frozen_graph_when_a_model_is_pinned_to_a_gpu(tmp_path: Path) -> None:
+def test_check_passes_when_a_model_is_pinned_to_a_gpu(tmp_path: Path) -> None:
     import tensorflow.compat.v1 as tf
 
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(allow_soft_placement=True)) as session:

@@ -76,7 +76,7 @@ def test_deploy_says_unchanged_without_tensorflow_when_nothing_changed(
     assert run["state"]["type"] == "COMPLETED"
     tasks = server.task_runs(run["id"])
     assert set(tasks.values()) == {"Cached"}
-    assert {"helped: build", "helped: convert tflite float32", "helped: check serving default"} <= set(tasks)
+    assert {f"helped {written.version}: {step}" for step in ("build", "tflite float32", "check serving")} <= set(tasks)
 
 
 def test_deploy_prints_the_current_manifest_when_unchanged_and_asked_for_json(deploy: Deploy, releases: Path) -> None:
@@ -190,7 +190,7 @@ def test_deploy_converts_one_target_alone_when_its_options_changed(
     assert manifest.changed_files(path, before) == {} == manifest.changed_files(now_path, now)
     tasks = server.task_runs(server.flow_runs(f"deploy {folder / 'helped.yaml'}")[0]["id"])
     fresh = {name for name, state in tasks.items() if state != "Cached"}
-    assert fresh == {f"helped: {step} tflite {v}" for step in ("convert", "check") for v in ("float32", "dynamic")} | {
-        "helped: release"
-    }
+    assert fresh == {
+        f"helped {now.version}: {step}tflite {v}" for step in ("", "check ") for v in ("float32", "dynamic")
+    } | {f"helped {now.version}: release"}
     assert deploy().out == f"unchanged: helped {now.version} is current\n"

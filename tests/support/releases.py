@@ -6,11 +6,11 @@ from pathlib import Path
 
 from resident import Residents
 
-from converters import golden, release, source
+from converters import golden, release, reuse, source
 from converters.assemble import Released, assemble
 from converters.check import check
 from converters.convert import convert, plan
-from converters.manifest import Row, row
+from converters.manifest import Row, SourceRecord, row
 from converters.spec import ModelSpec
 
 
@@ -20,8 +20,9 @@ def publish(
     """Deploy the model as the flow does, in resident children; unchecked, every row is not run."""
     started = time.monotonic()
     with release.staging(releases, spec.name) as place:
-        residents.run(source.build, spec, place.release, place.scratch)
-        exported = residents.run(source.export, spec, place.release, place.scratch, place.version).value
+        (place.release / reuse.SOURCE).mkdir()
+        residents.run(source.build, spec, place.release, place.release / reuse.SOURCE)
+        exported = residents.run(source.export, spec, place.release, place.release / reuse.SOURCE, place.version).value
         reference = golden.load(exported.golden)
 
         def made(key: tuple[str, str]) -> list[Row]:
@@ -32,4 +33,5 @@ def publish(
             return check(conversion, exported.signatures, reference, options, spec.limits, place.release, constant)
 
         rows = [found for every in pool.map(made, plan(exported, spec)) for found in every]
-        return assemble(place, exported, spec, rows, started)
+        record = SourceRecord(kind=exported.kind, digest=exported.digest, signatures=exported.signatures)
+        return assemble(place, record, spec, rows, started)

@@ -159,8 +159,9 @@ def converted(sample: Sample, target: str, variant: str = "default") -> Converte
 
 
 def not_passed(rows: Sequence[Row]) -> list[CheckResult]:
-    """Every check that did not pass, of all rows."""
-    return [result for row in rows for result in row.checks if result.status != "passed"]
+    """Every check that did not pass, of all rows; without those that were not run and need not be."""
+    found = [result for row in rows for result in row.checks if result.status != "passed"]
+    return [result for result in found if result.required or result.status == "failed"]
 
 
 def turned(rows: Sequence[Row]) -> dict[str | None, set[str]]:

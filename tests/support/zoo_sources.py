@@ -207,7 +207,7 @@ def estimator(folder: Path, scalar: bool = False) -> None:
         table = v1.lookup.StaticHashTable(keys, 0)
         colour = tf.gather(tf.constant([0.0, 5.0, -5.0]), table.lookup(parsed["colour"]))
         ids = tf.sparse.to_dense(parsed["ids"])
-        bias = tf.reduce_sum(tf.gather(tf.constant([[1.0], [-2.0], [3.0]]), ids), axis=[-2, -1])
+        bias = tf.reduce_sum(tf.gather(tf.constant([[0.0], [-2.0], [3.0]]), ids), axis=[-2, -1])
         x = tf.reshape(parsed["x"], [-1, 4]) * tf.reshape(parsed["scale"], [-1, 1])
         logits = tf.matmul(x, _weights(v1, (4, 3))) + tf.reshape(colour, [-1, 1]) + tf.reshape(bias, [-1, 1])
         scores = tf.nn.softmax(logits)
