@@ -98,7 +98,8 @@ def _keys(use: Use, read_table: ReadTable) -> tuple[Any, ...]:
         keys = read_table(f"{node.name}:0", use.node.attr["Tin"].type, use.node.attr["Tout"].type)
     except tf.errors.OpError:  # not initialised, or of a kind that does not export
         return ()
-    return tuple(np.asarray(keys).ravel().tolist()) if keys is not None else ()
+    # A table returns them in an order that changes from process to process.
+    return tuple(sorted(np.asarray(keys).ravel().tolist())) if keys is not None else ()
 
 
 def _unknown(values: tuple[Any, ...]) -> Any:

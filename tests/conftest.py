@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 # Helper modules and the tests' own functions, importable in child processes too, which are given this process's sys.path.
-sys.path[:0] = [str(Path(__file__).parent / "support"), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import samples
 from samples import Sample
