@@ -10,7 +10,7 @@ BIN := .venv/bin
 JS := converters/js
 READY := .venv/.ready $(JS)/node_modules/.ready
 
-.PHONY: help setup deploy-all ui test mutants lint type format lock doctor clean
+.PHONY: help setup deploy-all ui test mutants bench lint type format lock doctor clean
 
 help: ## Show what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -30,6 +30,9 @@ test: $(READY) ## Run all tests
 
 mutants: $(READY) ## Mutate releases in every way known, and check them
 	@$(BIN)/pytest --mutants all tests/converters/test_sensitivity.py tests/converters/test_sensitivity_digits.py tests/converters/test_false_alarms.py
+
+bench: $(READY) ## Time it against a plain script and the command lines (ROUNDS=5)
+	@$(BIN)/python tests/benchmarks/bench.py --rounds $(or $(ROUNDS),5)
 
 lint: $(READY) ## Check style and imports
 	@$(BIN)/ruff check .

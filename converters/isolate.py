@@ -157,7 +157,10 @@ class Child:
         while not connection.wait([self._pipe, self._process.sentinel], timeout=POLL_SECONDS):
             if time.monotonic() - started > self.limits.seconds:
                 self._kill()
-                raise self._failure(ChildTimedOut, f"did not finish in {self.limits.seconds:g} s and was stopped")
+                raise self._failure(
+                    ChildTimedOut,
+                    f"did not finish in {self.limits.seconds:g} s (limits.seconds in the config) and was stopped",
+                )
             used = self._memory()
             if time.monotonic() - measured > MEASURE_SECONDS:
                 held, measured = max(held, memory.unique(self._tree())), time.monotonic()
@@ -165,8 +168,8 @@ class Child:
                 self._kill()
                 raise self._failure(
                     ChildTooLarge,
-                    f"needed more than its limit of {self.limits.memory_gb:g} GiB of memory "
-                    f"({used / 2**30:.1f} GiB when stopped)",
+                    f"needed more than its limit of {self.limits.memory_gb:g} GiB of memory (limits.memory_gb in the config; "
+                    f"{used / 2**30:.1f} GiB when stopped)",
                 )
         try:
             kind, value, seconds = self._pipe.recv()
@@ -208,6 +211,8 @@ class Child:
         fatal = next((found[1] for line in tail if (found := _FATAL.search(line))), None)
         what += f" ({fatal})" if fatal else ""
         tail = tail[-TAIL_LINES:] if crash is None else tail[crash : crash + TAIL_LINES]
+        if kind is ChildTooLarge:  # what it printed before says nothing of its memory
+            tail = []
         printed = "; its last output:\n" + "\n".join(tail) if tail else ""
         return kind(f"the child process {what}{printed}")
 
