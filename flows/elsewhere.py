@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 TRIES = 2
 """How often a unit is begun, if its worker is lost. What kills its machine must not take the whole cluster with it."""
 CONNECT_SECONDS = 20.0
+CLOSE_SECONDS = 5.0
 CALLS = {"convert": 1, "check": 20}
 """Child processes, each with the time limit of the config, after which a unit that was begun is given up."""
 TRANSFER_SECONDS = 600.0
@@ -315,7 +316,8 @@ def _connected(address: str) -> Iterator["Client"]:
     try:
         yield client
     finally:
-        client.close(timeout=POLL_SECONDS if client.status != "running" else CONNECT_SECONDS)
+        with suppress(TimeoutError):  # it would say goodbye to a scheduler that is gone
+            client.close(timeout=CLOSE_SECONDS)
 
 
 def _said(error: Any) -> str:

@@ -64,13 +64,7 @@ def cluster() -> ClusterSettings | None:
     address, store = os.environ.get(DASK), os.environ.get(STORE)
     if not address:
         return None
-    try:
-        parts = urlsplit(address)
-        complete = bool(parts.scheme and parts.hostname and parts.port)
-    except ValueError:
-        complete = False
-    if not complete:
-        raise BadInput(f"{address!r} is no address of a Dask scheduler; give {DASK} or --dask as tcp://HOST:PORT")
+    require_scheduler_address(address)
     if not store:
         raise BadInput(
             f"a Dask cluster needs a store; set {STORE} or --store to a directory or URL that this machine and all "
@@ -86,6 +80,17 @@ def cluster() -> ClusterSettings | None:
         return ClusterSettings(address, url, float(patience)) if patience else ClusterSettings(address, url)
     except ValueError as error:
         raise BadInput(f"{PATIENCE}={patience} is no number of seconds") from error
+
+
+def require_scheduler_address(address: str) -> None:
+    """Raises BadInput where it is none."""
+    try:
+        parts = urlsplit(address)
+        complete = bool(parts.scheme and parts.hostname and parts.port)
+    except ValueError:
+        complete = False
+    if not complete:
+        raise BadInput(f"{address!r} is no address of a Dask scheduler; give it as tcp://HOST:PORT")
 
 
 def is_loopback(host: str) -> bool:

@@ -18,9 +18,10 @@ from distributed import Worker, get_client, get_worker
 
 from converters import isolate, kept, key, work
 from converters.contract import Frozen
-from converters.errors import BadInput, ClusterFailed, FanoutError
+from converters.errors import ClusterFailed, FanoutError
 from converters.slots import Slots
 from converters.store import Store
+from flows import settings
 
 TOPIC = "tf-fanout"
 """Events of the scheduler (Dask, "Structured logs") that say which unit was begun by which worker."""
@@ -93,8 +94,10 @@ def run(address: str, side_by_side: int | None, name: str | None) -> None:
     """Be a worker of the scheduler at `address`, until a signal ends it.
 
     Raises:
+        BadInput: that is no address.
         ClusterFailed: no scheduler answers there, or it ended the worker or went away.
     """
+    settings.require_scheduler_address(address)
     isolate.warm_up()
     _at_start()
     with kept.keeping():
@@ -107,8 +110,6 @@ async def _run(address: str, side_by_side: int, name: str | None) -> None:
     )
     try:
         await worker
-    except ValueError as error:
-        raise BadInput(f"{address} is no address of a Dask scheduler: {error}; give tcp://HOST:PORT") from error
     except Exception as error:  # Dask raises of every kind here, most of them OSError
         raise ClusterFailed(f"no Dask scheduler answers at {address}: {' '.join(str(error).split())}") from error
     told = asyncio.Event()
