@@ -183,7 +183,6 @@ def test_deploy_fails_soon_and_releases_nothing_when_the_cluster_is_gone(
     else:
         cluster.kill(working)
     done = ran.result()
-    print(done.err)
     assert time.monotonic() - began < 40
     assert done.status == 2, done.err
     said = "is gone" if what == "scheduler" else "has had no worker for 5 s"
