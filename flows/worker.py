@@ -11,6 +11,8 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +29,8 @@ TOPIC = "tf-fanout"
 """Events of the scheduler (Dask, "Structured logs") that say which unit was begun by which worker."""
 START_SECONDS = 60
 """How long a worker waits for a scheduler when it starts."""
+
+LOOK_SECONDS = 1.0
 
 _slots_lock = threading.Lock()
 _slots: dict[str, Slots] = {}
@@ -77,17 +81,42 @@ def perform(unit_json: str, number: str) -> str:
     if different := work.difference(_tools(), unit.tools):
         return Answer(worker=me, failed=f"worker {me} is not equal to this machine: {different}").model_dump_json()
     here = Path(get_worker().local_directory)
+    answer = Answer(worker=me)
+    with isolate.Group() as group, _ended_when_unwanted(group):
+        try:
+            with _places().held(unit.need_mb), tempfile.TemporaryDirectory(prefix="unit-", dir=here) as root:
+                client.log_event(TOPIC, {"number": number, "worker": me})
+                answer = Answer(worker=me, done=work.do(unit, Path(root), here / "fanout-files"))
+        except FanoutError as error:
+            answer = Answer(worker=me, failed=f"on worker {me}: {error}")
+        if isolate.ending():  # what it found is only that its children were ended
+            answer = Answer(worker=me, lost=me)
+    return answer.model_dump_json()
+
+
+@contextmanager
+def _ended_when_unwanted(group: isolate.Group) -> Iterator[None]:
+    """End the children once nobody waits for this task any more: who deploys was interrupted, cancelled or killed.
+
+    Dask cannot stop a thread; it marks the task (distributed, "Worker State Machine", state `cancelled`).
+    """
+    worker, key = get_worker(), get_worker().get_current_task()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state in ("cancelled", "resumed"):
+                group.end()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
-        with _places().held(unit.need_mb), tempfile.TemporaryDirectory(prefix="unit-", dir=here) as root:
-            client.log_event(TOPIC, {"number": number, "worker": me})
-            done = work.do(unit, Path(root), here / "fanout-files")
-    except FanoutError as error:
-        if isolate.ending():
-            return Answer(worker=me, lost=me).model_dump_json()
-        return Answer(worker=me, failed=f"on worker {me}: {error}").model_dump_json()
-    if isolate.ending():  # its children were ended: what it found is only that
-        return Answer(worker=me, lost=me).model_dump_json()
-    return Answer(worker=me, done=done).model_dump_json()
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def run(address: str, side_by_side: int | None, name: str | None) -> None:

@@ -225,6 +225,16 @@ def test_deploy_fails_the_row_when_the_store_damages_a_file(
     assert rows["serving"]["status"] == "passed"
 
 
+def test_deploy_refuses_a_worker_that_may_start_no_processes(
+    cluster: DaskCluster, tmp_path: Path, fanout: Fanout
+) -> None:
+    cluster.start("nursed", nanny=True)
+    samples.write_spec(tmp_path, samples.KERAS, name="tiny", targets={"serving": {}})
+    done = fanout("deploy", tmp_path / "tiny.yaml", releases=tmp_path / "r", environment=cluster.environment)
+    assert done.status == 2
+    assert f"worker nursed of {cluster.address} may start no processes; start it with `fanout worker`" in done.err
+
+
 @pytest.mark.parametrize("difference", ["code", "variable"])
 def test_deploy_refuses_workers_that_would_make_something_else(
     difference: str, cluster: DaskCluster, tmp_path: Path, fanout: Fanout
@@ -280,6 +290,29 @@ def test_worker_ends_with_its_children_when_it_is_told_to(
     done = ran.result()
     assert done.status == 0, done.err
     assert {row["status"] for row in done.document["manifests"][0]["targets"]} == {"passed"}
+
+
+def test_worker_ends_a_conversion_when_who_deploys_is_killed(
+    cluster: DaskCluster, slow: Callable[[float], Path], tmp_path: Path, server: Server
+) -> None:
+    config = slow(60.0)
+    cluster.start("alpha")
+    prefect = {"PREFECT_HOME": str(server.home), "PREFECT_API_URL": server.api}
+    command = [sys.executable, "-m", "flows", "deploy", str(config), "--releases", str(tmp_path / "r")]
+    deploy = subprocess.Popen(command, env={**os.environ, **prefect, **cluster.environment}, stderr=subprocess.DEVNULL)
+    marks = config.with_name("marks")
+    deadline = time.monotonic() + 60
+    while not marks.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    pid = int(marks.read_text().split()[0])
+    assert cluster.worker_of(pid) == "alpha"
+    deploy.kill()
+    deploy.wait()
+    killed = time.monotonic()
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < killed + 10:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+    assert cluster.workers["alpha"].poll() is None
 
 
 def test_worker_says_so_when_no_scheduler_answers(tmp_path: Path) -> None:

@@ -51,9 +51,14 @@ class DaskCluster:
         """What a deploying process is told; the store is a directory."""
         return {"FANOUT_DASK": self.address, "FANOUT_STORE": str(self.folder / "store")}
 
-    def start(self, name: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
-        """Start a worker that does one unit at one time."""
+    def start(
+        self, name: str, environment: Mapping[str, str] | None = None, *, nanny: bool = False
+    ) -> "subprocess.Popen[bytes]":
+        """Start a worker that does one unit at one time; with `nanny` as `dask worker` does."""
         command = [sys.executable, "-m", "flows", "worker", self.address, "--slots", "1", "--name", name]
+        if nanny:
+            command = [sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--nanny", "--name", name]
+            command += ["--nthreads", "1", "--nworkers", "1", "--no-dashboard"]
         self.workers[name] = self._popen(name, command, environment or {})
         return self.workers[name]
 
