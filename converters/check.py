@@ -89,6 +89,18 @@ def check(
     ]
 
 
+def failed(conversion: Conversion, root: Path, why: str) -> list[Row]:
+    """The rows of a conversion that could not be checked at all, and why."""
+    seconds, memory_mb = {"convert": round(conversion.seconds, 3)}, {"convert": conversion.memory_mb}
+    unchecked = f"checking failed: {why}"
+    return [
+        row(
+            artifact, [], conversion.error or (unchecked if artifact.path else None), seconds, root, memory_mb=memory_mb
+        )
+        for artifact in conversion.artifacts
+    ]
+
+
 def index(artifact: Artifact) -> str:
     """The key of an artifact's signature; '' for a file of weights."""
     return artifact.signature or ""

@@ -68,6 +68,12 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
     )
 
 
+def failed(source: Source, target: str, variant: str, why: str) -> Conversion:
+    """The conversion that could not be done at all, and why."""
+    artifacts = _for_each_signature(source, target, variant, None)
+    return Conversion(target=target, variant=variant, artifacts=artifacts, error=f"converting failed: {why}")
+
+
 def _noted(artifact: Artifact, notes: Sequence[str]) -> Artifact:
     """The artifact, saying how the model it was made from differs from the one that was given."""
     if artifact.path is None or not notes:

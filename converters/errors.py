@@ -7,6 +7,9 @@ FanoutError
 ├── MissingRuntime        a runtime that a check needs is not on this machine: `not_run`, never a pass
 ├── Damaged               a file that should be readable is not: a check that fails
 ├── ServerFailed          a server did not start, serves something else, or did not answer: likewise
+├── StoreFailed           the store that machines share cannot be read or written
+├── ClusterFailed         there is nobody left to convert: no scheduler, or no worker
+├── WorkerFailed          a worker of the cluster was lost, or may not do what it was asked: a row fails
 └── ChildFailed           a child process did not return a result
     ├── ChildRaised       it raised; carries the exception's type, text and traceback
     ├── ChildDied         it ended by a signal or an exit status, without a result
@@ -24,11 +27,14 @@ __all__ = [
     "ChildRaised",
     "ChildTimedOut",
     "ChildTooLarge",
+    "ClusterFailed",
     "Damaged",
     "FanoutError",
     "MissingRuntime",
     "ServerFailed",
+    "StoreFailed",
     "Unsupported",
+    "WorkerFailed",
 ]
 
 
@@ -61,6 +67,18 @@ class Damaged(FanoutError):
 
 class ServerFailed(FanoutError):
     """A server that was there did not start, does not serve what it should, or did not answer as it should."""
+
+
+class StoreFailed(FanoutError):
+    """The store through which machines exchange files cannot be read or written."""
+
+
+class ClusterFailed(FanoutError):
+    """The cluster that was to convert is gone: its scheduler does not answer, or it has no worker."""
+
+
+class WorkerFailed(FanoutError):
+    """A worker of the cluster was lost, or is not equal to this machine; others may do what it could not."""
 
 
 class ChildFailed(FanoutError):

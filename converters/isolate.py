@@ -9,6 +9,7 @@ the kernel for SIGKILL when the process that forked it ends (prctl(2), PR_SET_PD
 end of the pipe ends an idle child). They stay in the parent's process group, so that whoever ends the group ends them.
 """
 
+import contextvars
 import ctypes
 import faulthandler
 import multiprocessing
@@ -72,14 +73,39 @@ def end_all() -> None:
         child._kill()
 
 
+class Group:
+    """Children that can be ended together: those started by the thread that is in the `with` block."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.children: set[Child] = set()
+
+    def __enter__(self) -> "Group":
+        self._token = _group.set(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _group.reset(self._token)
+
+    def end(self) -> None:
+        """As `end_all`, for these. May be called from another thread."""
+        self.ended.set()
+        for child in list(self.children):
+            child._kill()
+
+
+_group: contextvars.ContextVar[Group | None] = contextvars.ContextVar("group", default=None)
+
+
 def ending() -> bool:
-    """Whether `end_all` was called: a child that died then did not crash."""
-    return _ending.is_set()
+    """Whether `end_all` was called, or `end` of the group that this thread is in: a child that died then did not crash."""
+    group = _group.get()
+    return _ending.is_set() or (group is not None and group.ended.is_set())
 
 
 def require_running() -> None:
-    """Raises ChildDied once `end_all` was called."""
-    if _ending.is_set():
+    """Raises ChildDied once all children, or those of this thread's group, were ended."""
+    if ending():
         raise ChildDied("no child process is started while this one is ending")
 
 
@@ -133,6 +159,9 @@ class Child:
             # On Linux a new interpreter ends with the *thread* that started it, and must outlive the caller's.
             _starter.submit(self._process.start).result() if fresh else self._process.start()
         _children.add(self)
+        self._group = _group.get()
+        if self._group is not None:
+            self._group.children.add(self)
         theirs.close()
 
     def __enter__(self) -> "Child":
@@ -187,6 +216,8 @@ class Child:
     def close(self) -> None:
         """End the child and whatever it started."""
         _children.discard(self)
+        if self._group is not None:
+            self._group.children.discard(self)
         self._pipe.close()
         self._kill()
         if not self._kept:

@@ -77,8 +77,8 @@ class Answer:
 
     Dtypes and shapes are those that tfjs reported. `latency_ms` is the median of up to five calls on the last case,
     outputs brought back included, of which none begins after half a second. With `error` set there are no outputs,
-    and `lacks` says that it may be for want of a kernel, which every backend but cpu shows in ways of its own: the
-    program's cpu then decides.
+    and `lacks` says that the model was loaded and could not be computed, for want of a kernel perhaps, which every
+    backend but cpu shows in ways of its own: the program's cpu then decides.
     """
 
     runtime: str
@@ -374,7 +374,7 @@ def _read_answer(path: Path, runtime: str) -> Answer:
         start = 4 + int.from_bytes(data[:4], "little")
         header = json.loads(data[4:start])
         if "error" in header:
-            return Answer(runtime, error=header["error"], lacks=not runtime.endswith(" cpu"))
+            return Answer(runtime, error=header["error"], lacks=header["computing"] and not runtime.endswith(" cpu"))
         outputs: list[Tensors] = []
         for described in header["cases"]:
             case: Tensors = {}

@@ -24,7 +24,12 @@ Known = dict[str, Ingredients]
 _REGISTRY = ("converters.targets",)
 """Leads to every converter; what others take from it (options, tolerances) is an ingredient by value."""
 _VARIABLES = ("TF_", "KERAS_", "XLA_", "FANOUT_")
-_NEUTRAL = ("FANOUT_RELEASES", "FANOUT_CONFIGS", "FANOUT_AUTH", "TF_CPP_MIN_LOG_LEVEL")
+_OF_THE_TOOLS = ("TF_", "KERAS_", "XLA_")
+_OF_THE_MACHINE = ("platform", "prefect")
+_NEUTRAL = (
+    "FANOUT_RELEASES", "FANOUT_CONFIGS", "FANOUT_AUTH", "FANOUT_DASK", "FANOUT_STORE",
+    "FANOUT_DASK_PATIENCE", "TF_CPP_MIN_LOG_LEVEL",
+)  # fmt: skip
 
 
 class Key(Frozen):
@@ -77,6 +82,19 @@ def known(spec: ModelSpec) -> Known:
 
 def _converter(target: str) -> str:
     return code(TARGETS[target].__name__, "converters.convert", "converters.check")  # type: ignore[attr-defined]
+
+
+def tools() -> Ingredients:
+    """What must be the same on another machine for what it makes to be what this one would make."""
+    found = {name: version for name, version in manifest.environment().items() if name not in _OF_THE_MACHINE}
+    found["python"] = ".".join(found["python"].split(".")[:2])
+    found["the code of tf-fanout"] = digest.of_code(["converters.work"])
+    found |= {
+        f"${name}": value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(_OF_THE_TOOLS) and name not in _NEUTRAL
+    }
+    return found
 
 
 def code(*roots: str) -> str:

@@ -58,6 +58,24 @@ def deploy(
     ] = None,
     releases: Releases = None,
     force: Annotated[bool, typer.Option("--force", help="Redo what is unchanged, too.")] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://HOST:PORT",
+            envvar=settings.DASK,
+            show_envvar=True,
+            help="Convert and check on the workers of this Dask scheduler.",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|URL",
+            envvar=settings.STORE,
+            show_envvar=True,
+            help="Where they and this machine exchange files.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build, export, convert, check and release models."""
@@ -69,6 +87,10 @@ def deploy(
     for model in chosen:  # all bad input is told before anything is done
         found = spec.find(model)
         specs[model] = found if wanted is None else found.with_targets(wanted)
+    for variable, given in ((settings.DASK, dask), (settings.STORE, store)):
+        if given is not None:
+            os.environ[variable] = given
+    settings.cluster()
     root = _use(releases)
     release.require_writable(root)
     api = settings.prepare()
@@ -253,6 +275,28 @@ def ui(
     except BadInput:
         raise
     except FanoutError as error:  # the server, not what was asked for
+        _complain(error)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def worker(
+    address: Annotated[str, typer.Argument(metavar="tcp://HOST:PORT", help="A Dask scheduler's address.")],
+    slots: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Conversions and checks at one time; default: one per core.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What it is called; default: host and process id.")] = None,
+) -> None:
+    """Convert and check for other machines, as a worker of a Dask cluster; Ctrl-C ends it."""
+    try:
+        from flows.worker import run
+    except ImportError as error:
+        raise BadInput(f"{error}; install tf-fanout with its extra 'cluster'") from error
+    try:
+        run(address, slots, name)
+    except BadInput:
+        raise
+    except FanoutError as error:  # the scheduler, not what was asked for
         _complain(error)
         raise typer.Exit(1) from error
 

@@ -18,9 +18,8 @@ from prefect.runtime import task_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from converters import check as checking
 from converters import convert as converting
-from converters import evaluation, golden, isolate, kept, key, memory, release, reuse, spec
+from converters import isolate, kept, key, memory, release, reuse, spec, work
 from converters.assemble import Released, assemble
 from converters.contract import Source
 from converters.convert import Conversion
@@ -31,13 +30,16 @@ from converters.reuse import BuiltFrom, Kept
 from converters.slots import Slots
 from converters.source import Builder, Built
 from converters.spec import ModelSpec
-from flows import artifacts, child_logs, nightly, notify
+from flows import artifacts, child_logs, elsewhere, nightly, notify
+from flows.elsewhere import Executor, Job
 from flows.events import Event, tell
 from flows.schedule import Needs, measured_needs, run_all
 from flows.settings import releases_dir
 
 SIDE_BY_SIDE = max(2, os.cpu_count() or 2)
 """Builds, conversions and checks that run at one time, those of all models together; each is a process of its own."""
+MOST_THREADS = 256
+"""Each waits for a child process, or for a cluster; how many really run is the executor's affair."""
 MODELS_AT_ONCE = SIDE_BY_SIDE + 1
 """Models that a deploy-all works on at one time: while the last conversions of one run, the next is built."""
 
@@ -56,8 +58,8 @@ _options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 def _row_name() -> str:
     """What a person calls the conversion or check that is about to run."""
-    given = task_run.parameters
-    return f"{given['model']} {given['place'].version}: {_called(given['target'], given['variant'])}"
+    job: Job = task_run.parameters["job"]
+    return f"{job.wanted.name} {job.place.version}: {_called(job.target, job.variant)}"
 
 
 def _check_name() -> str:
@@ -125,14 +127,11 @@ def export(model: str, builder: Builder, place: Staging, built: isolate.Complete
     retry_condition_fn=lambda task, run, state: isinstance(state.result(raise_on_failure=False), ChildDied),
     **_options,
 )
-def convert(
-    model: str, target: str, variant: str, source: Source, place: Staging, wanted: ModelSpec, need: float
-) -> Any:
+def convert(where: Executor, job: Job, need: float) -> Any:
     """Convert to one variant of one target, in a child process that needs `need` MB: a Conversion."""
-    with slots.held(need, _turn.get()):
-        tell(Event(model, "converting", target, variant))
-        with child_logs.shown(place.release / converting.log_of(target, variant)):
-            conversion = converting.convert(source, target, variant, place.release, wanted)
+    model, target, variant = job.wanted.name, job.target, job.variant
+    with child_logs.shown(job.place.release / converting.log_of(target, variant)):
+        conversion = where.convert(job, need, lambda: tell(Event(model, "converting", target, variant)))
     if conversion.crashed and not isolate.ending() and task_run.run_count <= CRASH_RETRIES:
         raise ChildDied(f"{conversion.error}; it is done once more")
     if conversion.error is not None:
@@ -141,34 +140,11 @@ def convert(
 
 
 @task(name="check", task_run_name=_check_name, **_options)
-def check(
-    model: str,
-    target: str,
-    variant: str,
-    conversion: Conversion,
-    source: Source,
-    place: Staging,
-    wanted: ModelSpec,
-    need: float,
-) -> Any:
+def check(where: Executor, job: Job, conversion: Conversion, need: float) -> Any:
     """Run what was converted in its own runtimes and compare with golden: a list of rows."""
-    log = place.root / f"check-{target}-{variant}.log"
-    with slots.held(need, _turn.get()), child_logs.shown(log):
-        tell(Event(model, "checking", target, variant))
-        reference = golden.load(source.golden)
-        labelled = evaluation.load(place.release, wanted.evaluation, source.signatures)
-        rows = checking.check(
-            conversion,
-            source.signatures,
-            reference,
-            wanted.targets[target],
-            wanted.limits,
-            place.release,
-            wanted.golden.constant,
-            wanted.classifiers,
-            labelled,
-            log=log,
-        )
+    model, target, variant = job.wanted.name, job.target, job.variant
+    with child_logs.shown(job.place.root / work.check_log(target, variant)):
+        rows = where.check(job, conversion, need, lambda: tell(Event(model, "checking", target, variant)))
     tell(Event(model, "done", target, variant, rows=tuple(rows)))
     for row in rows:
         get_run_logger().info("%s: %s%s", title(row), row.status, f": {row.reason}" if row.reason else "")
@@ -200,7 +176,7 @@ def publish(
 @flow(
     name="deploy-model",
     flow_run_name="deploy {model}",
-    task_runner=ThreadPoolTaskRunner(max_workers=SIDE_BY_SIDE),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=MOST_THREADS),  # type: ignore[arg-type]
     validate_parameters=True,
     on_failure=[notify.run_failed],
     on_crashed=[notify.run_crashed],
@@ -253,10 +229,15 @@ def _deploy(wanted: ModelSpec, current: Kept, known: key.Known, started: float, 
     for reason in current.reasons:
         tell(Event(name, "changed", detail=reason))
     needs = measured_needs(releases_dir(), name)
-    with memory.measured() as peak, release.staging(releases_dir(), name) as place:
+    with (
+        elsewhere.executor(slots) as where,
+        memory.measured() as peak,
+        release.staging(releases_dir(), name) as place,
+    ):
         exported = _source(wanted, current, place, needs)
         source = exported.source
         planned = converting.plan(source, wanted)
+        jobs = {each: Job(*each, source, exported.built_from.reads, place, wanted, _turn.get()) for each in planned}
         rows = {}
         for target, variant in planned:
             if (target, variant) in current.rows:
@@ -267,12 +248,10 @@ def _deploy(wanted: ModelSpec, current: Kept, known: key.Known, started: float, 
                 tell(Event(name, "waiting", target, variant))
         rows |= run_all(
             [each for each in planned if each not in rows],
-            SIDE_BY_SIDE,
+            where.side_by_side,
             needs.seconds,
-            lambda each: convert.submit(name, *each, source, place, wanted, needs.of(each, "convert", source)),
-            lambda each, conversion: check.submit(
-                name, *each, conversion, source, place, wanted, needs.of(each, "check", source)
-            ),
+            lambda each: convert.submit(where, jobs[each], needs.of(each, "convert", source)),
+            lambda each, conversion: check.submit(where, jobs[each], conversion, needs.of(each, "check", source)),
         )
         if untold := reuse.record(place, source, wanted, known, exported.built_from, planned):
             get_run_logger().warning("%s, so the next deploy will do everything again", untold)

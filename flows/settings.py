@@ -1,9 +1,12 @@
 """Where releases go and which Prefect API is used. Imports nothing heavy; call `prepare` before importing Prefect."""
 
 import base64
+import importlib.util
 import ipaddress
 import os
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -16,6 +19,12 @@ REPORTS = "FANOUT_REPORTS"
 """Environment variable: the address below which reports are served, when a server of ours is there."""
 AUTH = "FANOUT_AUTH"
 """Environment variable: USER:PASSWORD of the server, for those who start it and those who use it."""
+DASK = "FANOUT_DASK"
+"""Environment variable: the address of the Dask scheduler whose workers convert and check; unset for this machine."""
+STORE = "FANOUT_STORE"
+"""Environment variable: directory or URL through which they and this machine exchange files."""
+PATIENCE = "FANOUT_DASK_PATIENCE"
+"""Environment variable: seconds to wait while the cluster has no worker."""
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
@@ -35,6 +44,53 @@ _DEFAULTS = {
 def releases_dir() -> Path:
     """RELEASES: FANOUT_RELEASES, or releases/ in the checkout."""
     return Path(os.environ.get(RELEASES) or ROOT / "releases").expanduser().absolute()
+
+
+class ClusterSettings(NamedTuple):
+    """A Dask scheduler's address, and the store."""
+
+    dask: str
+    store: str
+    patience: float = 30.0
+    """Seconds to wait while the cluster has no worker at all."""
+
+
+def cluster() -> ClusterSettings | None:
+    """Where conversions run, if not on this machine.
+
+    Raises:
+        BadInput: FANOUT_DASK is no address, or comes without FANOUT_STORE, or what both need is not installed.
+    """
+    address, store = os.environ.get(DASK), os.environ.get(STORE)
+    if not address:
+        return None
+    require_scheduler_address(address)
+    if not store:
+        raise BadInput(
+            f"a Dask cluster needs a store; set {STORE} or --store to a directory or URL that this machine and all "
+            "workers reach"
+        )
+    if any(importlib.util.find_spec(name) is None for name in ("distributed", "fsspec")):
+        raise BadInput(
+            "a Dask cluster needs packages that are not installed; install tf-fanout with its extra 'cluster'"
+        )
+    url = store if "://" in store else str(Path(store).expanduser().absolute())
+    patience = os.environ.get(PATIENCE)
+    try:
+        return ClusterSettings(address, url, float(patience)) if patience else ClusterSettings(address, url)
+    except ValueError as error:
+        raise BadInput(f"{PATIENCE}={patience} is no number of seconds") from error
+
+
+def require_scheduler_address(address: str) -> None:
+    """Raises BadInput where it is none."""
+    try:
+        parts = urlsplit(address)
+        complete = bool(parts.scheme and parts.hostname and parts.port)
+    except ValueError:
+        complete = False
+    if not complete:
+        raise BadInput(f"{address!r} is no address of a Dask scheduler; give it as tcp://HOST:PORT")
 
 
 def is_loopback(host: str) -> bool:

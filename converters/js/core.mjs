@@ -46,10 +46,13 @@ export async function answer(tf, backend, base, index) {
   try {
     message = await run(tf, header, directory + encodeURIComponent(header.model), payload);
     requireBackend(tf, backend);
-    if (lacking.length) throw new Error(lacking[0]);
+    if (lacking.length) throw Object.assign(new Error(lacking[0]), { computing: true });
   } catch (error) {
     failed = true;
-    message = pack({ error: String(error?.message ?? error).replaceAll(directory, "") }, []);
+    message = pack(
+      { error: String(error?.message ?? error).replaceAll(directory, ""), computing: error?.computing === true },
+      [],
+    );
   }
   await fetched(`${base}/answers/${index}`, { method: "POST", body: message });
   return !failed;
@@ -73,8 +76,14 @@ async function run(tf, header, url, payload) {
       const inputs = Object.fromEntries(described.map((tensor) => [tensor.name, toTensor(tf, tensor, payload)]));
       const spared = new Set([...Object.values(inputs), ...weights]);
       try {
-        const outputs = await call(inputs);
-        cases.push(await read(outputs, chunks));
+        let outputs;
+        try {
+          outputs = await call(inputs);
+          cases.push(await read(outputs, chunks));
+        } catch (error) {
+          // The model was loaded, so this may be the backend's: what it has no kernel for it says in many ways.
+          throw Object.assign(error instanceof Error ? error : new Error(String(error)), { computing: true });
+        }
         free(outputs, spared);
         if (header.timed && number === header.cases.length - 1) latency = await time(() => call(inputs), spared);
       } finally {
