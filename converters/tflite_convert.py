@@ -154,6 +154,7 @@ class _Conversion:
         made = self._all_that_can(keys, reasons) if keys else None
         if made is None:
             return Result(content=None, notes={}, reasons=reasons)
+        made = made.model_copy(update={"content": self._with_twins(made.content, set(keys) - set(reasons))})
         notes = self._notes(made, [key for key in keys if key not in reasons], reasons)
         return Result(content=made.content if notes else None, notes=notes, reasons=reasons)
 
@@ -189,6 +190,31 @@ class _Conversion:
         for key in survivors[1:]:
             reasons[key] = f"it can be converted alone, but not in one file with {chosen!r}: {again.sentence}"
         return alone[chosen]
+
+    def _with_twins(self, content: bytes, keys: set[str]) -> bytes:
+        """The file with every one of the signatures, where the converter wrote one of several that are the same function.
+
+        Keras 3's `export` gives its function the keys `serve` and `serving_default`, and only one of them is written.
+        A signature gets the subgraph of one with the same names; that it computes the same is for the check to find.
+        """
+        from tensorflow.lite.python import schema_py_generated as schema
+        from tensorflow.lite.tools import flatbuffer_utils
+
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+        written = {definition.signatureKey.decode(): definition for definition in model.signatureDefs or ()}
+        signatures = meta_graph.signatures(self.graph)
+        added = []
+        for key in sorted(keys - written.keys()):
+            twin = next((other for name, other in written.items() if signatures[name] == signatures[key]), None)
+            if twin is not None:
+                copied = schema.SignatureDefT()
+                copied.inputs, copied.outputs, copied.subgraphIndex = twin.inputs, twin.outputs, twin.subgraphIndex
+                copied.signatureKey = key.encode()
+                added.append(copied)
+        if not added:
+            return content
+        model.signatureDefs = [*model.signatureDefs, *added]
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
     def _first_way(self, keys: list[str]) -> Way:
         return Way(frozen=frozen.reason_to(self.graph, keys))

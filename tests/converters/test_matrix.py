@@ -50,6 +50,8 @@ saved_model.estimator        classify           P     P   P   P   P      U     .
 saved_model.estimator        regress            P     P   P   P   P      U     .       .     P        P
 saved_model.old_parser       serving_default    P     P   P   P   P      U     .       .     P        P
 saved_model.dense            serving_default    P     P   P   P   P      P     .       .     P        P
+saved_model.twins            serve              P     P   P   P   P      P     .       .     P        P
+saved_model.twins            serving_default    P     P   P   P   P      P     .       .     P        P
 saved_model.pinned           serving_default    P     P   P   P   P      P     .       .     P        P
 saved_model.vocabulary_file  serving_default    P     P   P   P   P      U     .       .     P        P
 saved_model.sparse           dense              P     P   P   P   P      P     .       .     P        P

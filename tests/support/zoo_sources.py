@@ -326,6 +326,15 @@ def odd(folder: Path) -> None:
     tf.saved_model.save(model, str(folder), signatures={key: getattr(model, key) for key in keys})
 
 
+def twins(folder: Path) -> None:
+    """One function under two signature keys, as Keras 3's export has it."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(5, "tanh"), keras.layers.Dense(2)])
+    model.export(folder, verbose=False)
+
+
 def pinned(folder: Path) -> None:
     """x [n, 4] -> y [n, 3], every node of it placed on a GPU."""
     import tensorflow as tf
