@@ -33,6 +33,7 @@ import numpy as np
 from converters import kept
 from converters.contract import Tensors
 from converters.errors import ChildDied, ChildTimedOut, Damaged, FanoutError, MissingRuntime
+from converters.isolate import bound
 
 Runtime = Literal["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -50,12 +51,6 @@ _WIRE = {"float32": "<f4", "int32": "<i4", "bool": "?", "complex64": "<c8"}
 _TFJS = {"bool": "bool", "complex64": "complex64"}
 _TFJS |= dict.fromkeys(("float16", "bfloat16", "float32", "float64"), "float32")
 _TFJS |= dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), "int32")
-# Between fork and exec of a process with threads only C may run safely, so a small Python makes the prctl call
-# (PR_SET_PDEATHSIG = 1, SIGKILL = 9; prctl(2)) and then becomes Node.
-_LAUNCH = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
-    "os.getppid() == int(sys.argv[1]) or sys.exit('parent ended'); os.execv(sys.argv[2], sys.argv[2:])"
-)
 
 
 @dataclass(frozen=True)
@@ -273,9 +268,7 @@ class _Node:
         self._home = tempfile.TemporaryDirectory(prefix="fanout-js-", ignore_cleanup_errors=True)
         self._log = Path(self._home.name) / "log"
         self._replies, theirs = os.pipe()
-        command = [str(node), str(_JS / "main.mjs"), self._home.name, str(theirs)]
-        if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+        command = bound([str(node), str(_JS / "main.mjs"), self._home.name, str(theirs)])
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(

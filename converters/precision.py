@@ -40,8 +40,11 @@ def narrower(one: str, other: str) -> str:
 
 
 def allowing(tolerance: Tolerance, precision: str) -> Tolerance:
-    """The tolerance, or what a reference of this precision makes of it where that is wider."""
+    """The tolerance, or what a reference of this precision makes of it where that is wider.
+
+    One of zero is of what is stored and not computed, and stays.
+    """
     least = _ERRORS.get(precision)
-    if least is None or least.error <= tolerance.error:
+    if least is None or tolerance.error == 0 or least.error <= tolerance.error:
         return tolerance
     return least
