@@ -139,12 +139,12 @@ class Case(Frozen):
 class Source(Frozen):
     """A built and exported model, by path: what every converter starts from.
 
-    `saved_model` holds every signature under tag-set `serve`. `keras_file` is the same model in its Keras's own
-    `.keras` format, where the source is a Keras model that can be saved so (or else `keras_problem` says why not),
-    and `keras_signature` the key of the signature that is the model's call. `representative` holds calibration
-    inputs in golden's format. `builder` is the Python file that registers the model's custom objects, if there is one.
-    `refused` are the signatures of a given SavedModel that are left out, each with the reason. `notes` say what was
-    changed in the copy of a given SavedModel, a sentence each.
+    `saved_model` holds every signature under tag-set `serve`. `keras_file` is the same model as HDF5, where tf_keras
+    can write it and any program with Keras can load it, and in its Keras's own `.keras` format where it can be saved so
+    (or else `keras_problem` says why not). `keras_signature` is the key of the signature that is the model's call.
+    `representative` holds calibration inputs in golden's format. `builder` is the Python file that registers the
+    model's custom objects, if there is one. `refused` are the signatures of a given SavedModel that are left out, each
+    with the reason. `notes` say what was changed in the copy of a given SavedModel, a sentence each.
     """
 
     model: str

@@ -1,5 +1,6 @@
 """HDF5: the whole model of a Keras source, or the variables of a source that is no Keras model."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,9 @@ def _write_model(source: Source, path: Path) -> None:
     from converters.live import load_keras
 
     assert source.keras_file is not None
+    if source.keras_file.suffix == ".h5":
+        shutil.copyfile(source.keras_file, path)
+        return
     try:
         model = load_keras(source.keras_file, source.builder)
     except BadInput as error:

@@ -44,6 +44,14 @@ def is_supported(config: Mapping[str, Any]) -> bool:
     return isinstance(config.get("config"), Mapping) and "layers" in config["config"]
 
 
+def is_portable(config: Mapping[str, Any]) -> bool:
+    """Whether any program with Keras can load the model: layers and their connections, all of Keras's own classes.
+
+    A Lambda layer holds Python code, which Keras does not load from a file unless told to.
+    """
+    return is_supported(config) and not custom_classes(config) and not has_class(config, "Lambda")
+
+
 def custom_classes(config: Any) -> list[str]:
     """The classes in a config that are not Keras's own, sorted: those a program must have to load it."""
     return sorted({str(item["class_name"]).rpartition(">")[2] for item in objects(config) if _is_custom(item)})

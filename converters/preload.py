@@ -2,7 +2,8 @@
 
 jax and TensorFlow Decision Forests are imported by tf.lite and tensorflowjs at their top although nothing here
 uses them, and cost seconds: jax is hidden from the import system, and what tensorflowjs names is replaced by
-empty modules.
+empty modules. Keras 3 imports scikit-learn and matplotlib, if it can, for wrappers and plots that no model is made of:
+they are hidden while it is imported, and are there for the user's code after that.
 """
 
 import os
@@ -15,8 +16,12 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
+_UNTIL_LOADED = ("sklearn", "matplotlib")
+
+
 def _hide_unused() -> None:
-    sys.modules.setdefault("jax", None)  # type: ignore[arg-type]
+    for name in ("jax", *_UNTIL_LOADED):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     for name in ("tensorflow_decision_forests", "tensorflowjs.converters.jax_conversion"):
         sys.modules.setdefault(name, types.ModuleType(name))
     sys.modules["tensorflowjs.converters.jax_conversion"].convert_jax = None  # type: ignore[attr-defined]
@@ -33,6 +38,8 @@ def _import_quietly() -> None:
         try:
             import tensorflow
             import tensorflow.lite.python.lite  # noqa: F401
+            import tensorflowjs.converters.tf_saved_model_conversion_v2  # noqa: F401
+            import tf_keras  # noqa: F401
         except BaseException:
             said.seek(0)
             os.write(kept, said.read())
@@ -42,5 +49,14 @@ def _import_quietly() -> None:
             os.close(kept)
 
 
+def _show_again() -> None:
+    for name in _UNTIL_LOADED:
+        if sys.modules.get(name) is None:
+            sys.modules.pop(name, None)
+
+
 _hide_unused()
 _import_quietly()
+_show_again()
+
+import converters.source  # noqa: E402, F401  it leads to all that a child may be asked to do

@@ -7,6 +7,8 @@ and never leaves it. Everything after works from the `Source` that `export` retu
 import functools
 import re
 import shutil
+import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from converters import (
     examples,
     fingerprint,
     golden,
+    keras_config,
     meta_graph,
     precision,
     userland,
@@ -150,7 +153,7 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
 
 
 def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Source:
-    """Write the live model as `out_dir/saved_model` and, for a Keras model, `work_dir/source.keras`.
+    """Write the live model as `out_dir/saved_model` and, for a Keras model, a Keras file in `work_dir`.
 
     Raises:
         BadInput: the model cannot be exported as a SavedModel.
@@ -173,8 +176,7 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
                 f"{spec.model}: TensorFlow cannot export it: {' '.join(str(error).split())[:400]}"
             ) from error
     if _live.kind in ("tf_keras", "keras"):
-        keras_file = work_dir / "source.keras"
-        keras_problem = _save_keras(_live.model, keras_file)
+        keras_file, keras_problem = _save_keras(_live, work_dir)
     notes = make_portable(saved_model)
     written = meta_graph.signatures(meta_graph.read(saved_model))
     known = {key: _known(endpoint) for key, endpoint in _live.endpoints.items()}
@@ -194,7 +196,7 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
         signatures=known,
         saved_model=saved_model,
         golden=out_dir / GOLDEN,
-        keras_file=keras_file if keras_problem is None else None,
+        keras_file=keras_file,
         keras_problem=keras_problem,
         keras_signature=_live.keras_signature,
         builder=_live.builder,
@@ -368,13 +370,28 @@ def _roots(live: Live) -> list[Any]:
     return [*{id(item): item for item in [*variables_used, *tables]}.values()]
 
 
-def _save_keras(model: Any, path: Path) -> str | None:
-    """Save in Keras's own format; the reason where the model cannot be."""
+def _save_keras(live: Live, folder: Path) -> tuple[Path | None, str | None]:
+    """The file in `folder` that other targets make the Keras model of; the reason where it cannot be saved.
+
+    It is HDF5 where that holds the model, since it is what two targets are made from, without loading it again.
+    """
+    hdf5 = folder / "source.h5"
+    if live.kind == "tf_keras" and keras_config.is_portable(keras_config.of_model(live.model)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that HDF5 is an old format
+                live.model.save(hdf5, include_optimizer=False)
+            return hdf5, None
+        except Exception:  # two weights of one name, among others: Keras's own format then holds the model
+            traceback.print_exc()
+            hdf5.unlink(missing_ok=True)
+    path = folder / "source.keras"
     try:
-        model.save(path)
+        live.model.save(path)
     except Exception as error:  # a subclassed model without get_config raises of several kinds
-        return f"Keras cannot save the model: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    return None
+        text = " ".join(str(error).split())
+        return None, f"Keras cannot save the model: {type(error).__name__}: {text[:300]}"
+    return path, None
 
 
 def built_with(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int = 1) -> Source:

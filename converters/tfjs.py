@@ -6,7 +6,8 @@ import shutil
 import tempfile
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
@@ -247,14 +248,12 @@ def _layers(source: Source, out_dir: Path) -> list[Artifact]:
         raise Unsupported(
             "a layers model holds the model's call alone, which is no signature here; use the graph model"
         )
-    model = _layered(source)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that HDF5, in which the converter keeps it for a moment, is an old format
-        try:
-            keras_h5_conversion.save_keras_model(model, str(out_dir))
-        except (NotImplementedError, ValueError, TypeError) as error:  # a weight's dtype, a layer without config
-            text = " ".join(str(error).split())[: diagnosis.MOST]
-            raise Unsupported(f"it cannot be written as a layers model: {text}; use the graph model") from error
+    with tempfile.TemporaryDirectory(prefix="fanout-tfjs-") as scratch:
+        file = _keras2_file(source, Path(scratch))
+        with _writing():
+            topology, weights = keras_h5_conversion.h5_merged_saved_model_to_tfjs_format(str(file))
+            out_dir.mkdir(parents=True)
+            keras_h5_conversion.write_artifacts(topology, weights, str(out_dir))
     path = out_dir / "model.json"
     try:
         _adapt(path)
@@ -271,19 +270,37 @@ def _layers(source: Source, out_dir: Path) -> list[Artifact]:
     ]
 
 
-def _layered(source: Source) -> Any:
-    """The source as a Functional or Sequential model of tf_keras, whose configs tensorflow.js reads."""
+def _keras2_file(source: Source, scratch: Path) -> Path:
+    """An HDF5 file of the source as a Functional or Sequential model of tf_keras, whose configs tensorflow.js reads."""
     from converters.live import load_keras
 
     if source.keras_file is None:
         raise Unsupported(f"{source.keras_problem}; use the graph model")
+    if source.kind == "tf_keras" and source.keras_file.suffix == ".h5":
+        return source.keras_file
     try:
         model = load_keras(source.keras_file, source.builder)
     except BadInput as error:
         raise Unsupported(f"{error}; use the graph model") from error
     if not keras_config.is_supported(keras_config.of_model(model)):
         raise Unsupported("a layers model can only be Functional or Sequential; use the graph model")
-    return keras2.rebuilt(model) if source.kind == "keras" else model
+    if source.kind == "keras":
+        model = keras2.rebuilt(model)
+    file = scratch / "model.h5"
+    with _writing(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that HDF5 is an old format
+        model.save(file, include_optimizer=False)
+    return file
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Raises Unsupported where what is in the block finds what a layers model cannot hold."""
+    try:
+        yield
+    except (NotImplementedError, ValueError, TypeError) as error:  # a weight's dtype, a layer without config
+        text = " ".join(str(error).split())[: diagnosis.MOST]
+        raise Unsupported(f"it cannot be written as a layers model: {text}; use the graph model") from error
 
 
 def _adapt(path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, all_suffixes
 from pathlib import Path
@@ -22,8 +23,11 @@ from converters import digest
 from converters.contract import Frozen
 
 _OWN = Path(__file__).resolve().parent
-_INSTALLED = ("site-packages", "dist-packages")
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
 _VOLATILE = ("/proc", "/sys", "/dev", "/run")
+_LIBRARIES = tuple(
+    Path(name) for name in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), _OWN, *_VOLATILE)
+)
 
 _read: set[str] = set()
 _written: set[str] = set()
@@ -111,14 +115,22 @@ def _source(module: ModuleType | None) -> Path | None:
     name = getattr(module, "__file__", None)
     if not isinstance(name, str):
         return None
+    folder, _, file = name.rpartition(os.sep)
+    if not _users(_resolved(folder) / file):
+        return None
     path = Path(name).resolve()
     return path if _users(path) else None
 
 
+@cache
+def _resolved(folder: str) -> Path:
+    """Thousands of modules are in hundreds of folders."""
+    return Path(folder).resolve()
+
+
 def _users(path: Path) -> bool:
     """Whether the file is on the user's side: no part of Python, of an installed package, or of this one."""
-    libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(_OWN), *_VOLATILE)
-    return not set(path.parts) & {*_INSTALLED} and not any(_below(path, Path(library)) for library in libraries)
+    return _INSTALLED.isdisjoint(path.parts) and not any(_below(path, library) for library in _LIBRARIES)
 
 
 def _importable(folder: Path) -> Iterable[tuple[str, Path]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import samples
 from rich.console import Console
 from samples import Sample, converted
 
@@ -33,10 +34,10 @@ def build():
 
 
 @pytest.fixture(scope="module")
-def paths(keras_sample: Sample, module_sample: Sample) -> dict[str, Path]:
+def paths(keras_sample: Sample, module_sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A file of every format, by a name for it."""
-    keras_file = keras_sample.source.keras_file
-    assert keras_file is not None
+    keras_file = tmp_path_factory.mktemp("keras") / "model.keras"
+    isolate.run(samples.save_keras, keras_sample.spec, keras_file)
     return {
         "saved_model": module_sample.source.saved_model,
         "keras": keras_file,
