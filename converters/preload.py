@@ -6,6 +6,7 @@ empty modules. Keras 3 imports scikit-learn and matplotlib, if it can, for wrapp
 they are hidden while it is imported, and are there for the user's code after that.
 """
 
+import importlib
 import os
 import sys
 import tempfile
@@ -58,5 +59,5 @@ def _show_again() -> None:
 _hide_unused()
 _import_quietly()
 _show_again()
-
-import converters.source  # noqa: E402, F401  it leads to all that a child may be asked to do
+# All that a child may be asked to do. It is loaded early here and not used, so `digest.closure` does not follow it.
+importlib.import_module(f"{__package__}.source")

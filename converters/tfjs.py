@@ -15,7 +15,17 @@ from urllib.parse import quote
 
 from pydantic import Field, field_validator
 
-from converters import diagnosis, frozen, golden, javascript, keras2, keras_config, meta_graph, tfjs_dtypes
+from converters import (
+    diagnosis,
+    frozen,
+    golden,
+    javascript,
+    keras2,
+    keras_config,
+    meta_graph,
+    tfjs_dtypes,
+    tfjs_folding,
+)
 from converters.contract import (
     SERVE,
     Artifact,
@@ -161,7 +171,7 @@ def _write_graph(saved_model: Path, variant: str, key: str, out_dir: Path) -> No
     exact: dict[str, Any] = {"_load_model": lambda *_: alone, "_find_signature_def_name": lambda tensor, _: tensor.name}
     exact |= {"optimize_graph": optimized, "extract_weights": extracted}
     try:
-        with mock.patch.multiple(converter, **exact):
+        with mock.patch.multiple(converter, **exact), tfjs_folding.at_once():
             converter.convert_tf_saved_model(
                 str(saved_model),
                 str(out_dir),
