@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -61,18 +62,24 @@ def named_files(module: Path, *more: Path) -> set[Path]:
     one of `more`.
     """
     found: set[Path] = set()
+    folders = {folder: frozenset(os.listdir(folder)) for folder in (module.parent, *more)}
     for text in _parsed(module).strings:
         if not text.strip("./") or "\0" in text or "\n" in text or len(text) > 255:
             continue
-        for folder in (module.parent, *more):
+        head = text.partition("/")[0]
+        for folder, names in folders.items():
+            # Most strings name nothing, which the folder's list tells sooner than the file system does.
+            if not (head in names or f"{text}.index" in names or head in ("", ".", "..")):
+                continue
             path = folder / text
             if path.is_file():
                 found.add(path.resolve())
             elif path.with_name(f"{path.name}.index").is_file():
                 found.update(part.resolve() for part in path.parent.glob(f"{path.name}.*"))
-        folder = (module.parent / text).resolve()
-        if folder.is_dir() and module.parent in folder.parents:
-            found.update(in_folder(folder))
+        if head in folders[module.parent] or head in (".", ".."):
+            folder = (module.parent / text).resolve()
+            if folder.is_dir() and module.parent in folder.parents:
+                found.update(in_folder(folder))
     return found
 
 
