@@ -4,6 +4,7 @@ Where there is labelled data, each runtime computes it too. Where a variant that
 its layers are examined.
 """
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -87,6 +88,20 @@ def check(
         )
         for artifact in conversion.artifacts
     ]
+
+
+def prepare(targets: Mapping[str, Options], limits: Limits) -> None:
+    """Start the children that checks of these targets keep, while there is time, unless somebody did before."""
+    for name, options in targets.items():
+        converter = TARGETS[name]
+        for runtime in options.chosen_runtimes() or tuple(converter.KEPT):
+            kind = converter.KEPT.get(runtime)
+            if kind is None or not kept.first(f"{kind} for {runtime}"):
+                continue
+            fresh = runtime in converter.FRESH
+            # What cannot be started is the check's to tell, which will try again.
+            with contextlib.suppress(FanoutError):
+                kept.run(kind, converter.predict, [], {}, runtime, limits=limits, fresh=fresh)
 
 
 def failed(conversion: Conversion, root: Path, why: str) -> list[Row]:

@@ -333,4 +333,7 @@ class Converter(Protocol):
     def predict(
         self, artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], runtime: str
     ) -> list[Prediction]:
-        """Run each artifact on the cases of its signature (of key '' for one without). Raises Damaged, MissingRuntime."""
+        """Run each artifact on the cases of its signature (of key '' for one without). Raises Damaged, MissingRuntime.
+
+        In a kept child of a runtime, none at all may be given: it then starts what it will run the others in.
+        """

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _lock = threading.Lock()
 _idle: dict[str, list["_Kept"]] = {}
+_asked: set[str] = set()
 _open = 0
 _inside = False
 
@@ -54,6 +55,7 @@ def keeping() -> Iterator[None]:
             if not _open:
                 ended = [child for idle in _idle.values() for child in idle]
                 _idle.clear()
+                _asked.clear()
         for child in ended:
             child.close()
 
@@ -78,6 +80,15 @@ def run(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh
         if not stays:
             child.close()
     return done
+
+
+def first(what: str) -> bool:
+    """Whether nobody asked this before while children are kept: what is to be started once, one of all threads starts."""
+    with _lock:
+        if what in _asked:
+            return False
+        _asked.add(what)
+        return True
 
 
 def inside() -> bool:

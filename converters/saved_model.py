@@ -51,6 +51,8 @@ def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]
     from converters.c_loader import Model, version
 
     name = f"TensorFlow C API {version()}"
+    if not artifacts:
+        return []
     assert artifacts[0].path is not None
     with Model(artifacts[0].path) as model:
         predictions = []

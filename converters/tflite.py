@@ -174,6 +174,8 @@ def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]
         from tensorflow.lite.python.interpreter import Interpreter
 
         name = f"tensorflow lite {version('tensorflow')} with select ops"
+    if not artifacts:
+        return []
     assert artifacts[0].path is not None
     try:
         interpreter = Interpreter(model_path=str(artifacts[0].path))

@@ -3,7 +3,7 @@
 import contextvars
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -234,7 +234,7 @@ def _deploy(wanted: ModelSpec, current: Kept, known: key.Known, started: float, 
         memory.measured() as peak,
         release.staging(releases_dir(), name) as place,
     ):
-        exported = _source(wanted, current, place, needs)
+        exported = _source(wanted, current, place, needs, where)
         source = exported.source
         planned = converting.plan(source, wanted)
         jobs = {each: Job(*each, source, exported.built_from.reads, place, wanted, _turn.get()) for each in planned}
@@ -259,17 +259,27 @@ def _deploy(wanted: ModelSpec, current: Kept, known: key.Known, started: float, 
         return publish(name, place, exported.record, wanted, found, started, promote, peak.mb)
 
 
-def _source(wanted: ModelSpec, current: Kept, place: Staging, needs: Needs) -> Exported:
+def _source(wanted: ModelSpec, current: Kept, place: Staging, needs: Needs, where: Executor) -> Exported:
     name = wanted.name
     if current.source:
         _show_kept(name, current, ["build", "export"])
         return Exported(current.copy_source(place, wanted), current.source_record(), current.built_from())
     (place.release / reuse.SOURCE).mkdir()
     with (
+        _beside(lambda: where.prepare(wanted, _turn.get())),
         slots.held(needs.build(wanted), _turn.get()),
         Builder(wanted, log=place.release / "logs" / "build.log") as builder,
     ):
         return export(name, builder, place, build(name, builder, place))
+
+
+@contextmanager
+def _beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do this in a thread until the end of the block, which waits for it, and raises what it raised."""
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
+        doing = pool.submit(contextvars.copy_context().run, work)
+        yield
+        doing.result()
 
 
 def _show_kept(model: str, current: Kept, steps: Sequence[str]) -> None:

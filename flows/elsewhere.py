@@ -47,6 +47,8 @@ CALLS = {"convert": 1, "check": 20}
 """Child processes, each with the time limit of the config, after which a unit that was begun is given up."""
 TRANSFER_SECONDS = 600.0
 """What fetching and storing its files may take beside that."""
+PREPARED_MB = 500.0
+"""What Node, Chromium, LiteRT and the C API hold together before they run anything (measured)."""
 POLL_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 _PROBE = b"tf-fanout\n"
@@ -74,6 +76,9 @@ class Executor(Protocol):
     def side_by_side(self) -> int:
         """How many units to give it at one time."""
 
+    def prepare(self, wanted: ModelSpec, turn: int) -> None:
+        """Called while the model is built: start what its checks will need, if that can be done beforehand."""
+
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion: ...
 
     def check(self, job: Job, conversion: Conversion, need_mb: float, begun: Begun) -> list[Row]: ...
@@ -88,6 +93,10 @@ class Here:
     @property
     def side_by_side(self) -> int:
         return self._slots.count
+
+    def prepare(self, wanted: ModelSpec, turn: int) -> None:
+        with self._slots.held(PREPARED_MB, turn):
+            checking.prepare(wanted.targets, wanted.limits)
 
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion:
         with self._slots.held(need_mb, job.turn):
@@ -119,6 +128,9 @@ class Cluster:
     @property
     def side_by_side(self) -> int:
         return max(1, sum(self._look().values()))
+
+    def prepare(self, wanted: ModelSpec, turn: int) -> None:
+        pass
 
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion:
         source, target, variant = job.source, job.target, job.variant
