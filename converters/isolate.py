@@ -39,7 +39,7 @@ from converters.errors import ChildDied, ChildFailed, ChildRaised, ChildTimedOut
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 MEASURE_SECONDS = 1.0
 TAIL_LINES = 12
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -264,7 +264,7 @@ class Child:
         """
         tree = self._tree()
         total = memory.resident(tree)
-        return memory.proportional(tree) if total > self.limits.memory_gb * 2**30 else total
+        return memory.proportional_now(tree) if total > self.limits.memory_gb * 2**30 else total
 
     def _kill(self) -> None:
         for process in reversed(self._tree()):

@@ -71,7 +71,7 @@ class Answer:
     """What the runtime returned: the outputs of each case, by signature output or output layer name.
 
     Dtypes and shapes are those that tfjs reported. `latency_ms` is the median of up to five calls on the last case,
-    outputs brought back included, of which none begins after half a second. With `error` set there are no outputs,
+    outputs brought back included, of which none begins after a quarter of a second. With `error` set there are no outputs,
     and `lacks` says that the model was loaded and could not be computed, for want of a kernel perhaps, which every
     backend but cpu shows in ways of its own: the program's cpu then decides.
     """

@@ -134,25 +134,12 @@ class _Layout:
 
 
 def _layout(servable: Path) -> _Layout:
-    """Model name and number of requests are read from the warmup file, record by record (tf_record.h).
-
-    Raises Damaged. Their checksums and contents are checked by replaying them (`serving.predict`).
-    """
-    from google.protobuf.message import DecodeError
-
-    from converters.protos import load
-
-    log = load("tensorflow_serving.apis.prediction_log_pb2").PredictionLog
-    names: list[str] = []
+    """Model name and number of requests are read from the warmup file. Raises Damaged."""
     try:
-        content = (servable / serving.WARMUP).read_bytes()
-        at = 0
-        while at < len(content):
-            size = int.from_bytes(content[at : at + 8], "little")
-            names.append(log.FromString(content[at + 12 : at + 12 + size]).predict_log.request.model_spec.name)
-            at += 8 + 4 + size + 4
-    except (OSError, DecodeError) as error:
-        raise Damaged(f"the model's name is not to be had: {serving.WARMUP.name} cannot be read: {error}") from error
+        logs = serving.warmup_logs(servable / serving.WARMUP)
+    except Damaged as error:
+        raise Damaged(f"the model's name is not to be had: {error}") from error
+    names = [log.predict_log.request.model_spec.name for log in logs]
     if len(set(names)) != 1 or not names[0]:
         raise Damaged(f"the model's name is not to be had: {serving.WARMUP.name} names {sorted(set(names))}")
     return _Layout(servable, names[0], len(names))

@@ -6,6 +6,7 @@ empty modules. Keras 3 imports scikit-learn and matplotlib, if it can, for wrapp
 they are hidden while it is imported, and are there for the user's code after that.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -61,3 +62,6 @@ _import_quietly()
 _show_again()
 # All that a child may be asked to do. It is loaded early here and not used, so `digest.closure` does not follow it.
 importlib.import_module(f"{__package__}.source")
+# What is loaded by now stays: a child's garbage collector need not look at it, which would also copy its pages.
+gc.collect()
+gc.freeze()

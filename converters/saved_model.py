@@ -1,11 +1,17 @@
 """SavedModel: what the export wrote, run by the C++ loader in a process without Python's TensorFlow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from converters import kept
 from converters.contract import Artifact, Options, Prediction, Source, Structure, Tensors, Tolerance
 from converters.errors import Damaged
 from converters.timing import median_ms
+
+if TYPE_CHECKING:
+    from converters.c_loader import Model
 
 NAME = "saved_model"
 OPTIONS = Options
@@ -48,13 +54,13 @@ def inspect(artifact: Artifact) -> Structure:
 
 def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], runtime: str) -> list[Prediction]:
     """Load once, run every signature."""
-    from converters.c_loader import Model, version
+    from converters.c_loader import version
 
     name = f"TensorFlow C API {version()}"
     if not artifacts:
         return []
     assert artifacts[0].path is not None
-    with Model(artifacts[0].path) as model:
+    with loaded(artifacts[0].path) as model:
         predictions = []
         for artifact in artifacts:
             key = artifact.signature or ""
@@ -65,3 +71,29 @@ def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]
             except Damaged as error:
                 predictions.append(Prediction(runtime=name, error=str(error)))
     return predictions
+
+
+@contextmanager
+def loaded(path: Path) -> "Iterator[Model]":
+    """The model, loaded. A kept child keeps the last one, for the next call on the same files.
+
+    Raises what `c_loader.Model` raises.
+    """
+    from converters.c_loader import Model
+
+    if not kept.inside():
+        with Model(path) as model:
+            yield model
+        return
+    global _last
+    files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
+    identity = tuple((str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns) for file, stat in files)
+    if _last is None or _last[0] != identity:
+        previous, _last = _last, None
+        if previous is not None:
+            previous[1].close()
+        _last = (identity, Model(path))
+    yield _last[1]
+
+
+_last: "tuple[tuple[tuple[str, int, int, int], ...], Model] | None" = None

@@ -4,19 +4,24 @@ Layout and file names: tensorflow_serving/servables/tensorflow/{saved_model_warm
 """
 
 import shutil
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from converters import golden, meta_graph, saved_model
+from converters import golden, saved_model, tensor_wire
 from converters.contract import Artifact, Options, Prediction, Service, Source, Structure, Tensors
 from converters.errors import Damaged
+from converters.protos import load
+
+if TYPE_CHECKING:
+    from converters.c_loader import Model
 
 NAME = "serving"
-FRESH = frozenset({"c-loader"})
-KEPT = saved_model.KEPT
+FRESH = frozenset({"c-loader", "warmup"})
+KEPT = {**saved_model.KEPT, "warmup": saved_model.KEPT["c-loader"]}
 INSTEAD: dict[str, str] = {}
 TOLERANCES = saved_model.TOLERANCES
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -89,29 +94,32 @@ def predict(artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]
     Raises Damaged where a warmup request is for no signature of the servable: the ModelServer sends them all, and gives
     up loading when one fails.
     """
-    if runtime == "c-loader":
+    if runtime == "c-loader" or not artifacts:
         return saved_model.predict(artifacts, cases, runtime)
     assert artifacts[0].path is not None
     recorded = warmup_requests(artifacts[0].path / WARMUP)
-    unknown = recorded.keys() - meta_graph.signatures(meta_graph.read(artifacts[0].path)).keys()
-    if unknown:
-        listed = ", ".join(map(repr, sorted(unknown)))
-        raise Damaged(f"{WARMUP.name} holds a request for signature {listed}, which the servable lacks")
-    predictions = []
-    for artifact in artifacts:
-        key = artifact.signature or ""
-        if key not in recorded:
-            predictions.append(Prediction(runtime=_WARMUP_RUNTIME, error=f"no warmup request is for signature {key!r}"))
-            continue
-        (replayed,) = saved_model.predict([artifact], {key: [recorded[key]]}, runtime)
-        last = len(cases[key]) - 1
-        predictions.append(
-            replayed.model_copy(update={"runtime": _WARMUP_RUNTIME, "answered": (last,), "latency_ms": None})
-        )
-    return predictions
+    with saved_model.loaded(artifacts[0].path) as model:
+        unknown = recorded.keys() - model.signatures.keys() - model.refused.keys()
+        if unknown:
+            listed = ", ".join(map(repr, sorted(unknown)))
+            raise Damaged(f"{WARMUP.name} holds a request for signature {listed}, which the servable lacks")
+        return [_replayed(model, artifact.signature or "", recorded, cases) for artifact in artifacts]
 
 
 _WARMUP_RUNTIME = "warmup replay"
+
+
+def _replayed(
+    model: "Model", key: str, recorded: Mapping[str, Tensors], cases: Mapping[str, Sequence[Tensors]]
+) -> Prediction:
+    """What the servable returns for its own request, which must be golden's last case."""
+    if key not in recorded:
+        return Prediction(runtime=_WARMUP_RUNTIME, error=f"no warmup request is for signature {key!r}")
+    try:
+        outputs = [model.run(key, recorded[key])]
+    except Damaged as error:
+        return Prediction(runtime=_WARMUP_RUNTIME, error=str(error))
+    return Prediction(runtime=_WARMUP_RUNTIME, outputs=outputs, answered=(len(cases[key]) - 1,))
 
 
 def warmup_requests(path: Path) -> dict[str, Tensors]:
@@ -121,25 +129,48 @@ def warmup_requests(path: Path) -> dict[str, Tensors]:
         Damaged: the file is missing, its records fail their checksums, are no predict requests, or two of them are for
             one signature.
     """
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-    from tensorflow_serving.apis import prediction_log_pb2
-
     requests: dict[str, Tensors] = {}
-    try:
-        for record in tf.data.TFRecordDataset([str(path)]):
-            log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-            if log.WhichOneof("log_type") != "predict_log":
-                raise Damaged(f"{path.name} holds a record that is no predict request")
-            request = log.predict_log.request
-            if request.model_spec.signature_name in requests:
-                raise Damaged(f"{path.name} holds two requests for signature {request.model_spec.signature_name!r}")
-            requests[request.model_spec.signature_name] = {
-                name: tf.make_ndarray(value) for name, value in request.inputs.items()
-            }
-    except (tf.errors.OpError, DecodeError, ValueError) as error:
-        raise Damaged(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from error
+    for log in warmup_logs(path):
+        if log.WhichOneof("log_type") != "predict_log":
+            raise Damaged(f"{path.name} holds a record that is no predict request")
+        request = log.predict_log.request
+        if request.model_spec.signature_name in requests:
+            raise Damaged(f"{path.name} holds two requests for signature {request.model_spec.signature_name!r}")
+        requests[request.model_spec.signature_name] = {
+            name: tensor_wire.from_proto(value) for name, value in request.inputs.items()
+        }
     return requests
+
+
+def warmup_logs(path: Path) -> list[Any]:
+    """The PredictionLogs in a warmup file.
+
+    Its format is a TFRecord's: length, masked CRC-32C of the length, content, masked CRC-32C of the content
+    (tensorflow/core/lib/io/record_writer.h).
+
+    Raises:
+        Damaged: the file is missing, its records fail their checksums, or are no PredictionLogs.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    log = load("tensorflow_serving.apis.prediction_log_pb2").PredictionLog
+    found, at = [], 0
+    try:
+        content = path.read_bytes()
+        while at < len(content):
+            size, check = struct.unpack_from("<QI", content, at)
+            record = content[at + 12 : at + 12 + size]
+            (checked,) = struct.unpack_from("<I", content, at + 12 + size)
+            if check != masked_crc32c(content[at : at + 8]) or checked != masked_crc32c(record):
+                raise Damaged(f"{path.name} cannot be read: the record at byte {at} fails its checksum")
+            found.append(log.FromString(record))
+            at += 12 + size + 4
+    except struct.error:
+        raise Damaged(f"{path.name} cannot be read: it ends within the record at byte {at}") from None
+    except (OSError, OverflowError, DecodeError) as error:
+        raise Damaged(f"{path.name} cannot be read: {error}") from error
+    return found
 
 
 def models_config(names: Iterable[str], releases: str = RELEASES) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from converters import diagnosis, frozen, meta_graph
+from converters import diagnosis, frozen, meta_graph, tflite_once
 from converters.contract import Frozen, Tensors
 from converters.diagnosis import Diagnosis
 from converters.errors import Unsupported
@@ -283,7 +283,8 @@ class _Conversion:
     def _converter(self, saved_model: Path, keys: list[str], way: Way) -> Any:
         import tensorflow as tf
 
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=keys, tags={"serve"})
+        graph = self.graph if saved_model == self.saved_model else meta_graph.read(saved_model)
+        converter = tflite_once.from_saved_model(saved_model, keys, graph)
         builtins = tf.lite.OpsSet.TFLITE_BUILTINS
         if self.variant != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 CALLS = 5
-SECONDS = 0.5
+SECONDS = 0.25
 """No call begins later than this after the first: a slow model is not called again only to learn that it is slow."""
 
 

@@ -2,7 +2,7 @@
 // so that both answer by the same rules. Messages in and out are described in converters/javascript.py.
 
 const TIMED_CALLS = 5;
-const TIMED_SECONDS = 0.5; // No call begins later: a slow model is not called again only to learn that it is slow.
+const TIMED_SECONDS = 0.25; // No call begins later: a slow model is not called again only to learn that it is slow.
 
 // The WebAssembly kernels do not throw where they lack a dtype: they print, and leave the output as it was in memory
 // (tfjs-backend-wasm/src/cc, util::warn).
