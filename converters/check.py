@@ -101,7 +101,7 @@ def prepare(targets: Mapping[str, Options], limits: Limits) -> None:
             fresh = runtime in converter.FRESH
             # What cannot be started is the check's to tell, which will try again.
             with contextlib.suppress(FanoutError):
-                kept.run(kind, converter.predict, [], {}, runtime, limits=limits, fresh=fresh)
+                kept.start(kind, converter.predict, [], {}, runtime, limits=limits, fresh=fresh)
 
 
 def failed(conversion: Conversion, root: Path, why: str) -> list[Row]:
@@ -218,7 +218,7 @@ class _Checker:
 
     def _inspect(self, artifact: Artifact) -> Structure | CheckResult:
         try:
-            return self._run(self.converter.inspect, artifact)
+            return self._measured(kept.run("inspection", self.converter.inspect, artifact, limits=self.limits))
         except FanoutError as error:
             return CheckResult(name="loads", runtime="file", status="failed", detail=str(error))
 

@@ -144,7 +144,8 @@ class Source(Frozen):
     (or else `keras_problem` says why not). `keras_signature` is the key of the signature that is the model's call.
     `representative` holds calibration inputs in golden's format. `builder` is the Python file that registers the
     model's custom objects, if there is one. `refused` are the signatures of a given SavedModel that are left out, each
-    with the reason. `notes` say what was changed in the copy of a given SavedModel, a sentence each.
+    with the reason. `notes` say what was changed in the copy of a given SavedModel, a sentence each. Before the export
+    `saved_model` is not there yet, and `digest` is empty.
     """
 
     model: str
@@ -305,7 +306,8 @@ class Converter(Protocol):
     `variants` and `holds` are called anywhere and import nothing heavy; the other functions run in a child process of
     their own. `FRESH` names the runtimes whose child must not have TensorFlow loaded. `KEPT` is runtime -> the kind of
     child that runs it and stays for the next check of that kind, since starting one is slow. `INSTEAD` is
-    runtime -> the one that must run what the former lacks.
+    runtime -> the one that must run what the former lacks. `EARLY` names the variants that are made of a Keras source's
+    `keras_file` alone, and so need not wait for the SavedModel.
     """
 
     NAME: str
@@ -314,6 +316,7 @@ class Converter(Protocol):
     FRESH: frozenset[str]
     KEPT: Mapping[str, str]
     INSTEAD: Mapping[str, str]
+    EARLY: frozenset[str]
 
     def holds(self, dtype: str) -> str:
         """The dtype in which the target holds the model's `dtype`."""

@@ -17,6 +17,7 @@ NAME = "hdf5"
 FRESH = frozenset({"h5py"})
 KEPT: Mapping[str, str] = {}
 INSTEAD: dict[str, str] = {}
+EARLY = frozenset({"model"})
 TOLERANCES = {
     "model": Tolerance(
         error=1e-4, mismatch=0.0, reason="the same weights run by the same Keras, perhaps fused differently"

@@ -7,6 +7,7 @@ it started, and the next call is given a new one.
 
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,8 +17,9 @@ from converters.isolate import Child, Completed
 
 T = TypeVar("T")
 
-_lock = threading.Lock()
+_changed = threading.Condition()
 _idle: dict[str, list["_Kept"]] = {}
+_starting: Counter[str] = Counter()
 _asked: set[str] = set()
 _open = 0
 _inside = False
@@ -44,13 +46,13 @@ class _Kept:
 def keeping() -> Iterator[None]:
     """Keep children until the end of the block, or of one that it is in or that is open in another thread."""
     global _open
-    with _lock:
+    with _changed:
         _open += 1
     try:
         yield
     finally:
         ended: list[_Kept] = []
-        with _lock:
+        with _changed:
             _open -= 1
             if not _open:
                 ended = [child for idle in _idle.values() for child in idle]
@@ -67,16 +69,32 @@ def run(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh
 
     Raises what `isolate.Child.call` raises.
     """
-    child = _take(kind, limits, fresh)
+    return _call(kind, _take(kind, limits, fresh), function, *args)
+
+
+def start(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh: bool = False) -> Completed[T]:
+    """The same ahead of time: calls that come meanwhile wait for this child rather than have another started."""
+    with _changed:
+        _starting[kind] += 1
+    try:
+        return _call(kind, _idle_child(kind, limits) or _Kept(limits, fresh), function, *args)
+    finally:
+        with _changed:
+            _starting[kind] -= 1
+            _changed.notify_all()
+
+
+def _call(kind: str, child: _Kept, function: Callable[..., T], *args: Any) -> Completed[T]:
     returned = False
     try:
         done = child.child.call(function, *args)
         returned = True
     finally:
-        with _lock:
+        with _changed:
             stays = returned and _open > 0
             if stays:
                 _idle.setdefault(kind, []).append(child)
+                _changed.notify_all()
         if not stays:
             child.close()
     return done
@@ -84,7 +102,7 @@ def run(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh
 
 def first(what: str) -> bool:
     """Whether nobody asked this before while children are kept: what is to be started once, one of all threads starts."""
-    with _lock:
+    with _changed:
         if what in _asked:
             return False
         _asked.add(what)
@@ -97,12 +115,19 @@ def inside() -> bool:
 
 
 def _take(kind: str, limits: Limits, fresh: bool) -> _Kept:
+    with _changed:
+        while not _idle.get(kind) and _starting[kind]:
+            _changed.wait()
+    return _idle_child(kind, limits) or _Kept(limits, fresh)
+
+
+def _idle_child(kind: str, limits: Limits) -> _Kept | None:
     while True:
-        with _lock:
+        with _changed:
             waiting = _idle.get(kind)
             child = waiting.pop() if waiting else None
         if child is None:
-            return _Kept(limits, fresh)
+            return None
         if child.child.alive():
             child.child.limits = limits
             return child

@@ -18,6 +18,7 @@ OPTIONS = Options
 FRESH = frozenset({"c-loader"})
 KEPT = {"c-loader": "c-loader"}
 INSTEAD: dict[str, str] = {}
+EARLY: frozenset[str] = frozenset()
 TOLERANCES = {
     "default": Tolerance(
         error=1e-4, mismatch=0.0, reason="the same float32 kernels, fused and ordered differently by grappler"

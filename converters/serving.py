@@ -23,6 +23,7 @@ NAME = "serving"
 FRESH = frozenset({"c-loader", "warmup"})
 KEPT = {**saved_model.KEPT, "warmup": saved_model.KEPT["c-loader"]}
 INSTEAD: dict[str, str] = {}
+EARLY: frozenset[str] = frozenset()
 TOLERANCES = saved_model.TOLERANCES
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 CONFIG = "models.config"

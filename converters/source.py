@@ -1,6 +1,6 @@
 """Build the live model, record golden from it, export it as a SavedModel.
 
-`build` and `export` are two calls on one child process: the live model stays in that process's memory between them
+`build`, `keep` and `export` are calls on one child process: the live model stays in that process's memory between them
 and never leaves it. Everything after works from the `Source` that `export` returns, by path and digest.
 """
 
@@ -54,6 +54,8 @@ _EXPORTABLE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 """What TensorFlow accepts as the name of a placeholder, and so of a signature's input (ops.py, _VALID_OP_NAME_REGEX)."""
 
 _live: Live | None = None
+_keras: tuple[Path | None, str | None] | None = None
+"""The Keras file, once there is one, or why there is none."""
 
 
 class Built(Frozen):
@@ -78,6 +80,10 @@ class Builder:
         """Build, initialise, and record golden into `out_dir`. Raises BadInput, ChildFailed."""
         self._child.call(watch.begin)
         return self._child.call(build, self.spec, out_dir, work_dir)
+
+    def keep(self, out_dir: Path, work_dir: Path, version: int) -> Completed[Source | None]:
+        """Save the Keras file of what `build` left; see `keep`. Raises ChildFailed."""
+        return self._child.call(keep, self.spec, out_dir, work_dir, version)
 
     def export(self, out_dir: Path, work_dir: Path, version: int) -> Completed[Source]:
         """Export what `build` left. Raises BadInput, ChildFailed."""
@@ -109,7 +115,7 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
     """
     import tensorflow as tf
 
-    global _live
+    global _live, _keras
     tf.keras.utils.set_random_seed(spec.golden.seed)
     live = bring_up(spec)
     for endpoint in live.endpoints.values():
@@ -146,23 +152,61 @@ def build(spec: ModelSpec, out_dir: Path, work_dir: Path) -> Built:
         _save_representative(spec, live, work_dir / REPRESENTATIVE)
     elif calibration:
         golden.save_inputs(calibration, work_dir / REPRESENTATIVE)
-    _live = live
+    _live, _keras = live, None
     parameters = sum(int(value.size) for value in weights.values())
     drawn_for = widest(spec) if calibration else None
     return Built(kind=live.kind, parameters=parameters, signatures=signatures, drawn_for=drawn_for)
 
 
+def keep(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Source | None:
+    """Save a Keras file of the live model in `work_dir`, between `build` and `export`.
+
+    Returned is the source as far as there is one then, for what is made of that file alone; None where the model is no
+    Keras model.
+    """
+    assert _live is not None, "keep is called on the child that build was called on"
+    if _live.kind not in ("tf_keras", "keras"):
+        return None
+    return _source(spec, out_dir, work_dir, version, digest="")
+
+
+def _source(
+    spec: ModelSpec, out_dir: Path, work_dir: Path, version: int, *, digest: str, notes: Sequence[str] = ()
+) -> Source:
+    global _keras
+    assert _live is not None
+    if _keras is None:
+        _keras = _save_keras(_live, work_dir) if _live.kind in ("tf_keras", "keras") else (None, None)
+    keras_file, keras_problem = _keras
+    representative = work_dir / REPRESENTATIVE
+    return Source(
+        model=spec.name,
+        version=version,
+        kind=_live.kind,
+        digest=digest,
+        signatures={key: _known(endpoint) for key, endpoint in _live.endpoints.items()},
+        saved_model=out_dir / SAVED_MODEL,
+        golden=out_dir / GOLDEN,
+        keras_file=keras_file,
+        keras_problem=keras_problem,
+        keras_signature=_live.keras_signature,
+        builder=_live.builder,
+        representative=representative if representative.is_file() else None,
+        refused=_live.refused,
+        notes=tuple(notes),
+    )
+
+
 def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Source:
-    """Write the live model as `out_dir/saved_model` and, for a Keras model, a Keras file in `work_dir`.
+    """Write the live model as `out_dir/saved_model` and, unless `keep` did, the Keras file of a Keras model in `work_dir`.
 
     Raises:
         BadInput: the model cannot be exported as a SavedModel.
     """
     import tensorflow as tf
 
-    assert _live is not None, "export is the second call on the child that build was called on"
+    assert _live is not None, "export is called on the child that build was called on"
     saved_model = out_dir / SAVED_MODEL
-    keras_file, keras_problem = None, None
     if _live.kind == "saved_model":
         shutil.copytree(_live.model, saved_model)
     else:
@@ -175,8 +219,6 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
             raise BadInput(
                 f"{spec.model}: TensorFlow cannot export it: {' '.join(str(error).split())[:400]}"
             ) from error
-    if _live.kind in ("tf_keras", "keras"):
-        keras_file, keras_problem = _save_keras(_live, work_dir)
     notes = make_portable(saved_model)
     written = meta_graph.signatures(meta_graph.read(saved_model))
     known = {key: _known(endpoint) for key, endpoint in _live.endpoints.items()}
@@ -187,23 +229,8 @@ def export(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int) -> Sour
                 f"{spec.model}: signature {key!r} was exported with inputs {sorted(written[key].inputs)} in place of "
                 f"{sorted(signature.inputs)}; rename them so that they are valid identifiers"
             )
-    representative = work_dir / REPRESENTATIVE
-    return Source(
-        model=spec.name,
-        version=version,
-        kind=_live.kind,
-        digest=fingerprint.of_saved_model(saved_model, known),
-        signatures=known,
-        saved_model=saved_model,
-        golden=out_dir / GOLDEN,
-        keras_file=keras_file,
-        keras_problem=keras_problem,
-        keras_signature=_live.keras_signature,
-        builder=_live.builder,
-        representative=representative if representative.is_file() else None,
-        refused=_live.refused,
-        notes=tuple(notes),
-    )
+    digest = fingerprint.of_saved_model(saved_model, known)
+    return _source(spec, out_dir, work_dir, version, digest=digest, notes=notes)
 
 
 def _trace(endpoint: Endpoint) -> None:
@@ -401,4 +428,4 @@ def built_with(spec: ModelSpec, out_dir: Path, work_dir: Path, version: int = 1)
         return builder.export(out_dir, work_dir, version).value
 
 
-__all__ = ["Builder", "Built", "build", "built_with", "export"]
+__all__ = ["Builder", "Built", "build", "built_with", "export", "keep"]

@@ -42,9 +42,10 @@ from converters.contract import (
 from converters.errors import BadInput, ChildFailed, Damaged, MissingRuntime, Unsupported
 
 NAME = "tfjs"
-FRESH: frozenset[str] = frozenset()
+FRESH: frozenset[str] = frozenset(javascript.RUNTIMES)
 KEPT = dict.fromkeys(javascript.RUNTIMES, "javascript")
 INSTEAD = {"node-wasm": "node-cpu", "chromium-wasm": "chromium-cpu", "chromium-webgl": "chromium-cpu"}
+EARLY = frozenset({"layers"})
 _FLOAT = Tolerance(error=1e-4, mismatch=0.0, reason="float32 in JavaScript and in WebGL's float32 textures")
 TOLERANCES = {
     "graph": _FLOAT,

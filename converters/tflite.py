@@ -30,6 +30,7 @@ NAME = "tflite"
 FRESH = frozenset({"litert"})
 KEPT = {"litert": "litert"}
 INSTEAD: dict[str, str] = {}
+EARLY: frozenset[str] = frozenset()
 TOLERANCES = {
     "float32": Tolerance(error=1e-4, mismatch=0.0, reason="float32 throughout; XNNPACK sums in another order"),
     "float16": Tolerance(error=1e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),

@@ -5,36 +5,35 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
-from prefect.runtime import task_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from converters import convert as converting
-from converters import isolate, kept, key, memory, release, reuse, spec, work
-from converters.assemble import Released, assemble
+from converters import isolate, kept, key, memory, release, reuse, spec
+from converters.assemble import Released
 from converters.contract import Source
-from converters.convert import Conversion
-from converters.errors import BadInput, BuilderFailed, ChildDied, ChildFailed, FanoutError
-from converters.manifest import Row, SourceRecord, title
+from converters.errors import BadInput, FanoutError
+from converters.manifest import Row
 from converters.release import Staging
-from converters.reuse import BuiltFrom, Kept
+from converters.reuse import Kept
 from converters.slots import Slots
-from converters.source import Builder, Built
+from converters.source import Builder
 from converters.spec import ModelSpec
-from flows import artifacts, child_logs, elsewhere, nightly, notify
+from converters.targets import TARGETS
+from flows import artifacts, elsewhere, nightly, notify
 from flows.elsewhere import Executor, Job
 from flows.events import Event, tell
-from flows.schedule import Needs, measured_needs, run_all
+from flows.schedule import Key, Later, measured_needs, run_all
 from flows.settings import releases_dir
+from flows.tasks import Exported, build, called, check, convert, export, publish, unchanged
 
 SIDE_BY_SIDE = max(2, os.cpu_count() or 2)
 """Builds, conversions and checks that run at one time, those of all models together; each is a process of its own."""
@@ -46,131 +45,6 @@ MODELS_AT_ONCE = SIDE_BY_SIDE + 1
 slots = Slots(SIDE_BY_SIDE)
 _turn = contextvars.ContextVar("turn", default=0)
 """The model's place in a deploy-all; an earlier one goes first."""
-
-CRASH_RETRIES = 1
-"""How often a conversion is done again whose child process crashed. What a converter says itself it would say again."""
-
-# Results are passed on in memory; what must last is in the release. A conversion or check that found something wrong
-# ends as Failed, for the UI, and still carries what it found. Prefect's own cache knows parameters and not what is on
-# disk, so `converters.reuse` decides what is unchanged; such a task's state has the name that Prefect gives a hit.
-_options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
-
-
-def _row_name() -> str:
-    """What a person calls the conversion or check that is about to run."""
-    job: Job = task_run.parameters["job"]
-    return f"{job.wanted.name} {job.place.version}: {_called(job.target, job.variant)}"
-
-
-def _check_name() -> str:
-    return _row_name().replace(": ", ": check ", 1)
-
-
-def _called(target: str, variant: str) -> str:
-    return f"{target} {variant}".removesuffix(" default")
-
-
-class Exported(NamedTuple):
-    """The source by path, what the manifest says of it, and what its key is made of."""
-
-    source: Source
-    record: SourceRecord
-    built_from: BuiltFrom
-
-
-@task(name="unchanged", task_run_name="{model} {version}: {what}", **_options)
-def unchanged(model: str, what: str, version: int) -> State[None]:
-    """Stands for a step whose result is kept from the current release, where it was verified."""
-    return Completed(name="Cached", message=f"unchanged since {model} {version}")
-
-
-@task(name="build", task_run_name="{model} {place.version}: build", **_options)
-def build(model: str, builder: Builder, place: Staging) -> isolate.Completed[Built]:
-    """Build the live model and record golden, in a child process."""
-    tell(Event(model, "building"))
-    try:
-        with child_logs.shown(builder.log):
-            done = builder.build(place.release, place.release / reuse.SOURCE)
-    except ChildFailed as error:
-        raise BuilderFailed(f"building {model} failed: {error}") from error
-    built = done.value
-    get_run_logger().info("%s with %d parameters, built in %.1f s", built.kind, built.parameters, done.seconds)
-    return done
-
-
-@task(name="export", task_run_name="{model} {place.version}: export", **_options)
-def export(model: str, builder: Builder, place: Staging, built: isolate.Completed[Built]) -> Exported:
-    """Export the live model as a SavedModel."""
-    tell(Event(model, "exporting"))
-    try:
-        with child_logs.shown(builder.log):
-            done = builder.export(place.release, place.release / reuse.SOURCE, place.version)
-        reads = builder.reads(place.root)
-    except ChildFailed as error:
-        raise BuilderFailed(f"exporting {model} failed: {error}") from error
-    source = done.value
-    get_run_logger().info("%s, exported in %.1f s", source.digest, done.seconds)
-    record = SourceRecord(
-        kind=source.kind,
-        digest=source.digest,
-        signatures=source.signatures,
-        seconds={"build": round(built.seconds, 3), "export": round(done.seconds, 3)},
-        memory_mb=max(built.memory_mb, done.memory_mb),
-    )
-    return Exported(source, record, BuiltFrom(reads, built.value.drawn_for))
-
-
-@task(
-    name="convert",
-    task_run_name=_row_name,
-    retries=CRASH_RETRIES,
-    retry_condition_fn=lambda task, run, state: isinstance(state.result(raise_on_failure=False), ChildDied),
-    **_options,
-)
-def convert(where: Executor, job: Job, need: float) -> Any:
-    """Convert to one variant of one target, in a child process that needs `need` MB: a Conversion."""
-    model, target, variant = job.wanted.name, job.target, job.variant
-    with child_logs.shown(job.place.release / converting.log_of(target, variant)):
-        conversion = where.convert(job, need, lambda: tell(Event(model, "converting", target, variant)))
-    if conversion.crashed and not isolate.ending() and task_run.run_count <= CRASH_RETRIES:
-        raise ChildDied(f"{conversion.error}; it is done once more")
-    if conversion.error is not None:
-        return Failed(message=conversion.error, data=conversion)
-    return conversion
-
-
-@task(name="check", task_run_name=_check_name, **_options)
-def check(where: Executor, job: Job, conversion: Conversion, need: float) -> Any:
-    """Run what was converted in its own runtimes and compare with golden: a list of rows."""
-    model, target, variant = job.wanted.name, job.target, job.variant
-    with child_logs.shown(job.place.root / work.check_log(target, variant)):
-        rows = where.check(job, conversion, need, lambda: tell(Event(model, "checking", target, variant)))
-    tell(Event(model, "done", target, variant, rows=tuple(rows)))
-    for row in rows:
-        get_run_logger().info("%s: %s%s", title(row), row.status, f": {row.reason}" if row.reason else "")
-    bad = [row.reason or "no check ran" for row in rows if row.status in ("failed", "not_run")]
-    return Failed(message="; ".join(bad), data=rows) if bad else rows
-
-
-@task(name="release", task_run_name="{model} {place.version}: release", **_options)
-def publish(
-    model: str,
-    place: Staging,
-    source: SourceRecord,
-    wanted: ModelSpec,
-    rows: list[Row],
-    started: float,
-    promote: bool,
-    peak_mb: float,
-) -> Released:
-    """Publish the version, and promote it if the gate passes and `promote` says so.
-
-    Raises ChildDied where the run is ending: what its last checks found is then only that their children were ended.
-    """
-    isolate.require_running()
-    released = assemble(place, source, wanted, rows, started, promote=promote, peak_memory_mb=peak_mb)
-    tell(Event(model, "refused" if released.refusals else "released", released=released))
-    return released
 
 
 @flow(
@@ -221,56 +95,103 @@ def _deploy(wanted: ModelSpec, current: Kept, known: key.Known, started: float, 
     name = wanted.name
     if current.whole:
         _show_kept(name, current, ["build", "export"])
-        for target, variant in current.rows:
-            _show_kept(name, current, [_called(target, variant), f"check {_called(target, variant)}"])
+        for each in current.rows:
+            _show_kept(name, current, [called(*each), f"check {called(*each)}"])
         _show_kept(name, current, ["release"])
         tell(Event(name, "unchanged", released=current.released()))
         return None
     for reason in current.reasons:
         tell(Event(name, "changed", detail=reason))
-    needs = measured_needs(releases_dir(), name)
     with (
         elsewhere.executor(slots) as where,
         memory.measured() as peak,
         release.staging(releases_dir(), name) as place,
     ):
-        exported = _source(wanted, current, place, needs, where)
-        source = exported.source
-        planned = converting.plan(source, wanted)
-        jobs = {each: Job(*each, source, exported.built_from.reads, place, wanted, _turn.get()) for each in planned}
-        rows = {}
-        for target, variant in planned:
-            if (target, variant) in current.rows:
-                _show_kept(name, current, [_called(target, variant), f"check {_called(target, variant)}"])
-                rows[target, variant] = current.copy_variant(target, variant, place)
-                tell(Event(name, "done", target, variant, rows=tuple(rows[target, variant])))
+        making = _Making(wanted, current, where, place)
+        exported = making.run()
+        if untold := reuse.record(place, exported.source, wanted, known, exported.built_from, making.planned):
+            get_run_logger().warning("%s, so the next deploy will do everything again", untold)
+        rows = [row for each in making.planned for row in making.rows[each]]
+        return publish(name, place, exported.record, wanted, rows, started, promote, peak.mb)
+
+
+class _Making:
+    """One version in the making: `planned` are its variants, in the manifest's order, and `rows` what became of each."""
+
+    def __init__(self, wanted: ModelSpec, current: Kept, where: Executor, place: Staging) -> None:
+        self.planned: list[Key] = []
+        self.rows: dict[Key, list[Row]] = {}
+        self._wanted, self._current, self._where, self._place = wanted, current, where, place
+        self._needs = measured_needs(releases_dir(), wanted.name)
+        self._jobs: dict[Key, Job] = {}
+
+    def run(self) -> Exported:
+        """Make and check all that is not kept of the current release. Raises what building or exporting raises."""
+        name, turn = self._wanted.name, _turn.get()
+        if self._current.source:
+            _show_kept(name, self._current, ["build", "export"])
+            kept_source = self._current.copy_source(self._place, self._wanted)
+            exported = Exported(kept_source, self._current.source_record(), self._current.built_from())
+            self._run_all(self._jobs_of(exported))
+            return exported
+        (self._place.release / reuse.SOURCE).mkdir()
+        log = self._place.release / "logs" / "build.log"
+        with ExitStack() as beside, ExitStack() as building:
+            building.enter_context(slots.held(self._needs.build(self._wanted), turn))
+            beside.enter_context(_beside(lambda: self._where.prepare(self._wanted, turn)))
+            builder = building.enter_context(Builder(self._wanted, log=log))
+            begun = build(name, builder, self._place)
+            exporting = export.submit(name, builder, self._place, begun.built)
+
+            def others(exported: Exported) -> list[Key]:
+                building.close()
+                return self._jobs_of(exported)
+
+            self._run_all(self._early(begun.source), Later(exporting, others))
+        return exporting.result()
+
+    def _run_all(self, ready: Sequence[Key], later: Later | None = None) -> None:
+        jobs, needs, where = self._jobs, self._needs, self._where
+        self.rows |= run_all(
+            ready,
+            where.side_by_side,
+            needs.cost,
+            lambda each: convert.submit(where, jobs[each], needs.of(each, "convert", jobs[each].source)),
+            lambda each, made: check.submit(where, jobs[each], made, needs.of(each, "check", jobs[each].source)),
+            where.shared,
+            later,
+        )
+
+    def _early(self, source: Source | None) -> list[Key]:
+        """The variants that need not wait for the SavedModel; `source` is what there is of the source by now."""
+        if source is None or not self._where.early:
+            return []
+        self._plan(source)
+        early = [each for each in self.planned if each[1] in TARGETS[each[0]].EARLY and each not in self.rows]
+        self._jobs |= {each: Job(*each, source, None, self._place, self._wanted, _turn.get()) for each in early}
+        return early
+
+    def _jobs_of(self, exported: Exported) -> list[Key]:
+        """All other variants that are to be made."""
+        source, reads = exported.source, exported.built_from.reads
+        self._plan(source)
+        found = [each for each in self.planned if each not in self._jobs and each not in self.rows]
+        self._jobs |= {each: Job(*each, source, reads, self._place, self._wanted, _turn.get()) for each in found}
+        return found
+
+    def _plan(self, source: Source) -> None:
+        """Settle what there is to make, unless that was done, and take what is kept of it."""
+        if self.planned:
+            return
+        name = self._wanted.name
+        self.planned = converting.plan(source, self._wanted)
+        for target, variant in self.planned:
+            if (target, variant) in self._current.rows:
+                _show_kept(name, self._current, [called(target, variant), f"check {called(target, variant)}"])
+                self.rows[target, variant] = self._current.copy_variant(target, variant, self._place)
+                tell(Event(name, "done", target, variant, rows=tuple(self.rows[target, variant])))
             else:
                 tell(Event(name, "waiting", target, variant))
-        rows |= run_all(
-            [each for each in planned if each not in rows],
-            where.side_by_side,
-            needs.seconds,
-            lambda each: convert.submit(where, jobs[each], needs.of(each, "convert", source)),
-            lambda each, conversion: check.submit(where, jobs[each], conversion, needs.of(each, "check", source)),
-        )
-        if untold := reuse.record(place, source, wanted, known, exported.built_from, planned):
-            get_run_logger().warning("%s, so the next deploy will do everything again", untold)
-        found = [row for each in planned for row in rows[each]]
-        return publish(name, place, exported.record, wanted, found, started, promote, peak.mb)
-
-
-def _source(wanted: ModelSpec, current: Kept, place: Staging, needs: Needs, where: Executor) -> Exported:
-    name = wanted.name
-    if current.source:
-        _show_kept(name, current, ["build", "export"])
-        return Exported(current.copy_source(place, wanted), current.source_record(), current.built_from())
-    (place.release / reuse.SOURCE).mkdir()
-    with (
-        _beside(lambda: where.prepare(wanted, _turn.get())),
-        slots.held(needs.build(wanted), _turn.get()),
-        Builder(wanted, log=place.release / "logs" / "build.log") as builder,
-    ):
-        return export(name, builder, place, build(name, builder, place))
 
 
 @contextmanager

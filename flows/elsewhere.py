@@ -31,8 +31,10 @@ from converters.release import Staging
 from converters.slots import Slots
 from converters.spec import ModelSpec
 from converters.store import Store
+from converters.targets import TARGETS
 from converters.watch import Reads
 from flows import settings
+from flows.schedule import Key
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -76,6 +78,13 @@ class Executor(Protocol):
     def side_by_side(self) -> int:
         """How many units to give it at one time."""
 
+    @property
+    def early(self) -> bool:
+        """Whether it can convert before the source is there as a whole."""
+
+    def shared(self, key: Key) -> frozenset[str]:
+        """What the check of a variant takes hold of that is slow to start a second time, if anything."""
+
     def prepare(self, wanted: ModelSpec, turn: int) -> None:
         """Called while the model is built: start what its checks will need, if that can be done beforehand."""
 
@@ -93,6 +102,13 @@ class Here:
     @property
     def side_by_side(self) -> int:
         return self._slots.count
+
+    @property
+    def early(self) -> bool:
+        return True
+
+    def shared(self, key: Key) -> frozenset[str]:
+        return frozenset(TARGETS[key[0]].KEPT.values())
 
     def prepare(self, wanted: ModelSpec, turn: int) -> None:
         with self._slots.held(PREPARED_MB, turn):
@@ -128,6 +144,13 @@ class Cluster:
     @property
     def side_by_side(self) -> int:
         return max(1, sum(self._look().values()))
+
+    @property
+    def early(self) -> bool:
+        return False  # a unit's files are all that its source has, and what its builder has read
+
+    def shared(self, key: Key) -> frozenset[str]:
+        return frozenset()  # every worker has its own
 
     def prepare(self, wanted: ModelSpec, turn: int) -> None:
         pass

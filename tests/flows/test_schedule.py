@@ -55,7 +55,9 @@ class Workshop:
 
         @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))  # type: ignore[arg-type]
         def run() -> list[Row]:
-            rows = run_all(PLANNED, side_by_side, costs, convert.submit, check.submit)
+            rows = run_all(
+                PLANNED, side_by_side, lambda key: costs.get(key, float("inf")), convert.submit, check.submit
+            )
             return [row for key in PLANNED for row in rows[key]]
 
         return run()

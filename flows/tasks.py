@@ -1,0 +1,158 @@
+"""The tasks of a deploy, each a step that Prefect shows; what they do is done by converters/, in child processes."""
+
+from typing import Any, NamedTuple
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.runtime import task_run
+from prefect.states import Completed, Failed
+
+from converters import convert as converting
+from converters import isolate, reuse, work
+from converters.assemble import Released, assemble
+from converters.contract import Source
+from converters.convert import Conversion
+from converters.errors import BuilderFailed, ChildDied, ChildFailed
+from converters.manifest import Row, SourceRecord, title
+from converters.release import Staging
+from converters.reuse import BuiltFrom
+from converters.source import Builder, Built
+from converters.spec import ModelSpec
+from flows import child_logs
+from flows.elsewhere import Executor, Job
+from flows.events import Event, tell
+
+CRASH_RETRIES = 1
+"""How often a conversion is done again whose child process crashed. What a converter says itself it would say again."""
+
+# Results are passed on in memory; what must last is in the release. A conversion or check that found something wrong
+# ends as Failed, for the UI, and still carries what it found. Prefect's own cache knows parameters and not what is on
+# disk, so `converters.reuse` decides what is unchanged; such a task's state has the name that Prefect gives a hit.
+_options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+def _row_name() -> str:
+    """What a person calls the conversion or check that is about to run."""
+    job: Job = task_run.parameters["job"]
+    return f"{job.wanted.name} {job.place.version}: {called(job.target, job.variant)}"
+
+
+def _check_name() -> str:
+    return _row_name().replace(": ", ": check ", 1)
+
+
+def called(target: str, variant: str) -> str:
+    return f"{target} {variant}".removesuffix(" default")
+
+
+class Exported(NamedTuple):
+    """The source by path, what the manifest says of it, and what its key is made of."""
+
+    source: Source
+    record: SourceRecord
+    built_from: BuiltFrom
+
+
+@task(name="unchanged", task_run_name="{model} {version}: {what}", **_options)
+def unchanged(model: str, what: str, version: int) -> State[None]:
+    """Stands for a step whose result is kept from the current release, where it was verified."""
+    return Completed(name="Cached", message=f"unchanged since {model} {version}")
+
+
+class Begun(NamedTuple):
+    """What building found, and the source as far as it is there before the export, if that is enough for some targets."""
+
+    built: isolate.Completed[Built]
+    source: Source | None
+
+
+@task(name="build", task_run_name="{model} {place.version}: build", **_options)
+def build(model: str, builder: Builder, place: Staging) -> Begun:
+    """Build the live model, record golden, and save the Keras file, in a child process."""
+    tell(Event(model, "building"))
+    try:
+        with child_logs.shown(builder.log):
+            done = builder.build(place.release, place.release / reuse.SOURCE)
+            kept = builder.keep(place.release, place.release / reuse.SOURCE, place.version)
+    except ChildFailed as error:
+        raise BuilderFailed(f"building {model} failed: {error}") from error
+    built = done.value
+    get_run_logger().info("%s with %d parameters, built in %.1f s", built.kind, built.parameters, done.seconds)
+    return Begun(done, kept.value)
+
+
+@task(name="export", task_run_name="{model} {place.version}: export", **_options)
+def export(model: str, builder: Builder, place: Staging, built: isolate.Completed[Built]) -> Exported:
+    """Export the live model as a SavedModel."""
+    tell(Event(model, "exporting"))
+    try:
+        with child_logs.shown(builder.log):
+            done = builder.export(place.release, place.release / reuse.SOURCE, place.version)
+        reads = builder.reads(place.root)
+    except ChildFailed as error:
+        raise BuilderFailed(f"exporting {model} failed: {error}") from error
+    source = done.value
+    get_run_logger().info("%s, exported in %.1f s", source.digest, done.seconds)
+    record = SourceRecord(
+        kind=source.kind,
+        digest=source.digest,
+        signatures=source.signatures,
+        seconds={"build": round(built.seconds, 3), "export": round(done.seconds, 3)},
+        memory_mb=max(built.memory_mb, done.memory_mb),
+    )
+    return Exported(source, record, BuiltFrom(reads, built.value.drawn_for))
+
+
+@task(
+    name="convert",
+    task_run_name=_row_name,
+    retries=CRASH_RETRIES,
+    retry_condition_fn=lambda task, run, state: isinstance(state.result(raise_on_failure=False), ChildDied),
+    **_options,
+)
+def convert(where: Executor, job: Job, need: float) -> Any:
+    """Convert to one variant of one target, in a child process that needs `need` MB: a Conversion."""
+    model, target, variant = job.wanted.name, job.target, job.variant
+    with child_logs.shown(job.place.release / converting.log_of(target, variant)):
+        conversion = where.convert(job, need, lambda: tell(Event(model, "converting", target, variant)))
+    if conversion.crashed and not isolate.ending() and task_run.run_count <= CRASH_RETRIES:
+        raise ChildDied(f"{conversion.error}; it is done once more")
+    if conversion.error is not None:
+        return Failed(message=conversion.error, data=conversion)
+    return conversion
+
+
+@task(name="check", task_run_name=_check_name, **_options)
+def check(where: Executor, job: Job, conversion: Conversion, need: float) -> Any:
+    """Run what was converted in its own runtimes and compare with golden: a list of rows."""
+    model, target, variant = job.wanted.name, job.target, job.variant
+    with child_logs.shown(job.place.root / work.check_log(target, variant)):
+        rows = where.check(job, conversion, need, lambda: tell(Event(model, "checking", target, variant)))
+    tell(Event(model, "done", target, variant, rows=tuple(rows)))
+    for row in rows:
+        get_run_logger().info("%s: %s%s", title(row), row.status, f": {row.reason}" if row.reason else "")
+    bad = [row.reason or "no check ran" for row in rows if row.status in ("failed", "not_run")]
+    return Failed(message="; ".join(bad), data=rows) if bad else rows
+
+
+@task(name="release", task_run_name="{model} {place.version}: release", **_options)
+def publish(
+    model: str,
+    place: Staging,
+    source: SourceRecord,
+    wanted: ModelSpec,
+    rows: list[Row],
+    started: float,
+    promote: bool,
+    peak_mb: float,
+) -> Released:
+    """Publish the version, and promote it if the gate passes and `promote` says so.
+
+    Raises ChildDied where the run is ending: what its last checks found is then only that their children were ended.
+    """
+    isolate.require_running()
+    released = assemble(place, source, wanted, rows, started, promote=promote, peak_memory_mb=peak_mb)
+    tell(Event(model, "refused" if released.refusals else "released", released=released))
+    return released
