@@ -300,6 +300,20 @@ class Examiner(Protocol):
         """The layers of a signature, those that add most noise first. Runs in a child process. Raises FanoutError."""
 
 
+@runtime_checkable
+class Trier(Protocol):
+    """What the module of a target can offer whose own runtime alone can say that it lacks what a model needs."""
+
+    TRIED: Mapping[str, str]
+    """Variant -> the runtime, one of `KEPT`, that is given what was converted."""
+
+    def try_out(self, source: Source, artifacts: Sequence[Artifact]) -> None:
+        """Have the runtime load and run it once. Raises Unsupported, the files removed, where the runtime lacks something.
+
+        Whatever else goes wrong is left to the checks. Runs in a kept child process of the runtime.
+        """
+
+
 class Converter(Protocol):
     """What a target's module offers. A converter converts, inspects and predicts; it never judges itself.
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from converters.contract import Artifact, Frozen, Options, Source
+from converters import kept
+from converters.contract import Artifact, Frozen, Options, Source, Trier
 from converters.errors import ChildDied, FanoutError, Unsupported
 from converters.isolate import run
 from converters.spec import ModelSpec
@@ -45,6 +46,10 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
     try:
         done = run(converter.convert, source, variant, out_dir, options, limits=spec.limits, log=log)
         artifacts, seconds, memory_mb = done.value, done.seconds, done.memory_mb
+        if isinstance(converter, Trier) and (runtime := converter.TRIED.get(variant)) is not None:
+            kind, fresh = converter.KEPT[runtime], runtime in converter.FRESH
+            tried = kept.run(kind, converter.try_out, source, artifacts, limits=spec.limits, fresh=fresh)
+            seconds, memory_mb = seconds + tried.seconds, max(memory_mb, tried.memory_mb)
     except Unsupported as unsupported:
         artifacts = _for_each_signature(source, target, variant, str(unsupported))
     except FanoutError as failed:

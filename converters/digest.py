@@ -31,7 +31,7 @@ def of_value(value: Any) -> str:
 
 def of_code(roots: Iterable[str], stop: Iterable[str] = ()) -> str:
     """Hex digest of the files that `closure` gives, names included."""
-    return of_value({path.relative_to(PACKAGE).as_posix(): of_file(path) for path in closure(roots, stop)})
+    return of_value({path.relative_to(PACKAGE).as_posix(): _of_version(path) for path in closure(roots, stop)})
 
 
 def closure(roots: Iterable[str], stop: Iterable[str] = ()) -> list[Path]:
@@ -102,6 +102,18 @@ class _Parsed(NamedTuple):
     """Level, module and names of each `from`; of an `import`, level -1 and the module."""
 
 
+def _of_version(path: Path) -> str:
+    """`of_file` of a file that many modules consist of."""
+    stat = path.stat()
+    return _hash(path, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _hash(path: Path, *version: int) -> str:
+    """The digest of a file; `version` makes another file of one that was written again."""
+    return of_file(path)
+
+
 def _parsed(path: Path) -> _Parsed:
     stat = path.stat()
     return _parse(path, stat.st_mtime_ns, stat.st_size)
@@ -109,7 +121,7 @@ def _parsed(path: Path) -> _Parsed:
 
 @cache
 def _parse(path: Path, *version: int) -> _Parsed:
-    """What the code of a file says; `version` makes another file of one that was written again."""
+    """What the code of a file says; `version` as for `_hash`."""
     strings: set[str] = set()
     imports: list[tuple[int, str, tuple[str, ...]]] = []
     for node in ast.walk(ast.parse(path.read_bytes())):

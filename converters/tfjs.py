@@ -44,6 +44,7 @@ from converters.errors import BadInput, ChildFailed, Damaged, MissingRuntime, Un
 NAME = "tfjs"
 FRESH: frozenset[str] = frozenset(javascript.RUNTIMES)
 KEPT = dict.fromkeys(javascript.RUNTIMES, "javascript")
+TRIED = {"layers": "node-wasm"}
 INSTEAD = {"node-wasm": "node-cpu", "chromium-wasm": "chromium-cpu", "chromium-webgl": "chromium-cpu"}
 EARLY = frozenset({"layers"})
 _FLOAT = Tolerance(error=1e-4, mismatch=0.0, reason="float32 in JavaScript and in WebGL's float32 textures")
@@ -250,7 +251,7 @@ def _name_tensors(path: Path, function: Any) -> None:
 
 
 def _layers(source: Source, out_dir: Path) -> list[Artifact]:
-    """The layers model of a Keras model's call, unless tensorflow.js itself says that it lacks what the model needs."""
+    """The layers model of a Keras model's call."""
     from tensorflowjs.converters import keras_h5_conversion
 
     if source.kind not in ("tf_keras", "keras"):
@@ -268,7 +269,6 @@ def _layers(source: Source, out_dir: Path) -> list[Artifact]:
     path = out_dir / "model.json"
     try:
         _adapt(path)
-        _require_loadable(path, source)
     except Unsupported:
         shutil.rmtree(out_dir)
         raise
@@ -340,25 +340,20 @@ def _adapt(path: Path) -> None:
     path.write_text(json.dumps(model))
 
 
-def _require_loadable(path: Path, source: Source) -> None:
-    """Let tensorflow.js load and run the model once.
-
-    Only its complaint that it lacks something is the model's; whatever else goes wrong is left to the check.
-
-    Raises:
-        Unsupported: tensorflow.js lacks a layer, or an argument of one, that the model has.
-    """
+def try_out(source: Source, artifacts: Sequence[Artifact]) -> None:
+    """Let tensorflow.js load and run a layers model once, which alone knows what layers and arguments it has."""
+    path = next(artifact.path for artifact in artifacts if artifact.path is not None)
     case = golden.load(source.golden).cases[source.keras_signature or ""][-1]
     request = javascript.Request(path, "layers", [case.inputs], timed=False)
     try:
-        with javascript.Runner() as runner:
-            (answer,) = runner.run("node-wasm", [request])
-            if answer.lacks:
-                (answer,) = runner.run("node-cpu", [request])
+        (answer,) = javascript.run("node-wasm", [request], seconds=None)
+        if answer.lacks:
+            (answer,) = javascript.run("node-cpu", [request], seconds=None)
     except (MissingRuntime, ChildFailed, Damaged):
         return
     reason = diagnosis.of_tfjs_layers(answer.error) if answer.error else None
     if reason is not None:
+        shutil.rmtree(path.parent)
         raise Unsupported(f"{reason}; use the graph model")
 
 

@@ -93,6 +93,8 @@ def deploy(
     settings.cluster()
     root = _use(releases)
     release.require_writable(root)
+    if force or any(release.current(root, each.name) is None for each in specs.values()):
+        isolate.warm_up()
     api = settings.prepare()
     same = {} if force else _unchanged(root, specs)
     # Without a server nobody would see a run of nothing, and starting one takes longer than all the rest.
@@ -122,8 +124,6 @@ def _unchanged(root: Path, specs: dict[str, spec.ModelSpec]) -> dict[str, reuse.
     """The models whose current release is what a deploy would make."""
     found = {}
     for model, wanted in specs.items():
-        if release.current(root, wanted.name) is None:  # so that TensorFlow starts to load the sooner
-            continue
         kept = reuse.look(root, wanted, key.known(wanted))
         if kept.whole:
             found[model] = kept

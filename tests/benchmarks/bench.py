@@ -30,6 +30,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from converters import memory
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 OUT = ROOT / "build" / "bench"
@@ -54,7 +56,6 @@ def build():
         layers.Input((6,), name="features"), layers.Dense(8, "relu", name="hidden"), layers.Dense(3, "tanh", name="y"),
     ])
 """
-_SAMPLE_SECONDS = 0.5
 
 
 @dataclass
@@ -177,7 +178,7 @@ def _stages(text: str) -> dict[str, float]:
 
 
 class _Watched:
-    """The most that a process and all below it hold at one time, by proportional set size."""
+    """The most that a process and all below it hold at one time, by proportional set size, sampled as the product does."""
 
     def __init__(self, pid: int) -> None:
         self._over = threading.Event()
@@ -192,19 +193,12 @@ class _Watched:
         return self._most / 1e9
 
     def _watch(self, pid: int) -> None:
-        while not self._over.wait(_SAMPLE_SECONDS):
-            held = 0
+        while not self._over.wait(memory.SAMPLE_SECONDS):
             try:
-                tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+                root = psutil.Process(pid)
+                self._most = max(self._most, memory.proportional([root, *root.children(recursive=True)]))
             except psutil.NoSuchProcess:
                 return
-            for process in tree:
-                try:
-                    memory = process.memory_full_info()
-                    held += getattr(memory, "pss", memory.uss)
-                except (psutil.NoSuchProcess, psutil.AccessDenied):
-                    continue
-            self._most = max(self._most, held)
 
 
 def bound(plain: Run, cores: int) -> float:
