@@ -11,6 +11,7 @@ import pytest
 import samples
 from samples import Converted, Sample
 
+from converters import kept
 from converters.contract import Limits
 from converters.isolate import run
 
@@ -51,6 +52,14 @@ def test_check_fails_runs_when_a_weight_byte_is_flipped(copy: Converted) -> None
     (data,) = (copy.path / "variables").glob("variables.data-*")
     damage.flip(data, samples.WEIGHT.tobytes())
     assert samples.turned(copy.check()) == {key: {"runs"} for key in EVERY}
+
+
+def test_check_fails_when_the_files_of_a_kept_model_were_changed(copy: Converted) -> None:
+    (data,) = (copy.path / "variables").glob("variables.data-*")
+    with kept.keeping():
+        assert samples.turned(copy.check()) == {}
+        damage.flip(data, samples.WEIGHT.tobytes())
+        assert samples.turned(copy.check()) == {key: {"runs"} for key in EVERY}
 
 
 def test_check_fails_values_when_the_variables_are_another_models(

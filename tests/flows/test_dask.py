@@ -23,7 +23,7 @@ import os
 import time
 from pathlib import Path
 
-import tf_keras
+import keras
 from helper import ACTIVATION
 
 if Path(__file__).parent != Path({home!r}):
@@ -32,10 +32,11 @@ if Path(__file__).parent != Path({home!r}):
     time.sleep({seconds})
 
 def build():
-    tf_keras.utils.set_random_seed(3)
-    return tf_keras.Sequential([tf_keras.Input((4,), name="x"), tf_keras.layers.Dense(2, ACTIVATION, name="y")])
+    keras.utils.set_random_seed(3)
+    return keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(2, ACTIVATION, name="y")])
 """
-"""Takes its time, and says which process does, where a conversion imports it anywhere but in its own folder."""
+"""A model of Keras 3, whose conversion to HDF5 imports this file. Imported anywhere but in its own folder, it takes its time
+and says which process does so."""
 VOLATILE = {"seconds", "memory_mb", "bytes", "latency_ms"}
 
 

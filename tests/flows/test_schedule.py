@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from converters.convert import Conversion
+from converters.errors import BuilderFailed
 from converters.manifest import Row
-from flows.schedule import Key, Needs, measured_needs, run_all
+from flows.schedule import Key, Later, Needs, measured_needs, run_all
 from tests.flows.conftest import Server
 
 PLANNED: list[Key] = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]
@@ -26,20 +28,36 @@ class Workshop:
     def __init__(self, broken: Key | None = None) -> None:
         self.begun: list[tuple[str, Key]] = []
         self.most = 0
-        self._working = 0
+        self.working = 0
+        self._times: dict[tuple[str, Key], tuple[float, float]] = {}
         self._lock = threading.Lock()
         self._broken = broken
 
     def work(self, what: str, key: Key) -> None:
         with self._lock:
             self.begun.append((what, key))
-            self._working += 1
-            self.most = max(self.most, self._working)
+            self.working += 1
+            self.most = max(self.most, self.working)
+        started = time.monotonic()
         time.sleep(0.05)
         with self._lock:
-            self._working -= 1
+            self._times[what, key] = (started, time.monotonic())
+            self.working -= 1
 
-    def run(self, costs: dict[Key, float], side_by_side: int) -> list[Row]:
+    def met(self, one: tuple[str, Key], other: tuple[str, Key]) -> bool:
+        """Whether two tasks worked at one time."""
+        (start, end), (begin, stop) = self._times[one], self._times[other]
+        return start < stop and begin < end
+
+    def run(
+        self,
+        costs: dict[Key, float],
+        side_by_side: int,
+        shared: Mapping[Key, frozenset[str]] = MappingProxyType({}),
+        *,
+        first: Sequence[Key] = PLANNED,
+        later: Callable[[], Sequence[Key]] | None = None,
+    ) -> list[Row]:
         @task
         def convert(key: Key) -> Any:
             self.work("convert", key)
@@ -55,8 +73,17 @@ class Workshop:
 
         @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))  # type: ignore[arg-type]
         def run() -> list[Row]:
+            more = None
+            if later is not None:
+                more = Later(task(later, name="later").submit(), lambda planned: planned)
             rows = run_all(
-                PLANNED, side_by_side, lambda key: costs.get(key, float("inf")), convert.submit, check.submit
+                first,
+                side_by_side,
+                lambda key: costs.get(key, float("inf")),
+                convert.submit,
+                check.submit,
+                lambda key: shared.get(key, frozenset()),
+                more,
             )
             return [row for key in PLANNED for row in rows[key]]
 
@@ -85,6 +112,37 @@ def test_run_all_keeps_to_its_limit_when_more_is_waiting(limit: int) -> None:
     workshop = Workshop()
     workshop.run({}, limit)
     assert workshop.most == limit
+
+
+def test_run_all_checks_one_after_another_what_shares_a_browser_when_there_is_other_work() -> None:
+    shared = {("a", "1"): frozenset({"browser"}), ("b", "1"): frozenset({"browser"})}
+    workshop = Workshop()
+    workshop.run({("a", "1"): 4.0, ("b", "1"): 3.0, ("c", "1"): 2.0, ("d", "1"): 1.0}, 2, shared)
+    assert not workshop.met(("check", ("a", "1")), ("check", ("b", "1")))
+
+
+def test_run_all_checks_side_by_side_what_shares_a_browser_when_nothing_else_is_left() -> None:
+    shared = {key: frozenset({"browser"}) for key in PLANNED}
+    workshop = Workshop()
+    workshop.run({}, 4, shared)
+    assert workshop.most == 4
+
+
+def test_run_all_converts_what_a_task_gives_at_its_end() -> None:
+    workshop = Workshop()
+    rows = workshop.run({}, 2, first=PLANNED[:1], later=lambda: PLANNED[1:])
+    assert [(row.target, row.variant) for row in rows] == PLANNED
+    assert workshop.begun[0] == ("convert", ("a", "1"))
+
+
+def test_run_all_lets_others_end_when_the_task_with_more_to_come_fails() -> None:
+    def fail() -> list[Key]:
+        raise BuilderFailed("no export")
+
+    workshop = Workshop()
+    with pytest.raises(BuilderFailed, match="no export"):
+        workshop.run({}, 2, first=PLANNED[:1], later=fail)
+    assert workshop.working == 0
 
 
 def test_run_all_raises_when_a_task_gives_no_result() -> None:
