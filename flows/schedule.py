@@ -138,7 +138,8 @@ class Needs:
 
     def of(self, key: Key, step: Literal["convert", "check"], source: Source) -> float:
         """MB that converting one variant needs, or checking it."""
-        model = source.saved_model if source.saved_model.exists() else source.keras_file
+        # Before the export has ended nothing is to be said of the SavedModel, though there may be a part of one.
+        model = source.saved_model if source.digest else source.keras_file
         size = sum(file.stat().st_size for file in files_of(model)) if model is not None else 0
         return self.memory_mb.get((*key, step)) or _guess(size)
 

@@ -12,6 +12,7 @@ from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
+from samples import Sample
 
 from converters.convert import Conversion
 from converters.errors import BuilderFailed
@@ -153,3 +154,13 @@ def test_run_all_raises_when_a_task_gives_no_result() -> None:
 def test_measured_needs_is_empty_when_nothing_was_released(tmp_path: Path) -> None:
 
     assert measured_needs(tmp_path, "new") == Needs()
+
+
+def test_needs_go_by_the_keras_file_when_the_saved_model_is_still_being_written(
+    keras_sample: Sample, tmp_path: Path
+) -> None:
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model" / "part").write_bytes(bytes(5_000_000))
+    whole = keras_sample.source.model_copy(update={"saved_model": tmp_path / "saved_model"})
+    early = whole.model_copy(update={"digest": ""})
+    assert Needs().of(("hdf5", "model"), "convert", early) < Needs().of(("hdf5", "model"), "convert", whole)
