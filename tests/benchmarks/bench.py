@@ -84,11 +84,20 @@ def main() -> None:
             one_round(work / f"round-{number}", api, number, console)
             for number in range(0 if arguments.only_fleet else arguments.rounds)
         ]
+        store(rounds, [])  # so that a fleet that fails does not take them with it
         sizes = [int(size) for size in arguments.fleet.split(",") if size]
         fleets = [
             {size: fleet(work / f"fleet-{number}-{size}", api, size, console) for size in sizes}
             for number in range(arguments.fleet_rounds)
         ]
+    store(rounds, fleets)
+    show(rounds, fleets, ratios(rounds, fleets))
+    draw(rounds, fleets, OUT / "bench.png")
+    Console().print(f"{OUT / 'bench.json'}\n{OUT / 'bench.png'}", style="dim")
+
+
+def store(rounds: list[dict[str, Run]], fleets: list[dict[int, Run]]) -> None:
+    """Write every figure as JSON."""
     document = {
         "cores": os.cpu_count(),
         "rounds": [{name: asdict(run) for name, run in each.items()} for each in rounds],
@@ -96,9 +105,6 @@ def main() -> None:
         "ratios": ratios(rounds, fleets),
     }
     (OUT / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
-    show(rounds, fleets, document["ratios"])
-    draw(rounds, fleets, OUT / "bench.png")
-    Console().print(f"{OUT / 'bench.json'}\n{OUT / 'bench.png'}", style="dim")
 
 
 def one_round(folder: Path, api: str, number: int, console: Console) -> dict[str, Run]:
