@@ -44,7 +44,6 @@ MEASURE_SECONDS = 1.0
 TAIL_LINES = 12
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-_starting = threading.Lock()
 _starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 _forkserver = multiprocessing.get_context("forkserver")
 _spawn = multiprocessing.get_context("spawn")
@@ -111,7 +110,7 @@ def require_running() -> None:
 
 def warm_up() -> None:
     """Start loading TensorFlow in the fork server, in the background; call it before slow imports of your own."""
-    with _starting, _no_main_module():
+    with _no_main_module():
         _forkserver.set_forkserver_preload(["converters.preload"])
         forkserver.ensure_running()
 
@@ -153,7 +152,7 @@ class Child:
         self._process = context.Process(
             target=_serve, args=(theirs, str(log), os.getpid() if fresh else None), daemon=True
         )
-        with _starting, _no_main_module():
+        with _no_main_module():
             if not fresh:
                 _forkserver.set_forkserver_preload(["converters.preload"])
             # On Linux a new interpreter ends with the *thread* that started it, and must outlive the caller's.
@@ -294,19 +293,31 @@ def bound(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", launch, str(os.getpid()), *command]
 
 
+_hiding = threading.Lock()
+_starts = 0
+_main: Any = None
+
+
 @contextmanager
 def _no_main_module() -> Iterator[None]:
     """Hide `__main__` while a child starts.
 
     A child would import the parent's main module again; under Prefect, pytest or a notebook that takes seconds
-    and can have effects. Nothing sent to a child lives there.
+    and can have effects. Nothing sent to a child lives there. Several threads can start children at one time: one with
+    TensorFlow waits until that is loaded, and a fresh one need not.
     """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    global _starts, _main
+    with _hiding:
+        if not _starts:
+            _main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        _starts += 1
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
+        with _hiding:
+            _starts -= 1
+            if not _starts:
+                sys.modules["__main__"], _main = _main, None
 
 
 def _serve(pipe: "connection.Connection[Any, Any]", log: str, parent: int | None) -> None:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from converters import isolate, key, manifest, release, reuse, spec
+from converters import collector, isolate, key, manifest, release, reuse, spec
 from converters.assemble import Released
 from converters.errors import BadInput, FanoutError
 from flows import settings
@@ -137,9 +137,10 @@ def _run_flow(
     if builds:
         isolate.warm_up()
     err.print(Text(f"Prefect API: {api}", style="dim"))
-    from flows.deploy import deploy_all, deploy_model
-    from flows.events import Event, listening
-    from flows.progress import Progress
+    with collector.importing():
+        from flows.deploy import deploy_all, deploy_model
+        from flows.events import Event, listening
+        from flows.progress import Progress
 
     made: list[Released] = []
     bad: list[Exception] = []
@@ -358,3 +359,5 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    finally:
+        collector.end()
