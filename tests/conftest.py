@@ -1,7 +1,7 @@
 """Fixtures that tests of both packages share: specs from a builder's text, and tiny sources built once."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 import samples
 from samples import Sample
 
-from converters import isolate
+from converters import isolate, kept
 from converters.spec import ModelSpec
 
 
@@ -21,6 +21,13 @@ from converters.spec import ModelSpec
 def warm() -> None:
     """Load TensorFlow in the fork server while the first tests run."""
     isolate.warm_up()
+
+
+@pytest.fixture(scope="module")
+def kept_runtimes() -> Iterator[None]:
+    """What runs the files of a module's tests starts once, as in a deploy of several models."""
+    with kept.keeping():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from samples import Converted, Sample
 
 from converters.convert import plan
 
+pytestmark = pytest.mark.usefixtures("kept_runtimes")
+
 Make = Callable[..., Sample]
 
 

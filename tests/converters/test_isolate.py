@@ -185,6 +185,12 @@ def test_run_has_tensorflow_loaded_only_when_forked(fresh: bool) -> None:
     assert run(eval, HAS_TENSORFLOW, fresh=fresh).value is not fresh
 
 
+def test_child_can_import_what_was_hidden_while_tensorflow_loaded() -> None:
+    with Child() as child:
+        assert child.call(eval, "'tensorflow_hub' in __import__('sys').modules").value is False
+        child.call(exec, "import tensorflow_hub, matplotlib; tensorflow_hub.KerasLayer, matplotlib.use")
+
+
 def test_child_keeps_state_when_called_again() -> None:
     with Child() as child:
         child.call(exec, "import sys; sys.kept = [1]")
@@ -258,6 +264,18 @@ def test_run_leaves_the_main_module_alone_when_it_has_effects(tmp_path: Path) ->
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "3 7 __main__\n", done.stderr
     assert effects.read_text() == "imported\n"
+
+
+def test_fresh_child_answers_while_tensorflow_is_loaded_for_another(tmp_path: Path) -> None:
+    script = tmp_path / "main.py"
+    script.write_text(
+        "import sys, threading, time\nfrom converters import isolate\nmain = sys.modules['__main__']\n"
+        "ask = lambda fresh: print(isolate.run(bool, fresh, fresh=fresh).value, flush=True)\n"
+        "loading = threading.Thread(target=ask, args=[False])\nloading.start()\ntime.sleep(0.3)\nask(True)\nloading.join()\n"
+        "print(sys.modules['__main__'] is main)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split() == ["True", "False", "True"], done.stderr
 
 
 def test_run_answers_each_thread_when_several_run_at_once() -> None:

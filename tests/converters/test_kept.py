@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from samples import Sample, converted
 
 from converters import kept
 from converters.contract import Limits
@@ -129,3 +131,30 @@ def test_run_removes_what_the_child_left_in_its_temporary_directory() -> None:
         with pytest.raises(ChildDied):
             kept.run("one", die, limits=LIMITS)
         assert not left.parent.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the packed Chromium is not used, and has another name")
+def test_check_starts_node_and_chromium_once_when_children_are_kept(keras_sample: Sample) -> None:
+    graph, layers = (converted(keras_sample, "tfjs", variant) for variant in ("graph", "layers"))
+    with kept.keeping():
+        graph.check()
+        first = programs()
+        layers.check()
+        assert programs() == first
+    assert len(first) == 2, first
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in first if psutil.pid_exists(pid)], timeout=10)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def programs() -> set[int]:
+    """Ids of the Node processes that run main.mjs, and of the Chromiums they drive, below this process."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        browser = words and words[0].endswith("chromium") and not any(word.startswith("--type=") for word in words)
+        if browser or any(word.endswith("main.mjs") for word in words):
+            found.add(process.pid)
+    return found

@@ -11,6 +11,8 @@ from converters import isolate, spec
 from converters.convert import plan
 from converters.manifest import Row
 
+pytestmark = pytest.mark.usefixtures("kept_runtimes")
+
 COLUMNS = ("saved_model", "float32", "float16", "dynamic", "int8", "graph", "layers", "model", "weights", "serving")
 
 TABLE = """

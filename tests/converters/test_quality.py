@@ -18,6 +18,8 @@ from converters.manifest import Row
 from converters.spec import ModelSpec
 from converters.tflite import TFLiteOptions
 
+pytestmark = pytest.mark.usefixtures("kept_runtimes")
+
 SIGNATURE = "serving_default"
 LABELLED = {"data": "tiny.py:labelled"}
 GOLDEN = {"data": "tiny.py:golden", "samples": 40}

@@ -15,6 +15,8 @@ from converters import serving
 from converters.errors import Damaged
 from converters.isolate import run
 
+pytestmark = pytest.mark.usefixtures("kept_runtimes")
+
 EVERY = {"serving_default", "summary"}
 
 

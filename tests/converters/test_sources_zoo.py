@@ -19,6 +19,8 @@ from converters.isolate import run
 from converters.source import Builder, Built
 from converters.spec import ModelSpec
 
+pytestmark = pytest.mark.usefixtures("kept_runtimes")
+
 Make = Callable[..., Sample]
 MakeSpec = Callable[..., ModelSpec]
 

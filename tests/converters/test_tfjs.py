@@ -4,25 +4,26 @@ import dataclasses
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import samples
 from pydantic import ValidationError
 from samples import Converted, Sample, converted, not_passed
 
-from converters import kept, meta_graph, tfjs
+from converters import meta_graph, tfjs
 from converters.contract import Artifact
 from converters.convert import Conversion
 from converters.errors import Damaged
 from converters.manifest import Row
 from converters.spec import without_config
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # from TensorFlow's import
+pytestmark = [
+    pytest.mark.usefixtures("kept_runtimes"),
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),  # from TensorFlow's import
+]
 
 NAMES = """
 import tensorflow as tf
@@ -461,30 +462,3 @@ def test_check_fails_on_cpu_when_wasm_lacks_a_kernel_and_the_model_is_wrong(pola
 def test_options_are_refused_when_a_program_has_no_runtime(runtimes: list[str], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         tfjs.TfjsOptions.model_validate({"runtimes": runtimes})
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the packed Chromium is not used, and has another name")
-def test_check_starts_node_and_chromium_once_when_children_are_kept(keras_sample: Sample) -> None:
-    graph, layers = (converted(keras_sample, "tfjs", variant) for variant in ("graph", "layers"))
-    with kept.keeping():
-        graph.check()
-        first = programs()
-        layers.check()
-        assert programs() == first
-    assert len(first) == 2, first
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in first if psutil.pid_exists(pid)], timeout=10)
-    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
-
-
-def programs() -> set[int]:
-    """Ids of the Node processes that run main.mjs, and of the Chromiums they drive, below this process."""
-    found = set()
-    for process in psutil.Process().children(recursive=True):
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        browser = words and words[0].endswith("chromium") and not any(word.startswith("--type=") for word in words)
-        if browser or any(word.endswith("main.mjs") for word in words):
-            found.add(process.pid)
-    return found

@@ -15,7 +15,10 @@ from converters.isolate import run
 from converters.spec import without_config
 from converters.tflite import TOLERANCES
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # from TensorFlow's import
+pytestmark = [
+    pytest.mark.usefixtures("kept_runtimes"),
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),  # from TensorFlow's import
+]
 
 Make = Callable[..., Sample]
 EVERY = {"serving_default", "summary"}

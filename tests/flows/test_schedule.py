@@ -131,7 +131,13 @@ def test_run_all_checks_side_by_side_what_shares_a_browser_when_nothing_else_is_
 
 def test_run_all_converts_what_a_task_gives_at_its_end() -> None:
     workshop = Workshop()
-    rows = workshop.run({}, 2, first=PLANNED[:1], later=lambda: PLANNED[1:])
+
+    def others() -> Sequence[Key]:
+        while not workshop.begun:
+            time.sleep(0.01)
+        return PLANNED[1:]
+
+    rows = workshop.run({}, 2, first=PLANNED[:1], later=others)
     assert [(row.target, row.variant) for row in rows] == PLANNED
     assert workshop.begun[0] == ("convert", ("a", "1"))
 
