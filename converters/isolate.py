@@ -4,10 +4,9 @@ Children are forked from a server that has TensorFlow loaded (multiprocessing's 
 `converters.preload`), so that one starts in a tenth of a second; a *fresh* child is a new interpreter without
 TensorFlow. A child that crashes, hangs or eats memory raises a `ChildFailed` here and harms nothing else.
 
-Children die with their parent, and at once, or one could still write where the next run has begun: the fork server and
-each child ask the kernel for SIGKILL when what started them ends (prctl(2), PR_SET_PDEATHSIG; Linux only, elsewhere the
-end of a pipe ends the server and an idle child). They stay in the parent's process group, so that whoever ends the
-group ends them.
+Children die with their parent: the fork server ends when the parent's end of its pipe closes, and each child asks
+the kernel for SIGKILL when the process that forked it ends (prctl(2), PR_SET_PDEATHSIG; Linux only, elsewhere the
+end of the pipe ends an idle child). They stay in the parent's process group, so that whoever ends the group ends them.
 """
 
 import contextvars
@@ -112,7 +111,8 @@ def require_running() -> None:
 def warm_up() -> None:
     """Start loading TensorFlow in the fork server, in the background; call it before slow imports of your own."""
     with _no_main_module():
-        _start_server()
+        _forkserver.set_forkserver_preload(["converters.preload"])
+        forkserver.ensure_running()
 
 
 def run(
@@ -154,7 +154,7 @@ class Child:
         )
         with _no_main_module():
             if not fresh:
-                _start_server()
+                _forkserver.set_forkserver_preload(["converters.preload"])
             # On Linux a new interpreter ends with the *thread* that started it, and must outlive the caller's.
             _starter.submit(self._process.start).result() if fresh else self._process.start()
         _children.add(self)
@@ -293,12 +293,6 @@ def bound(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", launch, str(os.getpid()), *command]
 
 
-def _start_server() -> None:
-    """Start the fork server, unless it runs; it ends with the thread that starts it, as a new interpreter does."""
-    _forkserver.set_forkserver_preload(["converters.preload"])
-    _starter.submit(forkserver.ensure_running).result()
-
-
 _hiding = threading.Lock()
 _starts = 0
 _main: Any = None
@@ -358,12 +352,6 @@ def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def end_with_parent() -> None:
-    """Have the kernel end this process at once when the thread that started it ends (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _die_with_parent(parent: int | None) -> None:
     if parent is None:
         # Every forked child is given a copy of the pipe end that keeps the fork server running. A busy child would
@@ -371,6 +359,7 @@ def _die_with_parent(parent: int | None) -> None:
         server: Any = forkserver._forkserver
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
-    end_with_parent()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:  # it ended before the line above
         os._exit(1)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import types
 
-from converters import collector, isolate
+from converters import collector
 
 # A child converts for other machines: a GPU of this one must neither be claimed nor change the numbers.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -63,7 +63,6 @@ def _show_again() -> None:
             sys.modules.pop(name, None)
 
 
-isolate.end_with_parent()
 with collector.importing():
     _hide_unused()
     _import_quietly()
