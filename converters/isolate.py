@@ -162,6 +162,9 @@ class Child:
         if self._group is not None:
             self._group.children.add(self)
         theirs.close()
+        if ending():  # since this one was begun, so that whoever ends them all did not know of it
+            self.close()
+            require_running()
 
     def __enter__(self) -> "Child":
         return self
