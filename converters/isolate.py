@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -134,23 +135,24 @@ class Child:
         log: file that everything the child prints is appended to; without it the output is kept only until the
             child ends, for error messages.
         fresh: start a new interpreter without TensorFlow.
+
+    Temporary files of the child, and of what it starts, are in a directory that goes when the child ends: ended by a
+    signal, as it is, it cannot remove them itself (AutoGraph, for one, writes a module for every function).
     """
 
     def __init__(self, *, limits: Limits | None = None, log: Path | None = None, fresh: bool = False) -> None:
         require_running()
         self.limits = limits or Limits()
-        self._kept = log is not None
-        if log is None:
-            descriptor, name = tempfile.mkstemp(prefix="fanout-", suffix=".log")
-            os.close(descriptor)
-            log = Path(name)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.log = log
+        self._scratch = Path(tempfile.mkdtemp(prefix="fanout-"))
+        self.log = log or self._scratch / "log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         context = _spawn if fresh else _forkserver
         self._seen: dict[psutil.Process, None] = {}
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, str(log), os.getpid() if fresh else None), daemon=True
+            target=_serve,
+            args=(theirs, str(self.log), str(self._scratch), os.getpid() if fresh else None),
+            daemon=True,
         )
         with _no_main_module():
             if not fresh:
@@ -222,8 +224,7 @@ class Child:
             self._group.children.discard(self)
         self._pipe.close()
         self._kill()
-        if not self._kept:
-            self.log.unlink(missing_ok=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)  # what it started may write until the kernel has ended it
 
     def _died(self) -> ChildFailed:
         self._process.join(5)
@@ -323,9 +324,10 @@ def _no_main_module() -> Iterator[None]:
                 sys.modules["__main__"], _main = _main, None
 
 
-def _serve(pipe: "connection.Connection[Any, Any]", log: str, parent: int | None) -> None:
+def _serve(pipe: "connection.Connection[Any, Any]", log: str, scratch: str, parent: int | None) -> None:
     """The child: answer calls until the pipe closes."""
     _die_with_parent(parent)
+    tempfile.tempdir = os.environ["TMPDIR"] = scratch
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -5,7 +5,6 @@ under that call's own limits, and two calls at a time are given two children. On
 it started, and the next call is given a new one.
 """
 
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,28 +17,11 @@ from converters.isolate import Child, Completed
 T = TypeVar("T")
 
 _changed = threading.Condition()
-_idle: dict[str, list["_Kept"]] = {}
+_idle: dict[str, list[Child]] = {}
 _starting: Counter[str] = Counter()
 _asked: set[str] = set()
 _open = 0
 _inside = False
-
-
-class _Kept:
-    """A child, and the directory for its temporary files: it may be ended before it has removed them."""
-
-    def __init__(self, limits: Limits, fresh: bool) -> None:
-        self._files = tempfile.TemporaryDirectory(prefix="fanout-kept-", ignore_cleanup_errors=True)
-        try:
-            self.child = Child(limits=limits, fresh=fresh)
-            self.child.call(_enter, self._files.name)
-        except BaseException:
-            self._files.cleanup()
-            raise
-
-    def close(self) -> None:
-        self.child.close()
-        self._files.cleanup()
 
 
 @contextmanager
@@ -51,7 +33,7 @@ def keeping() -> Iterator[None]:
     try:
         yield
     finally:
-        ended: list[_Kept] = []
+        ended: list[Child] = []
         with _changed:
             _open -= 1
             if not _open:
@@ -77,17 +59,17 @@ def start(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fre
     with _changed:
         _starting[kind] += 1
     try:
-        return _call(kind, _idle_child(kind, limits) or _Kept(limits, fresh), function, *args)
+        return _call(kind, _idle_child(kind, limits) or _new(limits, fresh), function, *args)
     finally:
         with _changed:
             _starting[kind] -= 1
             _changed.notify_all()
 
 
-def _call(kind: str, child: _Kept, function: Callable[..., T], *args: Any) -> Completed[T]:
+def _call(kind: str, child: Child, function: Callable[..., T], *args: Any) -> Completed[T]:
     returned = False
     try:
-        done = child.child.call(function, *args)
+        done = child.call(function, *args)
         returned = True
     finally:
         with _changed:
@@ -114,28 +96,36 @@ def inside() -> bool:
     return _inside
 
 
-def _take(kind: str, limits: Limits, fresh: bool) -> _Kept:
+def _take(kind: str, limits: Limits, fresh: bool) -> Child:
     with _changed:
         while not _idle.get(kind) and _starting[kind]:
             _changed.wait()
-    return _idle_child(kind, limits) or _Kept(limits, fresh)
+    return _idle_child(kind, limits) or _new(limits, fresh)
 
 
-def _idle_child(kind: str, limits: Limits) -> _Kept | None:
+def _idle_child(kind: str, limits: Limits) -> Child | None:
     while True:
         with _changed:
             waiting = _idle.get(kind)
             child = waiting.pop() if waiting else None
         if child is None:
             return None
-        if child.child.alive():
-            child.child.limits = limits
+        if child.alive():
+            child.limits = limits
             return child
         child.close()
 
 
-def _enter(directory: str) -> None:
-    """In the child: what it writes goes where its parent removes it."""
+def _new(limits: Limits, fresh: bool) -> Child:
+    child = Child(limits=limits, fresh=fresh)
+    try:
+        child.call(_enter)
+    except BaseException:
+        child.close()
+        raise
+    return child
+
+
+def _enter() -> None:
     global _inside
     _inside = True
-    tempfile.tempdir = directory

@@ -181,6 +181,20 @@ def test_run_leaves_no_file_when_no_log_is_asked_for(tmp_path: Path, monkeypatch
 
 
 @KINDS
+def test_run_removes_temporary_files_however_the_child_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    write = "import os, subprocess, tempfile; tempfile.mkdtemp(); subprocess.run(['mktemp'], check=True)"
+    with Child(fresh=fresh) as child:
+        child.call(exec, write)
+        assert len(list(tmp_path.glob("*/*"))) == 3  # the log is one of them
+    with pytest.raises(ChildDied):
+        run(exec, f"{write}; os.kill(os.getpid(), 9)", fresh=fresh)
+    assert list(tmp_path.iterdir()) == []
+
+
+@KINDS
 def test_run_has_tensorflow_loaded_only_when_forked(fresh: bool) -> None:
     assert run(eval, HAS_TENSORFLOW, fresh=fresh).value is not fresh
 
