@@ -138,8 +138,6 @@ def _run_flow(
         isolate.warm_up()
     err.print(Text(f"Prefect API: {api}", style="dim"))
     with collector.importing():
-        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
         from flows.deploy import deploy_all, deploy_model
         from flows.events import Event, listening
         from flows.progress import Progress
@@ -157,9 +155,7 @@ def _run_flow(
 
     # As Ctrl-C does; without it the server that Prefect started for this run would be left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Who runs a command sees it crash. Prefect's heartbeats tell others, and a flow's end waits up to a second for theirs.
-    unwatched = temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    with unwatched, Progress(err) as progress, listening(progress), listening(collect):
+    with Progress(err) as progress, listening(progress), listening(collect):
         if len(models) == 1:
             state = deploy_model(models[0], targets, force, return_state=True)
         else:
