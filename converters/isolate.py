@@ -146,6 +146,7 @@ class Child:
         self._scratch = Path(tempfile.mkdtemp(prefix="fanout-"))
         self.log = log or self._scratch / "log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.touch()  # it may be ended before it has printed anything
         context = _spawn if fresh else _forkserver
         self._seen: dict[psutil.Process, None] = {}
         self._pipe, theirs = context.Pipe()

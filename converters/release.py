@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from converters.manifest import MANIFEST, Manifest
 
 CURRENT = "current"
 _STAGING = ".staging-"
+_LOCK_SECONDS = 60.0
+"""A staging directory that has no lock after this time is nobody's."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,13 @@ def _remove_abandoned(model_dir: Path) -> None:
     for root in model_dir.glob(f"{_STAGING}*"):
         try:
             lock = os.open(root / ".lock", os.O_RDWR)
+        except FileNotFoundError:
+            # Its maker has not come to the lock yet; or is gone, lock and all, and what it started wrote on for a moment.
+            if time.time() - root.stat().st_mtime > _LOCK_SECONDS:
+                shutil.rmtree(root, ignore_errors=True)
+            continue
         except OSError:
-            continue  # its maker has not come to the lock yet
+            continue
         try:
             if _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 shutil.rmtree(root, ignore_errors=True)

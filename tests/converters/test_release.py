@@ -126,6 +126,16 @@ def test_staging_removes_what_was_abandoned_and_keeps_what_is_live(tmp_path: Pat
         assert not any(name.startswith(".staging") for name in left(tmp_path))
 
 
+def test_staging_removes_one_without_lock_once_its_maker_has_had_time_for_it(tmp_path: Path) -> None:
+    just_begun, left_behind = (tmp_path / "m" / f".staging-{version}" for version in (2, 1))
+    just_begun.mkdir(parents=True)
+    (left_behind / "release" / "hdf5").mkdir(parents=True)
+    os.utime(left_behind, (time.time() - 3600,) * 2)
+    with release.staging(tmp_path, "m"):
+        assert just_begun.is_dir()
+        assert not left_behind.exists()
+
+
 def test_staging_gives_different_versions_when_many_reserve_at_once(tmp_path: Path) -> None:
     together = threading.Barrier(8)
 
