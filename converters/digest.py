@@ -30,7 +30,16 @@ def of_value(value: Any) -> str:
 
 
 def of_code(roots: Iterable[str], stop: Iterable[str] = ()) -> str:
-    """Hex digest of the files that `closure` gives, names included."""
+    """Hex digest of the files that `closure` gives, names included.
+
+    Found once for each state that the package's files are in: a deploy of many models asks for the same few, many times.
+    """
+    state = tuple((str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in in_folder(PACKAGE))
+    return _of_code(tuple(roots), tuple(stop), state)
+
+
+@cache
+def _of_code(roots: tuple[str, ...], stop: tuple[str, ...], state: tuple[tuple[str, int, int], ...]) -> str:
     return of_value({path.relative_to(PACKAGE).as_posix(): _of_version(path) for path in closure(roots, stop)})
 
 
@@ -44,10 +53,12 @@ def closure(roots: Iterable[str], stop: Iterable[str] = ()) -> list[Path]:
     modules = set[Path]()
     while waiting:
         name = waiting.pop()
-        path = _file(name)
-        if name in seen or path is None:
+        if name in seen:
             continue
         seen.add(name)
+        path = _file(name)
+        if path is None:
+            continue
         modules.add(path)
         holder = name if path.name == "__init__.py" else name.rpartition(".")[0]
         waiting += [found for found in _imported(path, holder) if found.partition(".")[0] == PACKAGE.name]
