@@ -25,6 +25,7 @@ CURRENT = "current"
 _STAGING = ".staging-"
 _LOCK_SECONDS = 60.0
 """A staging directory that has no lock after this time is nobody's."""
+_LAST_WORDS_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,20 @@ def staging(releases: Path, model: str) -> Iterator[Staging]:
     try:
         yield place
     finally:
-        shutil.rmtree(place.root, ignore_errors=True)
+        _remove(place.root)
         os.close(lock)
         with suppress(OSError):  # it holds releases
             model_dir.rmdir()
+
+
+def _remove(root: Path) -> None:
+    """Remove it; for a moment again and again, since a process that is being ended may still write there."""
+    deadline = time.monotonic() + _LAST_WORDS_SECONDS
+    while True:
+        shutil.rmtree(root, ignore_errors=True)
+        if not root.exists() or time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
 
 
 def require_writable(releases: Path) -> None:

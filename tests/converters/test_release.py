@@ -100,6 +100,20 @@ def test_staging_leaves_nothing_when_the_deploy_fails(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_staging_leaves_nothing_when_somebody_writes_there_for_a_moment_yet(tmp_path: Path) -> None:
+    code = (
+        "import itertools, pathlib, sys, time\nend = time.monotonic() + 1\n"
+        "for number in itertools.takewhile(lambda _: time.monotonic() < end, itertools.count()):\n"
+        "    pathlib.Path(sys.argv[1], str(number)).mkdir()\n"
+    )
+    with release.staging(tmp_path, "m") as place:
+        writer = subprocess.Popen([sys.executable, "-c", code, str(place.release)], stderr=subprocess.DEVNULL)
+        while not any(place.release.iterdir()):
+            time.sleep(0.01)
+    writer.wait()
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_staging_leaves_earlier_releases_alone_when_the_deploy_fails(tmp_path: Path) -> None:
     publish(tmp_path)
     with pytest.raises(ZeroDivisionError), release.staging(tmp_path, "m"):
