@@ -1,4 +1,4 @@
-# Everything is set up on first use, in this checkout: .venv for Python, converters/js/node_modules for JavaScript.
+# Everything is set up on first use, in this checkout: .venv for Python, converters/targets/tfjs/js/node_modules for JavaScript.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
-JS := converters/js
+JS := converters/targets/tfjs/js
 READY := .venv/.ready $(JS)/node_modules/.ready
 
 .PHONY: help setup deploy-all ui test mutants bench lint type format lock doctor clean
@@ -29,7 +29,7 @@ test: $(READY) ## Run all tests
 	@$(BIN)/pytest
 
 mutants: $(READY) ## Mutate releases in every way known, and check them
-	@$(BIN)/pytest --mutants all tests/converters/test_sensitivity.py tests/converters/test_sensitivity_digits.py tests/converters/test_false_alarms.py
+	@$(BIN)/pytest --mutants all tests/whole/test_sensitivity.py tests/whole/test_sensitivity_digits.py tests/whole/test_false_alarms.py
 
 bench: $(READY) ## Time it against a plain script and the command lines (ROUNDS=5)
 	@$(BIN)/python tests/benchmarks/bench.py --rounds $(or $(ROUNDS),5)

@@ -13,11 +13,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from converters import collector, isolate, key, manifest, release, reuse, spec
-from converters.assemble import Released
-from converters.errors import BadInput, FanoutError
+from converters.config import spec
+from converters.contract.errors import BadInput, FanoutError
+from converters.processes import child as isolate
+from converters.processes import collector
+from converters.release import manifest, publish
+from converters.release.assemble import Released
+from converters.steps import key, reuse
 from flows import settings
-from flows.tables import ManifestTable, size
+from flows.show.tables import ManifestTable, size
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM, as shells have it for SIGINT."""
@@ -92,8 +96,8 @@ def deploy(
             os.environ[variable] = given
     settings.cluster()
     root = _use(releases)
-    release.require_writable(root)
-    if force or any(release.current(root, each.name) is None for each in specs.values()):
+    publish.require_writable(root)
+    if force or any(publish.current(root, each.name) is None for each in specs.values()):
         isolate.warm_up()
     api = settings.prepare()
     same = {} if force else _unchanged(root, specs)
@@ -139,8 +143,8 @@ def _run_flow(
     err.print(Text(f"Prefect API: {api}", style="dim"))
     with collector.importing():
         from flows.deploy import deploy_all, deploy_model
-        from flows.events import Event, listening
-        from flows.progress import Progress
+        from flows.show.events import Event, listening
+        from flows.show.progress import Progress
 
     made: list[Released] = []
     bad: list[Exception] = []
@@ -171,7 +175,7 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show what a model file holds: signatures, dtypes, shapes, ops."""
-    from converters import describe
+    from converters.targets import describe
 
     description = isolate.run(describe.describe, path.absolute()).value
     if as_json:
@@ -186,7 +190,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check a release again: its digests, and every check in every runtime."""
-    from converters.recheck import recheck
+    from converters.steps.recheck import recheck
 
     isolate.warm_up()
     found, refusals = recheck(
@@ -203,8 +207,8 @@ def check(
 def list_releases(model: Model, releases: Releases = None, as_json: Json = False) -> None:
     """List a model's releases, the newest last."""
     root = _use(releases)
-    current = release.current(root, model)
-    found = [manifest.read(root / model / str(version)) for version in release.versions(root, model)]
+    current = publish.current(root, model)
+    found = [manifest.read(root / model / str(version)) for version in publish.versions(root, model)]
     entries = [
         {
             "version": m.version,
@@ -231,14 +235,14 @@ def promote(
     model: Model, version: Annotated[int, typer.Argument(metavar="VERSION")], releases: Releases = None
 ) -> None:
     """Make a passed version the current one."""
-    release.promote(_use(releases), model, version)
+    publish.promote(_use(releases), model, version)
     out.print(f"{model} {version} is current")
 
 
 @app.command()
 def rollback(model: Model, releases: Releases = None) -> None:
     """Go back to the passed version before the current one."""
-    out.print(f"{model} {release.rollback(_use(releases), model)} is current")
+    out.print(f"{model} {publish.rollback(_use(releases), model)} is current")
 
 
 @app.command()
@@ -248,7 +252,7 @@ def prune(
     releases: Releases = None,
 ) -> None:
     """Remove old versions; the current one always stays."""
-    removed = release.prune(_use(releases), model, keep)
+    removed = publish.prune(_use(releases), model, keep)
     out.print(f"removed {model} {', '.join(map(str, removed))}" if removed else "nothing to remove")
 
 
@@ -270,9 +274,9 @@ def ui(
     releases: Releases = None,
 ) -> None:
     """Start Prefect's UI with a worker, the deployments and the nightly schedules; Ctrl-C ends it."""
-    from flows.ui import serve
+    from flows.ui.supervise import serve
 
-    release.require_writable(_use(releases))
+    publish.require_writable(_use(releases))
     try:
         serve(host, port, auth or None, err)
     except BadInput:
@@ -292,7 +296,7 @@ def worker(
 ) -> None:
     """Convert and check for other machines, as a worker of a Dask cluster; Ctrl-C ends it."""
     try:
-        from flows.worker import run
+        from flows.cluster.worker import run
     except ImportError as error:
         raise BadInput(f"{error}; install tf-fanout with its extra 'cluster'") from error
     try:
@@ -307,7 +311,7 @@ def worker(
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say which runtimes are here, their versions, and how to get what is missing."""
-    from flows.doctor import examine, table
+    from flows.show.doctor import examine, table
 
     runtimes = examine()
     if as_json:

@@ -16,24 +16,31 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from converters import convert as converting
-from converters import isolate, kept, key, memory, release, reuse, spec
-from converters.assemble import Released
-from converters.contract import Source
-from converters.errors import BadInput, FanoutError
-from converters.manifest import Row
-from converters.release import Staging
-from converters.reuse import Kept
-from converters.slots import Slots
-from converters.source import Builder
-from converters.spec import ModelSpec
-from converters.targets import TARGETS
-from flows import artifacts, elsewhere, nightly, notify
-from flows.elsewhere import Executor, Job
-from flows.events import Event, tell
-from flows.schedule import Key, Later, measured_needs, run_all
+from converters.config import spec
+from converters.config.spec import ModelSpec
+from converters.contract.errors import BadInput, FanoutError
+from converters.contract.values import Source
+from converters.processes import child as isolate
+from converters.processes import memory, resident
+from converters.processes.slots import Slots
+from converters.release import publish as release
+from converters.release.assemble import Released
+from converters.release.manifest import Row
+from converters.release.publish import Staging
+from converters.source.build import Builder
+from converters.steps import convert as converting
+from converters.steps import key, reuse
+from converters.steps.reuse import Kept
+from converters.targets.registry import TARGETS
+from flows import executor as elsewhere
+from flows import one_at_a_time
+from flows.executor import Executor, Job
+from flows.order import Key, Later, measured_needs, run_all
 from flows.settings import releases_dir
+from flows.show import artifacts
+from flows.show.events import Event, tell
 from flows.tasks import Exported, build, called, check, convert, export, publish, unchanged
+from flows.ui import notify
 
 SIDE_BY_SIDE = max(2, os.cpu_count() or 2)
 """Builds, conversions and checks that run at one time, those of all models together; each is a process of its own."""
@@ -67,9 +74,9 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
         waiting = Event(wanted.name, "queued", detail="waiting for another deploy of this model")
         with (
             artifacts.live_progress(wanted.name),
-            nightly.one_at_a_time(releases_dir(), wanted.name, lambda: tell(waiting)),
+            one_at_a_time.one_at_a_time(releases_dir(), wanted.name, lambda: tell(waiting)),
             _children_end_first(wanted.name),
-            kept.keeping(),
+            resident.keeping(),
         ):
             known = key.known(wanted)
             current = Kept() if force else reuse.look(releases_dir(), wanted, known)
@@ -87,7 +94,7 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
 
 def _caught_up_by() -> str | None:
     context = FlowRunContext.get()
-    return nightly.caught_up_by(context.flow_run if context else None)
+    return one_at_a_time.caught_up_by(context.flow_run if context else None)
 
 
 def _deploy(wanted: ModelSpec, current: Kept, known: key.Known, started: float, promote: bool) -> Released | None:
@@ -231,7 +238,7 @@ def deploy_all(
     chosen = models or spec.names()
     if not chosen:
         raise BadInput(f"{spec.CONFIGS} holds no config")
-    with kept.keeping():
+    with resident.keeping():
         states = _side_by_side(chosen, targets, force, promote)
     failed = {
         _short(model): state.message or str(state.name) for model, state in states.items() if not state.is_completed()

@@ -7,11 +7,11 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from converters import release
-from converters.errors import BadInput, FanoutError
-from converters.recheck import recheck
-from flows import artifacts
+from converters.contract.errors import BadInput, FanoutError
+from converters.release import publish
+from converters.steps.recheck import recheck
 from flows.settings import releases_dir
+from flows.show import artifacts
 
 
 @flow(name="check-release", flow_run_name="check {model} {version}", validate_parameters=True)
@@ -19,8 +19,8 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
     """Check a release's digests, and every check again; the current version unless one is named."""
     logger = get_run_logger()
     try:
-        chosen = version if version is not None else release.current(releases_dir(), model)
-        if chosen is None or chosen not in release.versions(releases_dir(), model):
+        chosen = version if version is not None else publish.current(releases_dir(), model)
+        if chosen is None or chosen not in publish.versions(releases_dir(), model):
             raise BadInput(f"version: {model} has no {'current version' if version is None else f'version {version}'}")
         found, refusals = recheck(
             releases_dir() / model / str(chosen),
@@ -39,7 +39,7 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
 def promote_release(model: str, version: int) -> State[Any]:
     """Make a passed version the current one."""
     try:
-        release.promote(releases_dir(), model, version)
+        publish.promote(releases_dir(), model, version)
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")
@@ -49,7 +49,7 @@ def promote_release(model: str, version: int) -> State[Any]:
 def rollback_release(model: str) -> State[Any]:
     """Go back to the passed version before the current one."""
     try:
-        version = release.rollback(releases_dir(), model)
+        version = publish.rollback(releases_dir(), model)
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from converters.errors import BadInput
+from converters.contract.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASES = "FANOUT_RELEASES"

@@ -9,20 +9,22 @@ from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 from prefect.states import Completed, Failed
 
-from converters import convert as converting
-from converters import isolate, reuse, work
-from converters.assemble import Released, assemble
-from converters.contract import Source
-from converters.convert import Conversion
-from converters.errors import BuilderFailed, ChildDied, ChildFailed
-from converters.manifest import Row, SourceRecord, title
-from converters.release import Staging
-from converters.reuse import BuiltFrom
-from converters.source import Builder, Built
-from converters.spec import ModelSpec
-from flows import child_logs
-from flows.elsewhere import Executor, Job
-from flows.events import Event, tell
+from converters.config.spec import ModelSpec
+from converters.contract.errors import BuilderFailed, ChildDied, ChildFailed
+from converters.contract.values import Source
+from converters.processes import child as isolate
+from converters.release.assemble import Released, assemble
+from converters.release.manifest import Row, SourceRecord, title
+from converters.release.publish import Staging
+from converters.source.build import Builder, Built
+from converters.steps import convert as converting
+from converters.steps import reuse
+from converters.steps import unit as work
+from converters.steps.convert import Conversion
+from converters.steps.reuse import BuiltFrom
+from flows.executor import Executor, Job
+from flows.show import child_logs
+from flows.show.events import Event, tell
 
 CRASH_RETRIES = 1
 """How often a conversion is done again whose child process crashed. What a converter says itself it would say again."""

@@ -13,8 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 import samples
 from samples import Sample
 
-from converters import isolate, kept
-from converters.spec import ModelSpec
+from converters.config.spec import ModelSpec
+from converters.processes import child as isolate
+from converters.processes import resident
+
+pytest_plugins = ["command"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,7 +29,7 @@ def warm() -> None:
 @pytest.fixture(scope="module")
 def kept_runtimes() -> Iterator[None]:
     """What runs the files of a module's tests starts once, as in a deploy of several models."""
-    with kept.keeping():
+    with resident.keeping():
         yield
 
 

@@ -30,7 +30,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from converters import memory
+from converters.processes import memory
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

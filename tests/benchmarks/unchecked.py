@@ -6,9 +6,9 @@ Rows are `not_run`, so nothing is promoted and the command ends with status 1.
 import sys
 from typing import Any
 
-from converters import check as checking
-from converters.convert import Conversion
-from converters.manifest import Row, row
+from converters.release.manifest import Row, row
+from converters.steps import check as checking
+from converters.steps.convert import Conversion
 from flows.cli import main
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import samples
+from command import Fanout
 from rich.console import Console
 
-from converters.contract import CheckResult
-from converters.manifest import Manifest, Row, SourceRecord
-from flows.events import Event
-from flows.progress import Progress
-from flows.tables import ManifestTable, figure, size
-from tests.flows.conftest import Fanout
+from converters.contract.values import CheckResult
+from converters.release.manifest import Manifest, Row, SourceRecord
+from flows.show.events import Event
+from flows.show.progress import Progress
+from flows.show.tables import ManifestTable, figure, size
 
 BUILDER = "def build():\n    return 3\n"
 

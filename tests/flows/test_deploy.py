@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import samples
+from command import Fanout, Server
 
-from converters.spec import ModelSpec
-from tests.flows.conftest import Fanout, Server
+from converters.config.spec import ModelSpec
 
 CRASHING = """
 import os

@@ -5,9 +5,9 @@ from pathlib import Path
 import labelled
 import pytest
 import yaml
+from command import Fanout
 
-from converters import manifest
-from tests.flows.conftest import Fanout
+from converters.release import manifest
 
 FIELDS = {
     "model": "gated.py:build",

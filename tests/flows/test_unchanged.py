@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import samples
+from command import Fanout, Ran, Server
 
-from converters import key, manifest, reuse, spec
-from tests.flows.conftest import Fanout, Ran, Server
+from converters.config import spec
+from converters.release import manifest
+from converters.steps import key, reuse
 
 HELPED = """
 import numpy as np

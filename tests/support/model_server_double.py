@@ -125,8 +125,10 @@ class Served:
     """The one model of a models.config, loaded, warmed up, and served."""
 
     def __init__(self, config: str, behaviour: str) -> None:
-        from converters import c_loader, serving, serving_client
-        from converters.protos import load
+        from converters.formats.protos import load
+        from converters.targets.saved_model import c_api
+        from converters.targets.serving import client as serving_client
+        from converters.targets.serving import target as serving
 
         self.behaviour, self.load = behaviour, load
         self.lock = threading.Lock()
@@ -139,7 +141,7 @@ class Served:
             self.state, self.error = "END", "Could not find meta graph def matching supplied tags: { serve }"
             return
         self.methods = {key: found.method for key, found in serving_client.servables(path).items()}
-        self.model = c_loader.Model(path).__enter__()
+        self.model = c_api.Model(path).__enter__()
         warmup = path / "assets.extra" / "tf_serving_warmup_requests"
         if behaviour == "no warmup":
             print(f"I saved_model_warmup_util.cc:80] No warmup data file found at {warmup}", file=sys.stderr)
@@ -232,7 +234,7 @@ class Served:
     GetModelMetadata = MultiInference = HandleReloadConfigRequest
 
     def Predict(self, request: Any, context: Any) -> Any:
-        from converters.tensor_wire import from_proto, to_proto
+        from converters.targets.serving.wire import from_proto, to_proto
 
         answer = self.load("tensorflow_serving.apis.predict_pb2").PredictResponse()
         spec = request.model_spec
@@ -286,7 +288,7 @@ class Served:
     def _run(self, context: Any, key: str, inputs: Mapping[str, Any], wrong: bool) -> dict[str, Any]:
         import grpc
 
-        from converters.errors import FanoutError
+        from converters.contract.errors import FanoutError
 
         try:
             return self.run(key, inputs, wrong)

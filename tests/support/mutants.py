@@ -27,15 +27,16 @@ from resident import Residents
 from rich.console import Console
 from rich.table import Table
 
-from converters import golden, manifest, parity
-from converters.assemble import CONFIG
-from converters.contract import Artifact, Case, Prediction, Signature, Tensors, Tolerance
-from converters.golden import Golden
-from converters.manifest import Manifest, Row
-from converters.recheck import recheck
-from converters.source import GOLDEN
-from converters.spec import ModelSpec
-from converters.targets import TARGETS
+from converters.config.spec import ModelSpec
+from converters.contract.values import Artifact, Case, Prediction, Signature, Tensors, Tolerance
+from converters.reference import compare, golden
+from converters.reference.golden import Golden
+from converters.release import manifest
+from converters.release.assemble import CONFIG
+from converters.release.manifest import Manifest, Row
+from converters.source.build import GOLDEN
+from converters.steps.recheck import recheck
+from converters.targets.registry import TARGETS
 
 COMPUTING = frozenset(
     {
@@ -249,11 +250,11 @@ class _Shown:
             equal = equal and mutant.tobytes() == original.tobytes()
             inexact = want.dtype.kind == "f"
             limit = self.tolerance.error if inexact else self.tolerance.mismatch
-            scale = parity.scale_of([want])
+            scale = compare.scale_of([want])
             changes = [
-                parity.measure(o, m, scale)
+                compare.measure(o, m, scale)
                 for w, o, m in zip(want, original, mutant, strict=True)
-                if not inexact or parity.measure(w, o, scale) <= limit
+                if not inexact or compare.measure(w, o, scale) <= limit
             ]
             worst = float(np.mean(changes)) if not inexact else max(np.nan_to_num(changes, nan=np.inf), default=0.0)
             largest = max(largest, worst / limit if limit else worst)

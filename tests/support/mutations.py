@@ -276,7 +276,7 @@ def _swap_lines(path: Path, number: int) -> None:
 
 
 def _of_serving(servable: Path, here: Path) -> Iterator[Mutation]:
-    from converters.serving import WARMUP, warmup_requests
+    from converters.targets.serving.target import WARMUP, warmup_requests
 
     recorded = warmup_requests(servable / WARMUP)
 

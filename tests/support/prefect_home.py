@@ -20,8 +20,8 @@ import psutil
 import samples
 import yaml
 
-from converters import javascript
-from converters.spec import NIGHTLY
+from converters.config.spec import NIGHTLY
+from converters.targets.tfjs import javascript
 
 START_SECONDS = 120
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")

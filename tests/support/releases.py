@@ -6,12 +6,15 @@ from pathlib import Path
 
 from resident import Residents
 
-from converters import golden, release, reuse, source
-from converters.assemble import Released, assemble
-from converters.check import check
-from converters.convert import convert, plan
-from converters.manifest import Row, SourceRecord, row
-from converters.spec import ModelSpec
+from converters.config.spec import ModelSpec
+from converters.reference import golden
+from converters.release import publish as release
+from converters.release.assemble import Released, assemble
+from converters.release.manifest import Row, SourceRecord, row
+from converters.source import build as source
+from converters.steps import reuse
+from converters.steps.check import check
+from converters.steps.convert import convert, plan
 
 
 def publish(

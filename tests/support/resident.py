@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from converters import isolate
-from converters.contract import Limits
-from converters.errors import ChildFailed, ChildRaised
+from converters.contract.errors import ChildFailed, ChildRaised
+from converters.contract.values import Limits
+from converters.processes import child as isolate
 
 
 class Residents:
@@ -54,7 +54,7 @@ def residents() -> Iterator[Residents]:
     """Within it, conversions and checks of every thread run in resident children."""
     found = Residents()
     try:
-        with mock.patch("converters.check.run", found.run), mock.patch("converters.convert.run", found.run):
+        with mock.patch("converters.steps.check.run", found.run), mock.patch("converters.steps.convert.run", found.run):
             yield found
     finally:
         found.close()

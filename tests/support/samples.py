@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import yaml
 
-from converters import evaluation, golden, spec, userland
-from converters.check import check
-from converters.contract import Artifact, CheckResult, Source, Tensors
-from converters.convert import Conversion, convert
-from converters.golden import Golden
-from converters.manifest import Row
-from converters.source import Builder, Built
-from converters.spec import ModelSpec
+from converters.config import spec
+from converters.config.spec import ModelSpec
+from converters.contract.values import Artifact, CheckResult, Source, Tensors
+from converters.processes import userland
+from converters.reference import golden, labelled
+from converters.reference.golden import Golden
+from converters.release.manifest import Row
+from converters.source.build import Builder, Built
+from converters.steps.check import check
+from converters.steps.convert import Conversion, convert
 
 KERAS = """
 import tf_keras
@@ -141,7 +143,7 @@ class Converted:
             self.root,
             sample.spec.golden.constant,
             sample.spec.classifiers,
-            evaluation.load(sample.source.golden.parent, sample.spec.evaluation, sample.source.signatures),
+            labelled.load(sample.source.golden.parent, sample.spec.evaluation, sample.source.signatures),
         )
 
 

@@ -1,0 +1,50 @@
+"""How exact the live model itself is: one that computes in half precision is a reference to half precision only."""
+
+from typing import Any
+
+from converters.contract.values import Tolerance
+
+_ERRORS = {
+    "float16": Tolerance(error=1e-2, mismatch=0.02, reason="the model itself computes in float16, of 11 bits"),
+    "bfloat16": Tolerance(error=5e-2, mismatch=0.05, reason="the model itself computes in bfloat16, of 8 bits"),
+}
+"""What a model that computes in so few bits leaves open, as the weights of a file of so few bits do."""
+_MOVES = """
+    Const Identity IdentityN Placeholder PlaceholderWithDefault ReadVariableOp VarHandleOp AssignVariableOp Variable
+    VariableV2 Assign Reshape Squeeze ExpandDims Transpose Gather GatherV2 GatherNd ResourceGather Pack Unpack Concat
+    ConcatV2 Split SplitV Slice StridedSlice Tile Fill Shape RestoreV2 SaveV2
+"""
+_MOVING = frozenset(_MOVES.split())
+"""Ops that round nothing: what they return is as exact as what they were given."""
+
+
+def of_graph(graph_def: Any) -> str:
+    """The narrowest floating-point dtype that a GraphDef computes in: bfloat16, float16 or float32."""
+    from tensorflow.core.framework.types_pb2 import DT_BFLOAT16, DT_HALF
+
+    nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
+    rounding = {
+        node.attr["DstT" if node.op == "Cast" else "T"].type
+        for node in nodes
+        if node.op not in _MOVING and ("DstT" if node.op == "Cast" else "T") in node.attr
+    }
+    if DT_BFLOAT16 in rounding:
+        return "bfloat16"
+    return "float16" if DT_HALF in rounding else "float32"
+
+
+def narrower(one: str, other: str) -> str:
+    """The narrower of two dtypes that `of_graph` returns."""
+    order = ("bfloat16", "float16", "float32")
+    return min(one, other, key=order.index)
+
+
+def allowing(tolerance: Tolerance, precision: str) -> Tolerance:
+    """The tolerance, or what a reference of this precision makes of it where that is wider.
+
+    One of zero is of what is stored and not computed, and stays.
+    """
+    least = _ERRORS.get(precision)
+    if least is None or tolerance.error == 0 or least.error <= tolerance.error:
+        return tolerance
+    return least

@@ -1,0 +1,371 @@
+"""One child process per build, conversion or prediction: time limit, memory limit, captured log.
+
+Children are forked from a server that has TensorFlow loaded (multiprocessing's forkserver, with
+`converters.preload`), so that one starts in a tenth of a second; a *fresh* child is a new interpreter without
+TensorFlow. A child that crashes, hangs or eats memory raises a `ChildFailed` here and harms nothing else.
+
+Children die with their parent: the fork server ends when the parent's end of its pipe closes, and each child asks
+the kernel for SIGKILL when the process that forked it ends (prctl(2), PR_SET_PDEATHSIG; Linux only, elsewhere the
+end of the pipe ends an idle child). They stay in the parent's process group, so that whoever ends the group ends them.
+"""
+
+import contextvars
+import ctypes
+import faulthandler
+import multiprocessing
+import os
+import pickle
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection, forkserver
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import psutil
+
+from converters.contract.errors import ChildDied, ChildFailed, ChildRaised, ChildTimedOut, ChildTooLarge, FanoutError
+from converters.contract.values import Limits
+from converters.processes import memory
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.2
+MEASURE_SECONDS = 1.0
+TAIL_LINES = 12
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
+_forkserver = multiprocessing.get_context("forkserver")
+_spawn = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class Completed(Generic[T]):
+    """What a call returned, the seconds it took inside the child, and the most memory the child held meanwhile.
+
+    Memory is the child's own and that of all it started (unique set size: pages of the fork server are not counted).
+    """
+
+    value: T
+    seconds: float
+    memory_mb: float = 0.0
+
+
+_children: set["Child"] = set()
+_ending = threading.Event()
+
+
+def end_all() -> None:
+    """End every child of this process now, and refuse new ones: the process is about to end itself."""
+    _ending.set()
+    for child in list(_children):
+        child._kill()
+
+
+class Group:
+    """Children that can be ended together: those started by the thread that is in the `with` block."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.children: set[Child] = set()
+
+    def __enter__(self) -> "Group":
+        self._token = _group.set(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _group.reset(self._token)
+
+    def end(self) -> None:
+        """As `end_all`, for these. May be called from another thread."""
+        self.ended.set()
+        for child in list(self.children):
+            child._kill()
+
+
+_group: contextvars.ContextVar[Group | None] = contextvars.ContextVar("group", default=None)
+
+
+def ending() -> bool:
+    """Whether `end_all` was called, or `end` of the group that this thread is in: a child that died then did not crash."""
+    group = _group.get()
+    return _ending.is_set() or (group is not None and group.ended.is_set())
+
+
+def require_running() -> None:
+    """Raises ChildDied once all children, or those of this thread's group, were ended."""
+    if ending():
+        raise ChildDied("no child process is started while this one is ending")
+
+
+def warm_up() -> None:
+    """Start loading TensorFlow in the fork server, in the background; call it before slow imports of your own."""
+    with _no_main_module():
+        _forkserver.set_forkserver_preload(["converters.processes.preload"])
+        forkserver.ensure_running()
+
+
+def run(
+    function: Callable[..., T], *args: Any, limits: Limits | None = None, log: Path | None = None, fresh: bool = False
+) -> Completed[T]:
+    """Call a module-level function in a child of its own. Arguments and result are pickled.
+
+    Raises what `Child.call` raises.
+    """
+    with Child(limits=limits, log=log, fresh=fresh) as child:
+        return child.call(function, *args)
+
+
+class Child:
+    """A child process that serves one call after another, keeping what the functions leave in its memory.
+
+    Args:
+        limits: what each call may take.
+        log: file that everything the child prints is appended to; without it the output is kept only until the
+            child ends, for error messages.
+        fresh: start a new interpreter without TensorFlow.
+
+    Temporary files of the child, and of what it starts, are in a directory that goes when the child ends: ended by a
+    signal, as it is, it cannot remove them itself (AutoGraph, for one, writes a module for every function).
+    """
+
+    def __init__(self, *, limits: Limits | None = None, log: Path | None = None, fresh: bool = False) -> None:
+        require_running()
+        self.limits = limits or Limits()
+        self._scratch = Path(tempfile.mkdtemp(prefix="fanout-"))
+        self.log = log or self._scratch / "log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.touch()  # it may be ended before it has printed anything
+        context = _spawn if fresh else _forkserver
+        self._seen: dict[psutil.Process, None] = {}
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve,
+            args=(theirs, str(self.log), str(self._scratch), os.getpid() if fresh else None),
+            daemon=True,
+        )
+        with _no_main_module():
+            if not fresh:
+                _forkserver.set_forkserver_preload(["converters.processes.preload"])
+            # On Linux a new interpreter ends with the *thread* that started it, and must outlive the caller's.
+            _starter.submit(self._process.start).result() if fresh else self._process.start()
+        _children.add(self)
+        self._group = _group.get()
+        if self._group is not None:
+            self._group.children.add(self)
+        theirs.close()
+        if ending():  # since this one was begun, so that whoever ends them all did not know of it
+            self.close()
+            require_running()
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def call(self, function: Callable[..., T], *args: Any) -> Completed[T]:
+        """Call a module-level function in the child.
+
+        Raises:
+            FanoutError: the child raised one of ours; it is raised here again.
+            ChildRaised, ChildDied, ChildTimedOut, ChildTooLarge: see `converters.errors`.
+        """
+        started = measured = time.monotonic()
+        held = 0
+        try:
+            self._pipe.send((function, args))
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._died() from None
+        while not connection.wait([self._pipe, self._process.sentinel], timeout=POLL_SECONDS):
+            if time.monotonic() - started > self.limits.seconds:
+                self._kill()
+                raise self._failure(
+                    ChildTimedOut,
+                    f"did not finish in {self.limits.seconds:g} s (limits.seconds in the config) and was stopped",
+                )
+            used = self._memory()
+            if time.monotonic() - measured > MEASURE_SECONDS:
+                held, measured = max(held, memory.unique(self._tree())), time.monotonic()
+            if used > self.limits.memory_gb * 2**30:
+                self._kill()
+                raise self._failure(
+                    ChildTooLarge,
+                    f"needed more than its limit of {self.limits.memory_gb:g} GiB of memory (limits.memory_gb in the config; "
+                    f"{used / 2**30:.1f} GiB when stopped)",
+                )
+        try:
+            kind, value, seconds = self._pipe.recv()
+        except (EOFError, ConnectionResetError, pickle.UnpicklingError):
+            raise self._died() from None
+        if kind == "raised":
+            raise value
+        held = max(held, memory.unique(self._tree()))
+        return Completed(value, seconds, round(held / 1e6, 1))
+
+    def alive(self) -> bool:
+        """Whether the child has not ended."""
+        return self._process.is_alive()
+
+    def close(self) -> None:
+        """End the child and whatever it started."""
+        _children.discard(self)
+        if self._group is not None:
+            self._group.children.discard(self)
+        self._pipe.close()
+        self._kill()
+        shutil.rmtree(self._scratch, ignore_errors=True)  # what it started may write until the kernel has ended it
+
+    def _died(self) -> ChildFailed:
+        self._process.join(5)
+        code = self._process.exitcode
+        self._kill()
+        if code is None or code >= 0:
+            return self._failure(ChildDied, f"ended with exit status {code} before it returned a result")
+        name = signal.Signals(-code).name
+        hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
+        return self._failure(ChildDied, f"was ended by {name}{hint}")
+
+    def _failure(self, kind: type[ChildFailed], what: str) -> ChildFailed:
+        printed_lines = self.log.read_text(errors="replace").strip().splitlines()
+        # faulthandler ends with one line of several thousand characters that helps nobody.
+        tail = [line for line in printed_lines if not line.startswith("Extension modules:")]
+        # After a crash what matters is what was running, which faulthandler tells first.
+        crash = next((n for n, line in enumerate(tail) if line.startswith("Fatal Python error")), None)
+        fatal = next((found[1] for line in tail if (found := _FATAL.search(line))), None)
+        what += f" ({fatal})" if fatal else ""
+        tail = tail[-TAIL_LINES:] if crash is None else tail[crash : crash + TAIL_LINES]
+        if kind is ChildTooLarge:  # what it printed before says nothing of its memory
+            tail = []
+        printed = "; its last output:\n" + "\n".join(tail) if tail else ""
+        return kind(f"the child process {what}{printed}")
+
+    def _tree(self) -> list[psutil.Process]:
+        """The child and all it started; what was seen below it before it died is among them still."""
+        try:
+            root = psutil.Process(self._process.pid)
+            self._seen.update(dict.fromkeys([root, *root.children(recursive=True)]))
+        except psutil.NoSuchProcess:
+            pass
+        return [process for process in self._seen if process.is_running()]
+
+    def _memory(self) -> int:
+        """Bytes held by the child and all it started.
+
+        Resident sizes count pages shared with the fork server once per process, so a sum above the limit is
+        counted again by proportional size, which takes longer to read.
+        """
+        tree = self._tree()
+        total = memory.resident(tree)
+        return memory.proportional_now(tree) if total > self.limits.memory_gb * 2**30 else total
+
+    def _kill(self) -> None:
+        for process in reversed(self._tree()):
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self._process.join(10)
+
+
+_FATAL = re.compile(r": F \S+:\d+\] (.+)")
+"""What TensorFlow logs before it aborts: time, severity, file, line, reason (tsl/platform/default/logging.cc)."""
+
+
+def bound(command: Sequence[str]) -> list[str]:
+    """The command, made to end with the thread of this process that starts it (Linux only).
+
+    Between fork and exec of a process with threads only C may run safely, so a small Python makes the prctl call and
+    then becomes the program.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    launch = (
+        f"import ctypes, os, sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
+        "os.getppid() == int(sys.argv[1]) or sys.exit('parent ended'); os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    return [sys.executable, "-I", "-S", "-c", launch, str(os.getpid()), *command]
+
+
+_hiding = threading.Lock()
+_starts = 0
+_main: Any = None
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Hide `__main__` while a child starts.
+
+    A child would import the parent's main module again; under Prefect, pytest or a notebook that takes seconds
+    and can have effects. Nothing sent to a child lives there. Several threads can start children at one time: one with
+    TensorFlow waits until that is loaded, and a fresh one need not.
+    """
+    global _starts, _main
+    with _hiding:
+        if not _starts:
+            _main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        _starts += 1
+    try:
+        yield
+    finally:
+        with _hiding:
+            _starts -= 1
+            if not _starts:
+                sys.modules["__main__"], _main = _main, None
+
+
+def _serve(pipe: "connection.Connection[Any, Any]", log: str, scratch: str, parent: int | None) -> None:
+    """The child: answer calls until the pipe closes."""
+    _die_with_parent(parent)
+    tempfile.tempdir = os.environ["TMPDIR"] = scratch
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    faulthandler.enable(sys.stderr)
+    while True:
+        try:
+            function, args = pipe.recv()
+        except EOFError:
+            return
+        started = time.monotonic()
+        try:
+            answer = ("returned", function(*args), time.monotonic() - started)
+        except FanoutError as error:
+            traceback.print_exc()
+            answer = ("raised", error, 0.0)
+        except Exception as error:  # whatever a converter raises is told to the parent, which decides
+            traceback.print_exc()
+            answer = ("raised", ChildRaised(_sentence(error), type(error).__name__, traceback.format_exc()), 0.0)
+        pipe.send(answer)
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _die_with_parent(parent: int | None) -> None:
+    if parent is None:
+        # Every forked child is given a copy of the pipe end that keeps the fork server running. A busy child would
+        # keep the server, and so itself, alive when the parent was killed.
+        server: Any = forkserver._forkserver
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:  # it ended before the line above
+        os._exit(1)

@@ -1,0 +1,131 @@
+"""Children that stay for the next call of their kind, so that what is slow to start, a browser, starts once for a run.
+
+They stay as long as a `keeping` block is open, and end with the outermost. A kept child serves one call at a time
+under that call's own limits, and two calls at a time are given two children. One that failed is ended with all that
+it started, and the next call is given a new one.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from converters.contract.values import Limits
+from converters.processes.child import Child, Completed
+
+T = TypeVar("T")
+
+_changed = threading.Condition()
+_idle: dict[str, list[Child]] = {}
+_starting: Counter[str] = Counter()
+_asked: set[str] = set()
+_open = 0
+_inside = False
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Keep children until the end of the block, or of one that it is in or that is open in another thread."""
+    global _open
+    with _changed:
+        _open += 1
+    try:
+        yield
+    finally:
+        ended: list[Child] = []
+        with _changed:
+            _open -= 1
+            if not _open:
+                ended = [child for idle in _idle.values() for child in idle]
+                _idle.clear()
+                _asked.clear()
+        for child in ended:
+            child.close()
+
+
+def run(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh: bool = False) -> Completed[T]:
+    """Call a module-level function in a kept child of this kind, or in a new one where all are busy.
+
+    All children of one kind are `fresh`, or none of them.
+
+    Raises what `isolate.Child.call` raises.
+    """
+    return _call(kind, _take(kind, limits, fresh), function, *args)
+
+
+def start(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh: bool = False) -> Completed[T]:
+    """The same ahead of time: calls that come meanwhile wait for this child rather than have another started."""
+    with _changed:
+        _starting[kind] += 1
+    try:
+        return _call(kind, _idle_child(kind, limits) or _new(limits, fresh), function, *args)
+    finally:
+        with _changed:
+            _starting[kind] -= 1
+            _changed.notify_all()
+
+
+def _call(kind: str, child: Child, function: Callable[..., T], *args: Any) -> Completed[T]:
+    returned = False
+    try:
+        done = child.call(function, *args)
+        returned = True
+    finally:
+        with _changed:
+            stays = returned and _open > 0
+            if stays:
+                _idle.setdefault(kind, []).append(child)
+                _changed.notify_all()
+        if not stays:
+            child.close()
+    return done
+
+
+def first(what: str) -> bool:
+    """Whether nobody asked this before while children are kept: what is to be started once, one of all threads starts."""
+    with _changed:
+        if what in _asked:
+            return False
+        _asked.add(what)
+        return True
+
+
+def inside() -> bool:
+    """Whether this process is a kept child, in which what is started may stay for the next call."""
+    return _inside
+
+
+def _take(kind: str, limits: Limits, fresh: bool) -> Child:
+    with _changed:
+        while not _idle.get(kind) and _starting[kind]:
+            _changed.wait()
+    return _idle_child(kind, limits) or _new(limits, fresh)
+
+
+def _idle_child(kind: str, limits: Limits) -> Child | None:
+    while True:
+        with _changed:
+            waiting = _idle.get(kind)
+            child = waiting.pop() if waiting else None
+        if child is None:
+            return None
+        if child.alive():
+            child.limits = limits
+            return child
+        child.close()
+
+
+def _new(limits: Limits, fresh: bool) -> Child:
+    child = Child(limits=limits, fresh=fresh)
+    try:
+        child.call(_enter)
+    except BaseException:
+        child.close()
+        raise
+    return child
+
+
+def _enter() -> None:
+    global _inside
+    _inside = True

@@ -1,0 +1,438 @@
+"""The only numeric comparison in the project: what a runtime returned against what the live model returned.
+
+Float outputs are measured as max |error| / max |reference|, the error relative to the output's own scale: rounding
+in a network is proportional to the scale of its activations, so an element-wise relative error would blame
+elements that are small by cancellation. Integer, bool and string outputs are measured as the share of unequal
+elements. A comparison passes when `measured <= limit`, written so that NaN fails.
+
+Beside that worst element, `fidelity` says how much of an output is left as a whole, and of a classifier's decisions:
+what it takes to judge a variant that loses something on purpose. `accuracy` is the metric of labelled data.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from converters.contract.values import Case, CheckResult, Prediction, Quality, Signature, TensorSpec, Tolerance
+
+FAR = 4.0
+"""How many times the tolerance golden outputs must differ between samples before a comparison counts.
+
+Below about 1 a model that ignores its input would pass; 4 leaves room for the tolerance itself on both samples."""
+
+MOST_DB = 200.0
+"""Signal-to-noise ratios are cut to +- this, so that no error at all has a figure too: float32 alone ends near 150 dB."""
+PROBABILITIES = 1e-3
+"""How far from 1 the rows of a softmax may sum, computed in float16."""
+
+Array = np.ndarray[Any, Any]
+Holds = Callable[[str], str]
+"""Model dtype -> the dtype a target holds it as."""
+
+
+def measure(reference: Array, got: Array, scale: float | None = None) -> float:
+    """Distance of two arrays of one shape; NaN where they are non-finite in different places.
+
+    `scale` is what the error of float arrays is relative to: unless given, max |reference|, or 1 where that is 0.
+    """
+    if reference.size == 0:
+        return 0.0
+    if not _is_inexact(reference):
+        return float(np.mean(reference != got))
+    wide = np.complex128 if np.iscomplexobj(reference) else np.float64
+    reference, got = reference.astype(wide), got.astype(wide)
+    finite = np.isfinite(reference)
+    if not np.array_equal(finite, np.isfinite(got)) or not np.array_equal(
+        reference[~finite], got[~finite], equal_nan=True
+    ):
+        return float("nan")
+    if not finite.any():
+        return 0.0
+    with np.errstate(over="ignore"):  # infinite, and so above every limit
+        error = float(np.abs(reference[finite] - got[finite]).max())
+    return error / (scale or scale_of([reference]))
+
+
+def scale_of(references: Sequence[Array]) -> float:
+    """The largest finite magnitude in any of the arrays; 1 where all are zero, empty, or compared exactly."""
+    largest = 0.0
+    for reference in references:
+        if _is_inexact(reference):
+            wide = reference.astype(np.complex128 if np.iscomplexobj(reference) else np.float64)
+            largest = max(largest, float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0)))
+    return largest or 1.0
+
+
+def compare_structure(expected: Signature, declared: Signature, runtime: str, holds: Holds) -> list[CheckResult]:
+    """Names, dtypes and shapes an artifact declares against the source's signature."""
+    sides = [("input", expected.inputs, declared.inputs), ("output", expected.outputs, declared.outputs)]
+    names, dtypes, shapes, held = [], [], [], []
+    for side, want, have in sides:
+        names += _differences(side, want.keys(), have.keys())
+        for name in want.keys() & have.keys():
+            target_dtype = holds(want[name].dtype)
+            if have[name].dtype != target_dtype:
+                dtypes.append(f"{side} {name!r} is {have[name].dtype}, expected {target_dtype}")
+            elif target_dtype != want[name].dtype:
+                held.append(f"{side} {name!r}: {want[name].dtype} held as {target_dtype}")
+            problem = _shape_problem(want[name], have[name], strict=side == "input")
+            if problem:
+                shapes.append(f"{side} {name!r} {problem}")
+    return [
+        _finding("names", runtime, names, f"{len(expected.inputs)} inputs, {len(expected.outputs)} outputs"),
+        _finding("dtypes", runtime, dtypes, "; ".join(held) or "as in the source"),
+        _finding("shapes", runtime, shapes, "as in the source"),
+    ]
+
+
+def fidelity(references: Sequence[Array], got: Sequence[Array], *, classes: bool = False) -> dict[str, float]:
+    """How much of a float output is left, over all arrays together; nothing for outputs that are compared exactly.
+
+    `snr_db`: 10 log10(sum |reference|^2 / sum |error|^2), cut to +-MOST_DB. `cosine`: of the two as vectors. With
+    `classes`, `top1`: the share of rows (along the last axis) whose largest element is at the same place. Elements that
+    are not finite on either side are left out of the first two; `measure` judges those.
+    """
+    if not references or not _is_inexact(references[0]):
+        return {}
+    scale = scale_of(references)
+    signal = noise = power = product = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for reference, other in zip(references, got, strict=True):
+            wide = np.complex128 if np.iscomplexobj(reference) else np.float64
+            here, there = reference.astype(wide) / scale, other.astype(wide) / scale
+            both = np.isfinite(here) & np.isfinite(there)
+            here, there = here[both], there[both]
+            signal += float(np.sum(np.abs(here) ** 2))
+            noise += float(np.sum(np.abs(here - there) ** 2))
+            power += float(np.sum(np.abs(there) ** 2))
+            product += float(np.sum(np.real(np.conj(here) * there)))
+        figures = {"snr_db": _decibels(signal, noise)}
+        lengths = float(np.sqrt(signal) * np.sqrt(power))
+    figures["cosine"] = 1.0 if noise == 0 else max(-1.0, min(1.0, product / lengths)) if 0 < lengths < np.inf else 0.0
+    if classes:
+        agree = [r.argmax(axis=-1) == g.argmax(axis=-1) for r, g in zip(references, got, strict=True) if r.size]
+        figures["top1"] = float(np.mean(np.concatenate([np.atleast_1d(a) for a in agree]))) if agree else 1.0
+    return figures
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0:
+        return MOST_DB
+    if signal == 0 or not np.isfinite(noise):
+        return -MOST_DB
+    return float(np.clip(10 * np.log10(signal / noise), -MOST_DB, MOST_DB))
+
+
+def scores_classes(references: Sequence[Array]) -> bool:
+    """Whether a float output is a classifier's beyond doubt: [n, classes], each row none negative and summing to 1.
+
+    Logits look like any other vectors, and so are a classifier's only where the config says so.
+    """
+    for reference in references:
+        if reference.ndim != 2 or reference.shape[1] < 2 or "float" not in reference.dtype.name:
+            return False
+        rows = reference.astype(np.float64)
+        if not (np.all(rows >= 0) and np.all(np.abs(rows.sum(axis=1) - 1) <= PROBABILITIES)):
+            return False
+    return bool(references)
+
+
+def accuracy(output: Array, labels: Array) -> float:
+    """The share of samples that an output gets right; labels are [n].
+
+    A float output of [n, classes] answers with the index of its largest element, one of [n] or [n, 1] with whether it is
+    above 0.5 (a sigmoid), and any other dtype with its value.
+
+    Raises:
+        ValueError: the shapes do not fit; says how.
+    """
+    if labels.ndim != 1 or output.ndim not in (1, 2) or len(output) != len(labels):
+        raise ValueError(
+            f"accuracy takes labels of [n] and an output of [n] or [n, classes], not {list(labels.shape)} and "
+            f"{list(output.shape)}; give a metric of your own"
+        )
+    if output.ndim == 2 and output.shape[1] > 1:
+        if not _is_inexact(output):
+            raise ValueError(f"accuracy cannot read {output.dtype.name} of {list(output.shape)} as classes")
+        answers = output.astype(np.float64).argmax(axis=1)
+    else:
+        answers = output.reshape(-1)
+        if _is_inexact(output):
+            answers = (answers.astype(np.float64) > 0.5).astype(np.int64)
+    return float(np.mean(answers == labels))
+
+
+def check_metric(
+    name: str, runtime: str, value: float, live: float, max_drop: float, *, higher: bool, samples: int
+) -> CheckResult:
+    """A target's metric of labelled data against the live model's, on the same samples. `higher` values are better."""
+    drop = live - value if higher else value - live
+    known = bool(np.isfinite(drop))
+    return CheckResult(
+        name="metric",
+        runtime=runtime,
+        status="passed" if drop <= max_drop else "failed",
+        measured=drop if known else None,
+        limit=max_drop,
+        detail=f"{name} {value:.4g}, the live model's {live:.4g}, {samples} samples; measured is what is lost",
+        figures={"metric": value, "live": live, "samples": float(samples)} if known else {},
+    )
+
+
+def compare(
+    cases: Sequence[Case],
+    prediction: Prediction,
+    signature: Signature,
+    tolerance: Tolerance,
+    holds: Holds,
+    quality: Quality | None = None,
+    classifiers: Sequence[str] = (),
+) -> list[CheckResult]:
+    """What one runtime returned for every case, against golden.
+
+    Gives `outputs` (names, dtypes, shapes), `finite`, `values` for each output on the first batch size, `snr`, `cosine`
+    and `top1` where `quality` limits them, and `batch` for the other batch sizes where the batch is dynamic. Later
+    findings are left out where earlier ones make them meaningless. `classifiers` are outputs that score classes, beside
+    those that `scores_classes` knows.
+    """
+    quality = quality or Quality()
+    runtime = prediction.runtime
+    # One scale for all calls: a batch of one whose output happens to be near zero has none of its own.
+    scales = {name: scale_of([case.outputs[name] for case in cases]) for name in signature.outputs}
+    if prediction.answered is not None:
+        cases = [cases[i] for i in prediction.answered]
+    outputs = _finding(
+        "outputs", runtime, _output_problems(cases, prediction, signature, holds), "names, dtypes, shapes"
+    )
+    if outputs.status != "passed":
+        return [outputs]
+    broken = [
+        f"{name!r} has {count} non-finite elements where the live model has none"
+        for name in signature.outputs
+        if (
+            count := sum(
+                _lost(case.outputs[name], got[name]) for case, got in zip(cases, prediction.outputs, strict=True)
+            )
+        )
+    ]
+    results = [outputs, _finding("finite", runtime, broken, "finite wherever the live model is")]
+    main, others = _by_batch(cases, signature)
+    for name in signature.outputs:
+        references = [cases[i].outputs[name] for i in main]
+        classes = scores_classes(references) or (name in classifiers and references[0].ndim == 2)
+        figures = fidelity(references, [prediction.outputs[i][name] for i in main], classes=classes)
+        found = _values("values", cases, prediction, main, name, tolerance, scales[name])
+        results.append(found.model_copy(update={"figures": figures}))
+        results += _quality(name, figures, quality, runtime, sum(len(r) for r in references) if classes else 0)
+    if others:
+        worst = max(
+            (_values("batch", cases, prediction, others, name, tolerance, scales[name]) for name in signature.outputs),
+            key=_severity,
+        )
+        sizes = sorted({_batch_size(cases[i]) for i in others})
+        results.append(worst.model_copy(update={"detail": f"batch of {', '.join(map(str, sizes))}: {worst.detail}"}))
+    for index, result in enumerate(results):
+        if result.name == "values":
+            results[index] = result.model_copy(update={"latency_ms": prediction.latency_ms})
+            break
+    return results
+
+
+def check_variation(
+    cases: Sequence[Case], signature: Signature, tolerance: Tolerance, constant: Sequence[str] = ()
+) -> CheckResult:
+    """Whether comparing with these golden outputs could fail at all.
+
+    Every float output must differ between samples by FAR times its tolerance; outputs compared exactly (integers,
+    bools, strings) may be constant as long as some output varies. `constant` names outputs that the config
+    declares to be the same for every input.
+    """
+    exact, vacuous, ratios = [], [], []
+    for name in signature.outputs:
+        inexact = _is_inexact(cases[0].outputs[name])
+        spread = _spread([case.outputs[name] for case in cases], [_batch_size(case) for case in cases], signature)
+        if not inexact:
+            exact.append(spread > tolerance.mismatch)
+        elif name not in constant:
+            ratios.append(spread / tolerance.error if tolerance.error else np.inf * spread if spread else 0.0)
+            if not ratios[-1] >= FAR:
+                vacuous.append(
+                    f"{name!r} differs between samples by {spread:.2g} of its scale, "
+                    f"less than {FAR:g} x the tolerance {tolerance.error:g}"
+                )
+    if not vacuous and not ratios and not any(exact):
+        vacuous.append("no output differs between samples")
+    worst = min(ratios) if ratios else None
+    remedy = "; this comparison cannot fail: give golden inputs for which the outputs differ, or train the model"
+    return CheckResult(
+        name="varies",
+        runtime="golden",
+        status="failed" if vacuous else "passed",
+        measured=worst if worst is None or np.isfinite(worst) else None,
+        limit=FAR if worst is not None else None,
+        at_least=True,
+        detail="; ".join(vacuous) + remedy
+        if vacuous
+        else "smallest spread between samples / tolerance (at least the limit)",
+    )
+
+
+def _values(
+    check: str,
+    cases: Sequence[Case],
+    prediction: Prediction,
+    indices: Sequence[int],
+    name: str,
+    tolerance: Tolerance,
+    scale: float,
+) -> CheckResult:
+    references = [cases[i].outputs[name] for i in indices]
+    distances = [measure(r, prediction.outputs[i][name], scale) for r, i in zip(references, indices, strict=True)]
+    worst = float("nan") if any(np.isnan(d) for d in distances) else max(distances)
+    inexact = _is_inexact(references[0])
+    limit = tolerance.error if inexact else tolerance.mismatch
+    unit = "max |error| / max |reference|" if inexact else "share of unequal elements"
+    samples = sum(_batch_size(cases[i]) or 1 for i in indices)
+    return CheckResult(
+        name=check,
+        runtime=prediction.runtime,
+        status="passed" if worst <= limit else "failed",
+        measured=worst if np.isfinite(worst) else None,
+        limit=limit,
+        detail=f"{name}: {unit}, {samples} sample{'s' if samples != 1 else ''}",
+        output=name,
+    )
+
+
+_MEANINGS = {
+    "snr": "10 log10(sum reference^2 / sum error^2), dB",
+    "cosine": "cosine of output and reference",
+    "top1": "share of samples with the live model's top class",
+}
+
+
+def _quality(name: str, figures: dict[str, float], quality: Quality, runtime: str, rows: int) -> list[CheckResult]:
+    """A check for each figure that has a limit."""
+    limits = {"snr": quality.snr_db, "cosine": quality.cosine}
+    if rows >= quality.top1_samples:
+        limits["top1"] = quality.top1
+    results = []
+    for check, limit in limits.items():
+        measured = figures.get("snr_db" if check == "snr" else check)
+        if limit is not None and measured is not None:
+            results.append(
+                CheckResult(
+                    name=check,
+                    runtime=runtime,
+                    status="passed" if measured >= limit else "failed",
+                    measured=measured,
+                    limit=limit,
+                    detail=f"{name}: {_MEANINGS[check]}; at least the limit",
+                    at_least=True,
+                    output=name,
+                )
+            )
+    return results
+
+
+def _severity(result: CheckResult) -> tuple[bool, float]:
+    if result.measured is None:
+        return (True, np.inf)
+    return (result.status != "passed", result.measured / result.limit if result.limit else result.measured)
+
+
+def _output_problems(cases: Sequence[Case], prediction: Prediction, signature: Signature, holds: Holds) -> list[str]:
+    if not cases or len(prediction.outputs) != len(cases):
+        return [f"{len(prediction.outputs)} answers for {len(cases)} calls"]
+    problems: list[str] = []
+    for case, got in zip(cases, prediction.outputs, strict=True):
+        problems += _differences("output", signature.outputs.keys(), got.keys())
+        for name in signature.outputs.keys() & got.keys():
+            dtype = holds(signature.outputs[name].dtype)
+            if _dtype_name(got[name]) != dtype:
+                problems.append(f"output {name!r} is {_dtype_name(got[name])}, expected {dtype}")
+            if got[name].shape != case.outputs[name].shape:
+                problems.append(
+                    f"output {name!r} has shape {got[name].shape}, the live model's {case.outputs[name].shape}"
+                )
+    return list(dict.fromkeys(problems))
+
+
+def _is_inexact(array: Array) -> bool:
+    """Whether an error can be small; by name, since NumPy counts bfloat16 among no kind of its own."""
+    return any(kind in array.dtype.name for kind in ("float", "complex"))
+
+
+def _dtype_name(array: Array) -> str:
+    return "string" if array.dtype.kind in "OSU" else array.dtype.name
+
+
+def _lost(reference: Array, got: Array) -> int:
+    if not _is_inexact(reference):
+        return 0
+    return int(np.sum(np.isfinite(reference.astype(np.complex128)) & ~np.isfinite(got.astype(np.complex128))))
+
+
+def _by_batch(cases: Sequence[Case], signature: Signature) -> tuple[list[int], list[int]]:
+    """Indices of the cases with the first case's batch size, and of the others."""
+    if not signature.dynamic_batch:
+        return list(range(len(cases))), []
+    first = _batch_size(cases[0])
+    same = [i for i, case in enumerate(cases) if _batch_size(case) == first]
+    return same, [i for i in range(len(cases)) if i not in same]
+
+
+def _batch_size(case: Case) -> int:
+    """Size of the first dimension of the inputs; 0 where they have none."""
+    return next((value.shape[0] for value in case.inputs.values() if value.ndim), 0)
+
+
+def _spread(outputs: Sequence[Array], batches: Sequence[int], signature: Signature) -> float:
+    """The largest distance between neighbouring samples, in the unit of `measure`.
+
+    Elements that are not finite in either say nothing: golden of 1 and NaN is as vacuous as golden of 1 alone.
+    """
+    samples: list[Array] = []
+    for output, batch in zip(outputs, batches, strict=True):
+        batched = signature.dynamic_batch and output.ndim > 0 and output.shape[0] == batch
+        samples += list(output) if batched else [output]
+    arrays = [np.asarray(sample) for sample in samples]
+    if len({array.shape for array in arrays}) > 1:
+        return float("inf")
+    if len(arrays) < 2:
+        return 0.0
+    here = np.stack(arrays)
+    there = np.roll(here, 1, axis=0)
+    if _is_inexact(here):
+        both = np.isfinite(here) & np.isfinite(there)
+        here, there = np.where(both, here, 0), np.where(both, there, 0)
+    return measure(here, there)
+
+
+def _shape_problem(want: TensorSpec, have: TensorSpec, *, strict: bool) -> str | None:
+    """A target may know less of an output's shape than the source does, but must keep an input's as it is."""
+    if want.shape is None or (have.shape is None and not strict):
+        return None
+    same_rank = have.shape is not None and len(have.shape) == len(want.shape)
+    if same_rank and all(
+        w == h or (not strict and (h is None or w is None)) for w, h in zip(want.shape, have.shape or (), strict=True)
+    ):
+        return None
+    return f"has shape {_shown(have.shape)}, expected {_shown(want.shape)}"
+
+
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    return "of unknown rank" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
+
+
+def _differences(side: str, want: Any, have: Any) -> list[str]:
+    missing, extra = sorted(want - have), sorted(have - want)
+    return [f"{side} {name!r} is missing" for name in missing] + [
+        f"{side} {name!r} is not in the source" for name in extra
+    ]
+
+
+def _finding(name: str, runtime: str, problems: Sequence[str], good: str) -> CheckResult:
+    status: Literal["passed", "failed"] = "failed" if problems else "passed"
+    return CheckResult(name=name, runtime=runtime, status=status, detail="; ".join(problems) if problems else good)

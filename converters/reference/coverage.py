@@ -1,0 +1,193 @@
+"""How much of a model its golden inputs exercise: a weight that changes no output there can be lost unnoticed.
+
+A weight counts as reached where the gradient of the outputs by it is not zero, for some golden sample. It is zero
+behind a rectifier that is off for every sample, behind a saturated activation, in an embedding's row that is never
+looked up, and in a branch that is not taken. (The same idea at the level of units is neuron coverage: Pei et al.,
+DeepXplore, 2017, arXiv:1705.06640.)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from converters.contract.values import Case, CheckResult, Frozen, Signature, Tensors
+
+MOST_NAMED = 3
+
+
+class Reached(Frozen):
+    """Of one variable's `weights`, how many change an output."""
+
+    name: str
+    weights: int
+    reached: int
+
+
+class Coverage(Frozen):
+    """What golden reaches: by variable, or why that cannot be told."""
+
+    variables: tuple[Reached, ...] = ()
+    problem: str | None = None
+
+    @property
+    def weights(self) -> int:
+        """Weights that lead to the signature's outputs."""
+        return sum(variable.weights for variable in self.variables)
+
+    @property
+    def share(self) -> float | None:
+        """Share of the weights that are reached; None where it is not known."""
+        return sum(variable.reached for variable in self.variables) / self.weights if self.weights else None
+
+
+def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequence[Any], inputs: Tensors) -> Coverage:
+    """Which weights change an output of `call` for one of these samples, by one backward pass. Runs in TensorFlow.
+
+    Outputs are weighed at random, so that the gradients of two samples or elements cancel in no weight but by chance.
+    Variables that do not lead to an output, or only through an op without a gradient, are left out.
+    """
+    import tensorflow as tf
+
+    weights = [variable for variable in variables if variable.dtype in _FLOATS or _tf_dtype(variable).is_floating]
+    if not weights:
+        return Coverage(problem="the model has no variables of floating point")
+    tensors = [getattr(variable, "value", None) for variable in weights]
+    watched = [t if isinstance(t, tf.Variable) else v for t, v in zip(tensors, weights, strict=True)]
+    rng = np.random.default_rng(0)
+    try:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            outputs = call({name: tf.constant(value) for name, value in inputs.items()}).values()
+            total = tf.add_n(
+                [
+                    tf.reduce_sum(tf.cast(value, tf.float32) * rng.uniform(0.5, 1.5, value.shape).astype(np.float32))
+                    for value in outputs
+                    if value.dtype.is_floating
+                ]
+                or [tf.constant(0.0)]
+            )
+        gradients = tape.gradient(total, watched)
+    except Exception as error:  # an op without a gradient, or the model's own code in a mode it was not made for
+        text = " ".join(str(error).split())
+        return Coverage(problem=f"its gradient cannot be computed: {type(error).__name__}: {text[:200]}")
+    found = [
+        Reached(
+            name=str(getattr(variable, "path", None) or variable.name).removesuffix(":0"),
+            weights=int(np.prod(variable.shape, dtype=np.int64)),
+            reached=_nonzero(gradient),
+        )
+        for variable, gradient in zip(weights, gradients, strict=True)
+        if gradient is not None
+    ]
+    if not found:
+        return Coverage(problem="no output that has a gradient depends on a variable")
+    return Coverage(variables=tuple(found))
+
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+"""Names of Keras 3's dtypes; TensorFlow's own are asked."""
+
+
+def _tf_dtype(variable: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.as_dtype(variable.dtype)
+
+
+def _nonzero(gradient: Any) -> int:
+    import tensorflow as tf
+
+    if isinstance(gradient, tf.IndexedSlices):
+        rows = gradient.indices.numpy().ravel()
+        values = gradient.values.numpy().reshape(len(rows), -1)
+        order = np.argsort(rows, kind="stable")
+        if not len(order):
+            return 0
+        starts = np.flatnonzero(np.diff(rows[order], prepend=rows[order][0] - 1))
+        return int(np.count_nonzero(np.logical_or.reduceat(values[order] != 0, starts, axis=0)))
+    return int(np.count_nonzero(gradient.numpy()))
+
+
+def alive(cases: Sequence[Case], signature: Signature) -> tuple[int, int]:
+    """Elements of the outputs (of one sample) that differ between samples, and all of them."""
+    found = [spread_of(cases, signature, name) for name in signature.outputs]
+    return sum(int(np.count_nonzero(varies)) for varies in found), sum(varies.size for varies in found)
+
+
+def spread_of(cases: Sequence[Case], signature: Signature, name: str) -> np.ndarray[Any, Any]:
+    """For each element of an output, whether it differs between any two samples; [1] of True where shapes differ."""
+    samples = samples_of(cases, signature, name)
+    if len({sample.shape for sample in samples}) != 1:
+        return np.array([len(samples) > 1])
+    stacked = np.stack(samples)
+    differs = stacked != stacked[:1]
+    if stacked.dtype.kind == "f":
+        differs &= np.isfinite(stacked) & np.isfinite(stacked[:1])
+    return np.asarray(differs.any(axis=0))
+
+
+def samples_of(cases: Sequence[Case], signature: Signature, name: str) -> list[np.ndarray[Any, Any]]:
+    """An output's samples of all calls, one after another."""
+    samples: list[np.ndarray[Any, Any]] = []
+    for case in cases:
+        output = case.outputs[name]
+        batch = next((value.shape[0] for value in case.inputs.values() if value.ndim), 0)
+        batched = signature.dynamic_batch and output.ndim > 0 and output.shape[0] == batch
+        samples += [np.asarray(sample) for sample in output] if batched else [np.asarray(output)]
+    return samples
+
+
+def check(cases: Sequence[Case], signature: Signature, coverage: Coverage | None) -> CheckResult:
+    """How much of the model golden exercises, as a finding that names what it does not.
+
+    It fails nothing: a weight may be dead whatever the input. What it names is what the other checks cannot see.
+    """
+    notes = [_reach(coverage)] if coverage is not None else []
+    notes += [note for name in signature.outputs for note in _notes(name, cases, signature)]
+    return CheckResult(
+        name="exercises",
+        runtime="golden",
+        status="passed",
+        measured=coverage.share if coverage is not None else None,
+        detail="; ".join(notes) or "every element of every output differs between samples",
+    )
+
+
+def _reach(coverage: Coverage) -> str:
+    if coverage.share is None:
+        return f"which weights golden reaches is not known: {coverage.problem}"
+    missed = sorted(coverage.variables, key=lambda v: v.reached / v.weights if v.weights else 1.0)
+    named = [f"{v.weights - v.reached} of {v.weights} in {v.name}" for v in missed if v.reached < v.weights]
+    reached = sum(variable.reached for variable in coverage.variables)
+    text = f"{reached} of {coverage.weights} weights change an output"
+    if not named:
+        return text
+    more = f", and in {len(named) - MOST_NAMED} more variables" if len(named) > MOST_NAMED else ""
+    return f"{text}; not {', '.join(named[:MOST_NAMED])}{more}"
+
+
+def _notes(name: str, cases: Sequence[Case], signature: Signature) -> list[str]:
+    """What of one output says little."""
+    samples = samples_of(cases, signature, name)
+    varies = spread_of(cases, signature, name)
+    notes = []
+    if not varies.all():
+        still = varies.size - int(np.count_nonzero(varies))
+        what = f"{still} of {varies.size} elements of {name!r} are" if varies.size > 1 else f"{name!r} is"
+        notes.append(f"{what} the same for every sample")
+    if len({sample.shape for sample in samples}) != 1 or samples[0].dtype.kind != "f":
+        return notes
+    stacked = np.stack(samples).reshape(len(samples), -1)
+    odd = int(np.count_nonzero(~np.isfinite(stacked)))
+    if odd:
+        notes.append(f"{odd} of {stacked.size} elements of {name!r} are not finite")
+    alike = len(samples) - len(np.unique(stacked, axis=0))
+    # The call of another batch size may hold a sample that was given before.
+    if alike > len(cases) - 1:
+        notes.append(f"{alike} of {len(samples)} samples give the same {name!r} as another")
+    if stacked.shape[1] > 1 and len(samples[0].shape) == 1 and len(samples) > 2 and not odd:
+        largest = np.unique(stacked.argmax(axis=1))
+        if len(largest) == 1:
+            notes.append(f"the largest element of {name!r} is always number {int(largest[0])}")
+    return notes

@@ -1,0 +1,193 @@
+"""Golden: inputs, and what the live model returned for them, recorded once before anything is exported.
+
+The file is an .npz without pickles. A case's arrays are named `SIGNATURE/INDEX/inputs/NAME` and
+`SIGNATURE/INDEX/outputs/NAME`; `variables` lists the live model's variables, one per line, as
+`NAME DTYPE[SHAPE] sha256:DIGEST`; `coverage` is the JSON of what each signature's cases reach in the model. String tensors
+are stored as bytes of fixed width whose last byte, 0x01, ends the element, because NumPy drops trailing zeros.
+"""
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from converters.contract.errors import BadInput, Damaged
+from converters.contract.values import Case, Frozen, Signature, Tensors
+from converters.reference.coverage import Coverage
+from converters.reference.drawing import SAMPLES, GoldenSpec, as_bytes, numpy_dtype
+
+_KEY = re.compile(r"(?P<signature>.+?)/(?P<index>\d+)/(?P<side>inputs|outputs)/(?P<name>.+)")
+VARIABLES = "variables"
+COVERAGE = "coverage"
+PRECISION = "precision"
+
+
+class Golden(Frozen):
+    """Cases by signature, one line per variable of the live model, and what of it each signature's cases reach.
+
+    `precision` is the narrowest floating-point dtype that the live model computes in: its outputs are no more exact.
+    """
+
+    cases: dict[str, list[Case]]
+    variables: tuple[str, ...] = ()
+    coverage: dict[str, Coverage] = {}
+    precision: str = "float32"
+
+
+_COVERAGES = TypeAdapter(dict[str, Coverage])
+
+
+def describe_variable(name: str, value: np.ndarray[Any, Any]) -> str:
+    """One line that two variables share exactly when name, dtype, shape and every byte agree."""
+    content = repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
+    shape = ",".join(map(str, value.shape))
+    return f"{name} {value.dtype.name}[{shape}] sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def save(golden: Golden, path: Path) -> None:
+    """Write the .npz."""
+    arrays: Tensors = {
+        VARIABLES: np.array([line.encode() + b"\x01" for line in golden.variables] or [b"\x01"][:0], "S"),
+        COVERAGE: np.frombuffer(_COVERAGES.dump_json(golden.coverage), np.uint8),
+    }
+    arrays[PRECISION] = np.array(golden.precision.encode())
+    for signature, cases in golden.cases.items():
+        for index, case in enumerate(cases):
+            for side in ("inputs", "outputs"):
+                for name, value in getattr(case, side).items():
+                    arrays[f"{signature}/{index}/{side}/{name}"] = _stored(value)
+    np.savez(path, **arrays)
+
+
+def load(path: Path) -> Golden:
+    """Read what `save` wrote.
+
+    Raises:
+        Damaged: the file is missing, no .npz, or holds names that are not golden's.
+    """
+    sides: dict[str, dict[int, dict[str, Tensors]]] = {}
+    variables: tuple[str, ...] = ()
+    precision = "float32"
+    coverage: dict[str, Coverage] = {}
+    try:
+        # NumPy leaves a damaged file open if it is given its path, and returns a bare array if the file holds one.
+        with path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise Damaged(f"{path}: golden data cannot be read: it holds a single array")
+            for key in stored.files:
+                if key == VARIABLES:
+                    variables = tuple(line[:-1].decode() for line in stored[key].tolist())
+                    continue
+                if key == COVERAGE:
+                    coverage = _COVERAGES.validate_json(stored[key].tobytes())
+                    continue
+                if key == PRECISION:
+                    precision = stored[key].item().decode()
+                    continue
+                match = _KEY.fullmatch(key)
+                if match is None:
+                    raise Damaged(f"{path}: {key!r} is not the name of a golden array")
+                case = sides.setdefault(match["signature"], {}).setdefault(int(match["index"]), {})
+                case.setdefault(match["side"], {})[match["name"]] = _restored(stored[key])
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        raise Damaged(f"{path}: golden data cannot be read: {error}") from error
+    cases = {
+        signature: [Case(inputs=c.get("inputs", {}), outputs=c.get("outputs", {})) for _, c in sorted(by_index.items())]
+        for signature, by_index in sides.items()
+    }
+    return Golden(cases=cases, variables=variables, coverage=coverage, precision=precision)
+
+
+def save_inputs(inputs: Mapping[str, Sequence[Tensors]], path: Path) -> None:
+    """Write the inputs of calls alone (representative data), by signature, in golden's format."""
+    save(Golden(cases={key: [Case(inputs=call, outputs={}) for call in calls] for key, calls in inputs.items()}), path)
+
+
+def from_data(
+    data: Mapping[str, Any], signature_key: str, signature: Signature, spec: GoldenSpec, where: str
+) -> list[Tensors]:
+    """Inputs the user gave for one signature: `{input: array}`, samples along the first dimension.
+
+    With a dynamic batch the samples are one call, and the first sample alone is another; otherwise each element along
+    the first dimension is a call of its own, and the signature's shape excludes that dimension.
+
+    Raises:
+        BadInput: an input is missing, or has another rank or dtype kind than the signature's.
+    """
+    arrays: Tensors = {}
+    for name, tensor in signature.inputs.items():
+        if name not in data:
+            raise BadInput(
+                f"{where} gives no array for input {name!r} of signature {signature_key!r}; it gives {sorted(data)}"
+            )
+        try:
+            array = _as_dtype(np.asarray(data[name]), tensor.dtype)
+        except (ValueError, TypeError) as error:
+            raise BadInput(f"{where}: input {name!r} cannot be {tensor.dtype}: {error}") from error
+        expected = tensor.shape if signature.dynamic_batch or tensor.shape is None else (None, *tensor.shape)
+        if expected is not None and (
+            array.ndim != len(expected) or any(e not in (None, a) for e, a in zip(expected, array.shape, strict=True))
+        ):
+            raise BadInput(
+                f"{where}: input {name!r} has shape {list(array.shape)}, which does not fit {list(expected)}"
+            )
+        arrays[name] = array[: spec.samples or SAMPLES]
+    lengths = {len(array) for array in arrays.values()}
+    if len(lengths) != 1 or lengths == {0}:
+        raise BadInput(
+            f"{where}: the inputs of signature {signature_key!r} must have the same number of samples, at least one"
+        )
+    if signature.dynamic_batch:
+        return [arrays, {name: array[:1] for name, array in arrays.items()}]
+    # A slice, since an element of an array with one dimension would be no array.
+    return [{name: a[i : i + 1].reshape(a.shape[1:]) for name, a in arrays.items()} for i in range(lengths.pop())]
+
+
+def expected_variables(golden: Golden) -> list[Case]:
+    """The live model's variables as one case without inputs, so that a weights file is compared like an output."""
+    return [Case(inputs={}, outputs={VARIABLES: as_strings(golden.variables)})]
+
+
+def as_strings(lines: Iterable[str]) -> np.ndarray[Any, Any]:
+    """A string tensor of shape [n]."""
+    items = [line.encode() for line in lines]
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
+def _as_dtype(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """The array in the dtype. Raises ValueError or TypeError where the values are none of that dtype's."""
+    if name == "string":
+        flat = np.empty(array.size, dtype=object)
+        flat[:] = [as_bytes(item) for item in array.ravel()]
+        return flat.reshape(array.shape)
+    dtype = numpy_dtype(name)
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(dtype)
+    if dtype.kind in "biu" and not np.array_equal(converted, array):
+        raise ValueError("it holds other values")
+    return converted
+
+
+def _stored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if value.dtype != object:
+        return value
+    flat = [as_bytes(item) + b"\x01" for item in value.ravel()]
+    return np.array(flat or [b"\x01"][:0], dtype="S").reshape(value.shape)
+
+
+def _restored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if value.dtype == "V2":  # what the .npy format makes of bfloat16
+        return value.view(numpy_dtype("bfloat16"))
+    if value.dtype.kind != "S":
+        return value
+    flat = np.empty(value.size, dtype=object)
+    flat[:] = [item[:-1] for item in value.ravel().tolist()]
+    return flat.reshape(value.shape)

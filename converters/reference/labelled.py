@@ -1,0 +1,283 @@
+"""Labelled evaluation data: the metric of the live model and of every target, each run in its own runtime.
+
+A release keeps what it takes to measure again: `evaluation.npz`, in golden's format, with the cases of two keys, `calls`
+(inputs, and the live model's outputs for them) and `labels`; and, where the metric is the user's own function, a copy of
+its file as `metric.py`. The function is only ever run from that copy, so one that needs other files of its folder fails
+when it is deployed and not when it is checked elsewhere.
+"""
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from converters.contract.errors import BadInput, BuilderFailed, Damaged
+from converters.contract.values import DEFAULT_SIGNATURE, Case, Frozen, Limits, Signature, Tensors
+from converters.processes import userland
+from converters.processes.child import run
+from converters.reference import compare, golden
+from converters.reference.drawing import GoldenSpec
+from converters.reference.golden import Golden
+
+DATA = "evaluation.npz"
+METRIC = "metric.py"
+ACCURACY = "accuracy"
+MAX_DROP = 0.02
+"""Of accuracy: seven of 360 images, where float32 in another order of summation costs none or one."""
+
+_CALLS, _LABELS = "calls", "labels"
+
+
+class EvaluationSpec(Frozen):
+    """The `evaluation:` part of a config."""
+
+    data: str = Field(
+        description="FILE.py:FUNCTION returning {input: array, ..., labels: array}, or an .npz file of those"
+    )
+    labels: str = Field(default="labels", description="the name of the labels in the data")
+    signature: str | None = Field(default=None, description="default: the only one, or serving_default")
+    output: str | None = Field(default=None, description="what accuracy is of; default: the signature's only output")
+    metric: str = Field(default=ACCURACY, description="accuracy, or FILE.py:FUNCTION(outputs, labels) -> float")
+    better: Literal["higher", "lower"] = Field(default="higher", description="which values of the metric are better")
+    samples: int = Field(default=256, ge=1, description="samples at most, in every runtime")
+    batch: int = Field(default=64, ge=1, description="samples in one call, where the batch is dynamic")
+    max_drop: float = Field(
+        default=MAX_DROP, ge=0, description="how much worse than the live model's a target's metric may be"
+    )
+
+    @model_validator(mode="after")
+    def _in_its_unit(self) -> "EvaluationSpec":
+        if self.metric != ACCURACY and "max_drop" not in self.model_fields_set:
+            raise ValueError("'max_drop' is required with a metric of your own, in its unit")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What the metric is called."""
+        return self.metric.rpartition(":")[2]
+
+
+class EvaluationRecord(Frozen):
+    """What the manifest says of it: the metric, and what the live model reaches on all samples."""
+
+    metric: str
+    better: Literal["higher", "lower"]
+    signature: str
+    output: str | None
+    samples: int
+    live: float
+    data: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labelled data of one release, read back. `metric` is the copy of the user's file, if the metric is theirs."""
+
+    spec: EvaluationSpec
+    signature: str
+    output: str | None
+    calls: list[Case]
+    labels: np.ndarray[Any, Any]
+    metric: Path | None
+
+    def first(self, samples: int | None) -> "Evaluation":
+        """The calls with no more samples than this (but at least one call)."""
+        if samples is None or samples >= len(self.labels):
+            return self
+        taken, count = [], 0
+        for call in self.calls:
+            size = self._size(call)
+            if count + size > samples and size > 1:
+                call = Case(
+                    inputs={name: value[: samples - count] for name, value in call.inputs.items()},
+                    outputs={
+                        name: value[: samples - count] if value.ndim and len(value) == size else value
+                        for name, value in call.outputs.items()
+                    },
+                )
+            taken.append(call)
+            count += min(size, samples - count)
+            if count >= samples:
+                break
+        return Evaluation(self.spec, self.signature, self.output, taken, self.labels[:count], self.metric)
+
+    def _size(self, call: Case) -> int:
+        return 1 if len(self.calls) == len(self.labels) else len(next(iter(call.inputs.values())))
+
+    def score(self, outputs: Sequence[Tensors], limits: Limits) -> float:
+        """The metric of these outputs, one for each call.
+
+        Raises:
+            BadInput: the outputs do not fit the labels, or the user's function raised; ChildFailed: it did not return.
+        """
+        together = {name: _joined([given[name] for given in outputs], len(self.labels)) for name in outputs[0]}
+        if self.metric is None:
+            assert self.output is not None
+            try:
+                return compare.accuracy(together[self.output], self.labels)
+            except ValueError as error:
+                raise BadInput(f"evaluation: output {self.output!r}: {error}") from error
+        try:
+            return run(_theirs, self.metric, self.spec.name, together, self.labels, limits=limits).value
+        except BuilderFailed as error:
+            where = f"it is run from its copy in the release, without the other files of {self.spec.metric}'s folder"
+            raise BadInput(f"evaluation.metric: {error}; {where}") from error
+
+    def live(self, limits: Limits) -> float:
+        """The metric of the live model's recorded outputs. Raises as `score`."""
+        return self.score([call.outputs for call in self.calls], limits)
+
+    def record(self, limits: Limits) -> EvaluationRecord:
+        """For the manifest. Raises as `score`."""
+        digest = hashlib.sha256()
+        for array in [*(value for call in self.calls for _, value in sorted(call.inputs.items())), self.labels]:
+            content = repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array).tobytes()
+            digest.update(f"{array.dtype.name}{array.shape}".encode() + content)
+        return EvaluationRecord(
+            metric=self.spec.name,
+            better=self.spec.better,
+            signature=self.signature,
+            output=self.output,
+            samples=len(self.labels),
+            live=self.live(limits),
+            data=f"sha256:{digest.hexdigest()}",
+        )
+
+
+def record(
+    spec: EvaluationSpec,
+    base: Path,
+    signatures: Mapping[str, Signature],
+    call: Callable[[str, Tensors], Tensors],
+    out_dir: Path,
+) -> None:
+    """Run the live model (`call`, with a signature's key) on the user's data and write both into `out_dir`.
+
+    Raises:
+        BadInput: the data, the signature, the output or the metric do not fit; names the config's field.
+    """
+    key, output = _chosen(spec, signatures)
+    data = _given(spec, base)
+    labels = _labels(data, spec)
+    everything = GoldenSpec(samples=max(2, spec.samples))
+    inputs = golden.from_data(data, key, signatures[key], everything, f"evaluation.data ({spec.data})")
+    if signatures[key].dynamic_batch:
+        inputs = list(_batches(inputs[0], spec.batch, spec.samples))
+        samples = sum(len(next(iter(given.values()))) for given in inputs)
+    else:
+        inputs = inputs[: spec.samples]
+        samples = len(inputs)
+    total = len(np.asarray(data[next(iter(signatures[key].inputs))]))
+    if len(labels) != total:
+        raise BadInput(f"evaluation.data ({spec.data}) gives {len(labels)} labels for {total} samples")
+    labels = labels[:samples]
+    calls = [Case(inputs=given, outputs=call(key, given)) for given in inputs]
+    cases = {_CALLS: calls, _LABELS: [Case(inputs={}, outputs={_LABELS: labels})]}
+    golden.save(Golden(cases=cases), out_dir / DATA)
+    metric = None
+    if spec.metric != ACCURACY:
+        source, _ = userland.split(spec.metric, base, "evaluation.metric")
+        metric = Path(shutil.copyfile(source, out_dir / METRIC))
+    # Here already, so that a metric that cannot be computed at all is bad input and not a red row.
+    found = Evaluation(spec, key, output, calls, labels, metric)
+    live = found.live(Limits()) if metric is None else _theirs(metric, spec.name, *_of_live(found))
+    if not np.isfinite(live):
+        raise BadInput(f"evaluation.metric ({spec.metric}) is {live} for the live model; it must be a finite number")
+
+
+def load(release: Path, spec: EvaluationSpec | None, signatures: Mapping[str, Signature]) -> Evaluation | None:
+    """What `record` wrote into a release; None where the config asks for none.
+
+    Raises:
+        Damaged: the files are missing or cannot be read.
+    """
+    if spec is None:
+        return None
+    key, output = _chosen(spec, signatures)
+    cases = golden.load(release / DATA).cases
+    try:
+        labels = cases[_LABELS][0].outputs[_LABELS]
+        calls = cases[_CALLS]
+    except (KeyError, IndexError) as error:
+        raise Damaged(f"{release / DATA} holds no labelled data: {error} is missing") from error
+    metric = release / METRIC if spec.metric != ACCURACY else None
+    if metric is not None and not metric.is_file():
+        raise Damaged(f"{metric} is missing, and with it the metric {spec.name!r}")
+    return Evaluation(spec, key, output, calls, labels, metric)
+
+
+def _chosen(spec: EvaluationSpec, signatures: Mapping[str, Signature]) -> tuple[str, str | None]:
+    """The signature and output that are evaluated; no output is chosen for a metric that gets all of them."""
+    key = spec.signature or (next(iter(signatures)) if len(signatures) == 1 else DEFAULT_SIGNATURE)
+    if key not in signatures:
+        raise BadInput(f"evaluation.signature: the model has no {key!r}; choose from {', '.join(sorted(signatures))}")
+    outputs = signatures[key].outputs
+    if spec.output is not None and spec.output not in outputs:
+        raise BadInput(f"evaluation.output: {key!r} has no {spec.output!r}; choose from {', '.join(sorted(outputs))}")
+    if spec.output is None and spec.metric == ACCURACY and len(outputs) > 1:
+        raise BadInput(f"evaluation.output: {key!r} has {', '.join(sorted(outputs))}; say which one the labels are for")
+    return key, spec.output or (next(iter(outputs)) if len(outputs) == 1 else None)
+
+
+def _given(spec: EvaluationSpec, base: Path) -> Mapping[str, Any]:
+    if not spec.data.endswith(".npz"):
+        data = userland.call(spec.data, base, "evaluation.data")
+        if not isinstance(data, Mapping):
+            raise BadInput(
+                f"evaluation.data ({spec.data}) returned {type(data).__name__}; return {{input: array, labels: array}}"
+            )
+        return data
+    try:
+        with np.load(base / spec.data, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"evaluation.data: {base / spec.data} cannot be read as .npz: {error}") from error
+
+
+def _labels(data: Mapping[str, Any], spec: EvaluationSpec) -> np.ndarray[Any, Any]:
+    if spec.labels not in data:
+        raise BadInput(f"evaluation.data ({spec.data}) has no {spec.labels!r}; it gives {sorted(data)}")
+    labels = np.asarray(data[spec.labels])
+    if labels.ndim == 0:
+        raise BadInput(f"evaluation.data ({spec.data}): {spec.labels!r} must have one label for each sample")
+    if labels.dtype.kind in "OSU":
+        flat = golden.as_strings(item.decode() if isinstance(item, bytes) else str(item) for item in labels.ravel())
+        return flat.reshape(labels.shape)
+    return labels
+
+
+def _batches(inputs: Tensors, batch: int, samples: int) -> Iterator[Tensors]:
+    total = min(samples, len(next(iter(inputs.values()))))
+    for start in range(0, total, batch):
+        yield {name: value[start : min(start + batch, total)] for name, value in inputs.items()}
+
+
+def _of_live(found: Evaluation) -> tuple[Tensors, np.ndarray[Any, Any]]:
+    outputs = [call.outputs for call in found.calls]
+    return {name: _joined([given[name] for given in outputs], len(found.labels)) for name in outputs[0]}, found.labels
+
+
+def _joined(arrays: Sequence[np.ndarray[Any, Any]], samples: int) -> np.ndarray[Any, Any]:
+    """The outputs of all calls along the first dimension: the batches', or one element for each call of one sample."""
+    if all(array.ndim for array in arrays) and sum(len(array) for array in arrays) == samples:
+        return np.concatenate(arrays)
+    return np.stack(arrays) if len({array.shape for array in arrays}) == 1 else np.array([*arrays, None], object)[:-1]
+
+
+def _theirs(path: Path, function: str, outputs: Tensors, labels: np.ndarray[Any, Any]) -> float:
+    """Call the user's metric, from its copy; nothing is written beside that."""
+    sys.dont_write_bytecode = True
+    metric = getattr(userland.load(path), function, None)
+    if not callable(metric):
+        raise BadInput(f"evaluation.metric: {path} has no function {function!r}")
+    value = userland.guarded(path, lambda: metric(outputs, labels))
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"evaluation.metric: {function} returned {type(value).__name__}; return a number") from error

@@ -1,0 +1,97 @@
+"""Put one version together: report, config, manifest; publish it, and promote it if nothing speaks against it."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from converters.config.spec import ModelSpec
+from converters.contract.values import Frozen
+from converters.reference import labelled as evaluation
+from converters.reference.labelled import EvaluationRecord
+from converters.release import manifest as manifests
+from converters.release import publish, regression, report
+from converters.release.manifest import Manifest, Row, SourceRecord
+from converters.release.publish import Staging
+from converters.release.regression import Comparison
+
+CONFIG = "config.json"
+REPORT = "report.html"
+
+
+class Released(Frozen):
+    """A published version: where it is, its manifest, and why it may not be promoted, if it may not.
+
+    `promoted` is False also where nothing speaks against it but promoting was not asked for.
+    """
+
+    path: Path
+    manifest: Manifest
+    refusals: list[str]
+    promoted: bool
+
+    def sentence(self) -> str:
+        """What became of it, for a person."""
+        name = f"{self.manifest.model} {self.manifest.version}"
+        if self.promoted:
+            return f"{name} was promoted"
+        if not self.refusals:
+            return f"{name} passed and was published without promoting it, as asked"
+        more = f" (and {len(self.refusals) - 1} more)" if len(self.refusals) > 1 else ""
+        return f"{name} was refused: {self.refusals[0]}{more}"
+
+
+def assemble(
+    place: Staging,
+    source: SourceRecord,
+    spec: ModelSpec,
+    rows: Sequence[Row],
+    started: float,
+    *,
+    promote: bool = True,
+    peak_memory_mb: float | None = None,
+) -> Released:
+    """Publish what was made, and promote it where it passed, unless told not to.
+
+    `started` is the `time.monotonic()` at which the deploy began.
+
+    Raises:
+        BadInput: the current release, which this one is compared with, cannot be read; nothing is published then.
+    """
+    (place.release / CONFIG).write_text(spec.model_dump_json(indent=1) + "\n")
+    labelled = evaluation.load(place.release, spec.evaluation, source.signatures)
+    record = labelled.record(spec.limits) if labelled is not None else None
+    comparison = _with_current(place, spec, rows, record)
+    refusals = manifests.refusals(rows, spec.targets, comparison)
+    manifest = Manifest(
+        model=spec.name,
+        version=place.version,
+        status="failed" if refusals else "passed",
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=round(time.monotonic() - started, 3),
+        source=source,
+        environment=manifests.environment(),
+        peak_memory_mb=peak_memory_mb,
+        targets=list(rows),
+        evaluation=record,
+        comparison=comparison,
+        refusals=refusals,
+    )
+    (place.release / REPORT).write_text(report.render(manifest, refusals, spec.description, place.release))
+    manifest = manifest.model_copy(update={"files": manifests.record_files(place.release)})
+    path = place.publish(manifest)
+    promoted = promote and not refusals
+    if promoted:
+        publish.promote(place.model_dir.parent, spec.name, place.version)
+    return Released(path=path, manifest=manifest, refusals=refusals, promoted=promoted)
+
+
+def _with_current(
+    place: Staging, spec: ModelSpec, rows: Sequence[Row], record: EvaluationRecord | None
+) -> Comparison | None:
+    """The new rows against the current release's; None where there is none. Raises BadInput where it cannot be read."""
+    version = publish.current(place.model_dir.parent, spec.name)
+    if version is None:
+        return None
+    current = manifests.read(place.model_dir / str(version))
+    return regression.compare(current, spec.name, place.version, rows, record, spec.regression)

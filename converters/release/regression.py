@@ -1,0 +1,212 @@
+"""Is a new release worse than the current one? Row by row: the metric, size, latency and error of each.
+
+Whatever changed is recorded; what became worse by more than the config allows is a reason not to promote, decided with
+all others in `manifest.refusals`. A row that the current release passed and the new one has not counts too.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from converters.contract.values import Frozen
+from converters.reference.labelled import EvaluationRecord
+
+if TYPE_CHECKING:
+    from converters.release.manifest import Manifest, Row
+
+Shown = Callable[[float], str]
+Figure = Literal["metric", "size", "latency", "error", "row"]
+
+
+class RegressionSpec(Frozen):
+    """The `regression:` part of a config: what may be worse than in the current release; null never refuses."""
+
+    metric_drop: float | None = Field(
+        default=0.01, ge=0, description="how much worse the evaluation metric may be, in its own unit"
+    )
+    size_growth: float | None = Field(default=0.10, ge=0, description="by what share a row's files may grow")
+    latency_growth: float | None = Field(default=None, ge=0, description="by what share a call may take longer; noisy")
+    error_growth: float | None = Field(default=None, ge=0, description="by what share the measured error may grow")
+    vanished: bool = Field(default=True, description="refuse what lacks a row that the current release passed")
+
+
+class Difference(Frozen):
+    """One figure of one row, in the current release and in the new one.
+
+    `before` and `now` are in the figure's own unit: the metric's, bytes, milliseconds, or that of `values`. `change` is
+    positive for worse: what the metric lost, or the share by which another figure grew (None from zero or to nothing).
+    `refusal` is the sentence, where `change` is above `limit`.
+    """
+
+    target: str
+    variant: str
+    signature: str | None
+    figure: Figure
+    before: float | None
+    now: float | None
+    change: float | None = None
+    limit: float | None = None
+    refusal: str | None = None
+
+
+class Comparison(Frozen):
+    """A new release against `version`, which was current when it was made."""
+
+    version: int
+    differences: list[Difference] = []
+
+    def refusals(self) -> list[str]:
+        """Why the new release must not take the current one's place, a sentence each."""
+        return [d.refusal for d in self.differences if d.refusal is not None]
+
+    def worst(self, figure: Figure) -> Difference | None:
+        """The row whose figure became worse by most."""
+        changed = [d for d in self.differences if d.figure == figure and d.change is not None]
+        return max(changed, key=lambda d: d.change or 0.0, default=None)
+
+    def rows(self) -> list[tuple[str, str, str | None]]:
+        """Target, variant and signature of every row that is told of, in order."""
+        return list(dict.fromkeys((d.target, d.variant, d.signature) for d in self.differences))
+
+    def of(self, target: str, variant: str, signature: str | None) -> dict[Figure, Difference]:
+        """What is known of one row."""
+        row = (target, variant, signature)
+        return {d.figure: d for d in self.differences if (d.target, d.variant, d.signature) == row}
+
+
+def compare(
+    current: "Manifest",
+    model: str,
+    version: int,
+    rows: Sequence["Row"],
+    evaluation: EvaluationRecord | None,
+    spec: RegressionSpec,
+) -> Comparison:
+    """The rows of a new release, `version` of `model`, against the current release's.
+
+    The sentences name `fanout promote` as a remedy where no row failed a check: only then it is one.
+    """
+    sound = all(row.status in ("passed", "unsupported") for row in rows)
+    deliberately = f", or `fanout promote {model} {version}`" if sound else ""
+    new = {(row.target, row.variant, row.signature): row for row in rows}
+    differences: list[Difference] = []
+    for before in current.targets:
+        if before.status != "passed":
+            continue
+        now = new.get((before.target, before.variant, before.signature))
+        judge = _Judge(current, before, spec, deliberately)
+        if now is None or now.status == "unsupported":
+            differences.append(judge.vanished(now))
+        elif now.status == "passed":  # another is refused for itself
+            differences += judge.figures(now, evaluation)
+    return Comparison(version=current.version, differences=differences)
+
+
+class _Judge:
+    """One row of the current release, and what its successor is held to."""
+
+    def __init__(self, current: "Manifest", before: "Row", spec: RegressionSpec, deliberately: str) -> None:
+        self.current, self.before, self.spec = current, before, spec
+        parts = (before.target, before.variant if before.variant != "default" else "", before.signature or "")
+        self.title = " ".join(part for part in parts if part)
+        self.deliberately = deliberately
+
+    def vanished(self, now: "Row | None") -> Difference:
+        what = "this release has not" if now is None else f"is unsupported here ({now.reason})"
+        refusal = (
+            f"{self.title}: release {self.current.version} has it, {what}; deploy it too, set 'regression.vanished: false'"
+            f"{self.deliberately}"
+        )
+        return self._difference("row", 1.0, None, refusal=refusal if self.spec.vanished else None)
+
+    def figures(self, now: "Row", evaluation: EvaluationRecord | None) -> list[Difference]:
+        before, spec = self.before, self.spec
+        found = [
+            self._grown("size", before.bytes, now.bytes, spec.size_growth, "bytes", _bytes),
+            self._grown("latency", before.latency_ms(), now.latency_ms(), spec.latency_growth, "ms", _short),
+            self._grown("error", _error(before), _error(now), spec.error_growth, "of the scale", _short),
+            self._metric(now, evaluation),
+        ]
+        return [difference for difference in found if difference is not None]
+
+    def _grown(
+        self,
+        figure: Figure,
+        before: float | None,
+        now: float | None,
+        limit: float | None,
+        unit: str,
+        shown: Shown,
+    ) -> Difference | None:
+        if before is None and now is None:
+            return None
+        change = (now - before) / before if before and now is not None else None
+        refusal = None
+        if limit is not None and before is not None:
+            field = f"regression.{figure}_growth"
+            remedy = f"change '{field}'{self.deliberately}"
+            was = f"{shown(before)} {unit} in release {self.current.version}"
+            if now is None:
+                refusal = f"{self.title}: {figure} was {was} and is not measured now; {remedy}"
+            elif change is None and now > before:
+                refusal = f"{self.title}: {figure} is {shown(now)} {unit}, was {was}; {remedy}"
+            elif change is not None and change > limit:
+                refusal = (
+                    f"{self.title}: {figure} is {shown(now)} {unit}, was {was}: {change:+.1%}, and {limit:.1%} is allowed; "
+                    f"{remedy}"
+                )
+        return self._difference(figure, before, now, change=change, limit=limit, refusal=refusal)
+
+    def _metric(self, now: "Row", evaluation: EvaluationRecord | None) -> Difference | None:
+        old, was, limit = self.current.evaluation, _metric(self.before), self.spec.metric_drop
+        value = _metric(now)
+        if old is None or was is None:
+            return None if value is None else self._difference("metric", None, value, limit=limit)
+        remedy = f"change 'regression.metric_drop'{self.deliberately}"
+        known = f"{old.metric} {was:.4g} in release {self.current.version}"
+        other = evaluation is None or (evaluation.metric, evaluation.better) != (old.metric, old.better)
+        if evaluation is None or value is None or other:
+            instead = (
+                f"{evaluation.metric} is measured instead"
+                if evaluation is not None and other
+                else "is not measured now"
+            )
+            refusal = f"{self.title}: {known}, {instead}, so the two cannot be compared; {remedy}"
+            return self._difference("metric", was, None, limit=limit, refusal=None if limit is None else refusal)
+        change = was - value if old.better == "higher" else value - was
+        refusal = ""
+        if limit is not None and not change <= limit + _ROUNDING:
+            data = "" if evaluation.data == old.data else " on other evaluation data"
+            refusal = (
+                f"{self.title}: {old.metric} is {value:.4g}{data}, was {was:.4g} in release {self.current.version}: "
+                f"{change:.4g} worse, and {limit:g} is allowed; {remedy}"
+            )
+        return self._difference("metric", was, value, change=change, limit=limit, refusal=refusal or None)
+
+    def _difference(self, figure: Figure, before: float | None, now: float | None, **fields: object) -> Difference:
+        row = self.before
+        known = {"target": row.target, "variant": row.variant, "signature": row.signature, "figure": figure}
+        return Difference.model_validate({**known, "before": before, "now": now, **fields})
+
+
+_ROUNDING = 1e-9
+"""Shares of whole samples do not subtract exactly: 0.98 - 0.97 is a little more than 0.01."""
+
+
+def _metric(row: "Row") -> float | None:
+    check = row.metric()
+    return None if check is None else check.figures.get("metric")
+
+
+def _error(row: "Row") -> float | None:
+    check = row.worst()
+    return None if check is None else check.measured
+
+
+def _bytes(count: float) -> str:
+    return f"{int(count):,}".replace(",", " ")
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"

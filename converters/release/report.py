@@ -1,0 +1,25 @@
+"""report.html: one page a person can read, with nothing fetched from anywhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from converters.reference.compare import MOST_DB
+from converters.release.manifest import Manifest
+from converters.steps.convert import log_of
+
+
+def render(manifest: Manifest, refusals: Sequence[str], description: str, root: Path) -> str:
+    """The page, complete in one file. `root` is the release's directory, in which converters' logs are looked for."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("converters.release", ""), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    template = environment.get_template("report.html.j2")
+    logs = [[log_of(row.target, row.variant, work) for work in ("convert", "layers")] for row in manifest.targets]
+    present = [[log for log in of_row if (root / log).is_file()] for of_row in logs]
+    return template.render(
+        manifest=manifest, refusals=refusals, description=description, logs=present, most_db=MOST_DB,
+        classifies=any(row.figure("top1") is not None for row in manifest.targets),
+    )  # fmt: skip

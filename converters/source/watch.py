@@ -1,0 +1,155 @@
+"""What a build depends on, seen while it runs: files its Python read, modules it looked for, files its code names.
+
+`begin` is called in the builder's child before the user's code, `reads` when the model is exported. A file counts
+when the user's side can change it; the standard library and installed packages are known by their versions.
+
+Seen are: the source of every module of the user's (`sys.modules`); every file opened for reading through Python
+(audit event `open`, PEP 578); every existing file that a string in the user's code names. Files that native code opens
+under a computed name (a checkpoint, HDF5 weights) cannot be seen: a config declares them under `files:`.
+"""
+
+import os
+import sys
+import sysconfig
+import time
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, all_suffixes
+from pathlib import Path
+from types import ModuleType
+
+from converters.contract.values import Frozen
+from converters.formats import digest
+
+_OWN = Path(__file__).resolve().parents[1]
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+_VOLATILE = ("/proc", "/sys", "/dev", "/run")
+_LIBRARIES = tuple(
+    Path(name) for name in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), _OWN, *_VOLATILE)
+)
+
+_read: set[str] = set()
+_written: set[str] = set()
+_looked_for: dict[str, set[str]] = {}
+_watching = False
+_began = 0.0
+
+
+class Reads(Frozen):
+    """What a build depended on. A path below the config's folder is relative to it, any other is absolute."""
+
+    files: dict[str, str] = {}
+    """Path -> SHA-256 of the content."""
+    looked_for: dict[str, list[str]] = {}
+    """Folder -> names of modules that were looked for there: one that appears would be imported in place of another."""
+
+    def changed(self, base: Path) -> str | None:
+        """What is no longer as it was, for a person; None where nothing is. `base` is the config's folder."""
+        for name, recorded in self.files.items():
+            path = base / name
+            if not path.is_file():
+                return f"{name} is gone"
+            if digest.of_file(path) != recorded:
+                return f"{name} has changed"
+        for folder, names in self.looked_for.items():
+            for module, path in _importable(base / folder):
+                if module in names and not any(_below(base / known, path) for known in self.files):
+                    return f"{path} is new"
+        return None
+
+
+def begin() -> None:
+    """Start to watch this process; once begun it is watched until it ends."""
+    global _watching, _began
+    _began = time.time()
+    if not _watching:
+        _watching = True
+        sys.addaudithook(_heard)
+        sys.meta_path.insert(0, _Listener())
+
+
+def reads(base: Path, products: Sequence[Path]) -> Reads | None:
+    """What was read since `begin`; None where one of the files was changed meanwhile, so that what was read is not known.
+
+    `products` are directories of what the build itself makes.
+    """
+    modules = {path for module in list(sys.modules.values()) if (path := _source(module)) is not None}
+    named = {path for module in modules if module.suffix == ".py" for path in digest.named_files(module, Path.cwd())}
+    opened = {Path(name) for name in _read - _written if not name.endswith(".pyc")}
+    files = {}
+    for path in sorted(modules | named | {p for p in opened if _users(p)}):
+        if not path.is_file() or str(path) in _written or any(_below(path, product) for product in products):
+            continue
+        if path.stat().st_mtime > _began:
+            return None
+        files[_relative(path, base)] = digest.of_file(path)
+    looked_for = {
+        _relative(Path(folder), base): sorted(names)
+        for folder, names in sorted(_looked_for.items())
+        if _users(Path(folder) / "_") and not folder.endswith(".zip")
+    }
+    return Reads(files=files, looked_for=looked_for)
+
+
+def _heard(event: str, args: tuple[object, ...]) -> None:
+    if event != "open" or not isinstance(args[0], str | bytes):
+        return
+    flags = args[2] if isinstance(args[2], int) else 0
+    path = os.path.abspath(os.fsdecode(args[0]))
+    (_read if flags & os.O_ACCMODE == os.O_RDONLY else _written).add(path)
+
+
+class _Listener(MetaPathFinder):
+    """Finds nothing; hears which modules are looked for, and where."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        for folder in sys.path if path is None else path:
+            _looked_for.setdefault(os.path.abspath(folder), set()).add(fullname.rpartition(".")[2])
+        return None
+
+
+def _source(module: ModuleType | None) -> Path | None:
+    name = getattr(module, "__file__", None)
+    if not isinstance(name, str):
+        return None
+    folder, _, file = name.rpartition(os.sep)
+    if not _users(_resolved(folder) / file):
+        return None
+    path = Path(name).resolve()
+    return path if _users(path) else None
+
+
+@cache
+def _resolved(folder: str) -> Path:
+    """Thousands of modules are in hundreds of folders."""
+    return Path(folder).resolve()
+
+
+def _users(path: Path) -> bool:
+    """Whether the file is on the user's side: no part of Python, of an installed package, or of this one."""
+    return _INSTALLED.isdisjoint(path.parts) and not any(_below(path, library) for library in _LIBRARIES)
+
+
+def _importable(folder: Path) -> Iterable[tuple[str, Path]]:
+    """Module names that a folder offers, each with the file or package that it is."""
+    if not folder.is_dir():
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            if (entry / "__init__.py").is_file():
+                yield entry.name, entry
+        else:
+            for suffix in all_suffixes():
+                if entry.name.endswith(suffix):
+                    yield entry.name.removesuffix(suffix), entry
+
+
+def _below(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+def _relative(path: Path, base: Path) -> str:
+    return path.relative_to(base).as_posix() if _below(path, base) else str(path)

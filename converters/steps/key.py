@@ -1,0 +1,136 @@
+"""The key of what a deploy makes: equal keys, equal content. What is unchanged need not be made again.
+
+Three levels, each holding the digest of the one before: the *source* (live model, golden, export), each *variant* of a
+target (conversion and checks), and the *release* (what is put together). A key is a mapping from the name of an
+ingredient to its digest or version, so that a difference can be named. What a build depends on is known in full only
+when it has run: `watch.Reads` is recorded with the release and verified against the disk the next time.
+"""
+
+import os
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+from converters.config.spec import ModelSpec
+from converters.contract.values import Frozen, Options, Tolerance
+from converters.formats import digest
+from converters.release import manifest
+from converters.source.watch import Reads
+from converters.targets.registry import TARGETS
+
+KEY = "key.json"
+Ingredients = dict[str, str]
+Known = dict[str, Ingredients]
+
+_REGISTRY = ("converters.targets.registry",)
+"""Leads to every converter; what others take from it (options, tolerances) is an ingredient by value."""
+_VARIABLES = ("TF_", "KERAS_", "XLA_", "FANOUT_")
+_OF_THE_TOOLS = ("TF_", "KERAS_", "XLA_")
+_OF_THE_MACHINE = ("platform", "prefect")
+_NEUTRAL = (
+    "FANOUT_RELEASES", "FANOUT_CONFIGS", "FANOUT_AUTH", "FANOUT_DASK", "FANOUT_STORE",
+    "FANOUT_DASK_PATIENCE", "TF_CPP_MIN_LOG_LEVEL",
+)  # fmt: skip
+
+
+class Key(Frozen):
+    """key.json of a release."""
+
+    source: Ingredients
+    reads: Reads
+    drawn_for: Tolerance | None
+    """The tolerance that golden's inputs were chosen for; None where all were given."""
+    variants: dict[str, Ingredients]
+    """`TARGET/VARIANT` -> ingredients."""
+    release: Ingredients
+
+
+def source(spec: ModelSpec) -> Ingredients:
+    """What the live model, golden and the export are made of, as far as it is known before the build."""
+    config = spec.model_dump(mode="json", exclude={"description", "targets", "classifiers", "regression"})
+    found = {
+        "the config": digest.of_value(config),
+        "the builder's side of this package": code("converters.source.build"),
+    }
+    found |= manifest.environment()
+    found["the installed packages"] = digest.of_value(_installed())
+    found |= {f"${name}": value for name, value in sorted(os.environ.items()) if _matters(name)}
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    if home.is_file():
+        found[str(home)] = digest.of_file(home)
+    for path in (*spec.given_files(), *spec.declared_files()):
+        found[os.path.relpath(path, spec.base)] = digest.of_file(path)
+    return found
+
+
+def variant(spec: ModelSpec, target: str, name: str, known: Known, reads: Reads) -> Ingredients:
+    """What one conversion and its checks are made of."""
+    return {
+        "the model": digest.of_value([known["source"], reads.model_dump(mode="json")]),
+        "its options": digest.of_value([_options(spec.targets[target], name), spec.classifiers]),
+        "its converter": known["converters"][target],
+    }
+
+
+def release(spec: ModelSpec) -> Ingredients:
+    """What the parts are put together with."""
+    gate = spec.model_dump(mode="json", include={"targets", "classifiers", "regression"})
+    return {"the targets": digest.of_value(gate), "the report": code("converters.release.assemble")}
+
+
+def known(spec: ModelSpec) -> Known:
+    """All that is known before anything runs; what it is afterwards must be the same for a key to be true."""
+    codes = {target: _converter(target) for target in spec.targets}
+    return {"source": source(spec), "release": release(spec), "converters": codes}
+
+
+def _converter(target: str) -> str:
+    return code(TARGETS[target].__name__, "converters.steps.convert", "converters.steps.check")  # type: ignore[attr-defined]
+
+
+def tools() -> Ingredients:
+    """What must be the same on another machine for what it makes to be what this one would make."""
+    found = {name: version for name, version in manifest.environment().items() if name not in _OF_THE_MACHINE}
+    found["python"] = ".".join(found["python"].split(".")[:2])
+    found["the code of tf-fanout"] = digest.of_code(["converters.steps.unit"])
+    found |= {
+        f"${name}": value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(_OF_THE_TOOLS) and name not in _NEUTRAL
+    }
+    return found
+
+
+def code(*roots: str) -> str:
+    """Digest of the modules of this package, and of files beside them, that `roots` consist of."""
+    return digest.of_code(roots, _REGISTRY)
+
+
+def difference(recorded: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """The first ingredient that differs, for a person; None where the two are equal."""
+    for name in [*recorded, *now]:
+        if name not in now:
+            return f"{name} is gone"
+        if name not in recorded:
+            return f"{name} is new"
+        if recorded[name] != now[name]:
+            return f"{name} has changed"
+    return None
+
+
+def _options(options: Options, variant: str) -> object:
+    """The options as they concern one variant: not which others there are, nor how they are compared."""
+    found = options.model_dump(mode="json", exclude={"variants", "optional"})
+    for field in ("tolerance", "quality"):
+        found[field] = found[field].get(variant)
+    return found
+
+
+def _matters(name: str) -> bool:
+    return name == "PYTHONPATH" or (name.startswith(_VARIABLES) and name not in _NEUTRAL)
+
+
+def _installed() -> list[str]:
+    """Every installed distribution, as NAME-VERSION, by the names of their metadata's directories (PEP 376)."""
+    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    return sorted(path.stem for place in places for path in Path(place).glob("*.dist-info"))

@@ -1,0 +1,158 @@
+"""Check a release that exists: digests, and every check again, from nothing but the release."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from converters.config.spec import ModelSpec
+from converters.contract.errors import BadInput, Damaged
+from converters.contract.values import Artifact, CheckResult
+from converters.processes import resident
+from converters.reference import golden
+from converters.reference import labelled as evaluation
+from converters.release import manifest
+from converters.release.assemble import CONFIG
+from converters.release.manifest import Manifest, Row, row_status
+from converters.source.build import GOLDEN
+from converters.steps.check import check
+from converters.steps.convert import Conversion
+from converters.targets.registry import TARGETS
+
+
+def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, variant: None) -> tuple[Manifest, list[str]]:
+    """The release's manifest as it would be written today, and which checks speak against it. Writes nothing.
+
+    How it compared with the release that was current when it was made is told as it was, and is no check.
+
+    `tell` is called with target and variant before each is checked.
+
+    Raises:
+        BadInput: `root` is no release.
+    """
+    written = manifest.read(root)
+    spec = _spec(root)
+    changed = manifest.changed_files(root, written)
+    try:
+        reference = golden.load(root / GOLDEN)
+        labelled = evaluation.load(root, spec.evaluation, written.source.signatures)
+    except Damaged as error:
+        rows = [_failed(row, "digests", str(error)) for row in written.targets]
+        return _again(written, rows, spec)
+    rows = []
+    with resident.keeping():
+        for conversion, old in _conversions(root, written):
+            tell(conversion.target, conversion.variant)
+            options = spec.targets[conversion.target]
+            signatures = written.source.signatures
+            constant, classifiers = spec.golden.constant, spec.classifiers
+            fresh = check(
+                conversion,
+                signatures,
+                reference,
+                options,
+                spec.limits,
+                root,
+                constant,
+                classifiers,
+                labelled,
+                keep_log=False,
+            )
+            again = zip(fresh, old, strict=True)
+            rows += [_with_history(row, before, changed) for row, before in again]
+    return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
+
+
+def _spec(root: Path) -> ModelSpec:
+    try:
+        return ModelSpec.model_validate_json((root / CONFIG).read_bytes())
+    except OSError as error:
+        raise BadInput(f"{root / CONFIG} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"{root / CONFIG}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _conversions(root: Path, written: Manifest) -> Iterator[tuple[Conversion, list[Row]]]:
+    """What was converted, by target and variant, with the rows it gave."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in written.targets:
+        if row.path is not None:
+            groups.setdefault((row.target, row.variant), []).append(row)
+    for (target, variant), rows in groups.items():
+        artifacts = [
+            Artifact(target=target, variant=variant, signature=row.signature, path=root / (row.path or ""))
+            for row in rows
+        ]
+        yield Conversion(target=target, variant=variant, artifacts=artifacts), rows
+
+
+def _with_history(row: Row, before: Row, changed: dict[str, str]) -> Row:
+    """The row with its files' digests and its errors compared with the manifest's.
+
+    A file that is no artifact's (golden.npz, config.json) is every row's.
+    """
+    own = {name: problem for name, problem in changed.items() if manifest.belongs(name, row) or not _is_artifact(name)}
+    detail = "; ".join(f"{name} {problem}" for name, problem in sorted(own.items())) or "as the manifest says"
+    digests = CheckResult(name="digests", runtime="sha256", status="failed" if own else "passed", detail=detail)
+    checks = [digests, *row.checks, *_repeats(row, before)]
+    status = row_status(checks)
+    reason = row.reason if row.status == "failed" else manifest.reason_of(checks) or row.reason
+    recorded = {
+        "seconds": {"convert": before.seconds.get("convert", 0.0), "check": row.seconds["check"]},
+        "memory_mb": {"convert": before.memory_mb.get("convert", 0.0), "check": row.memory_mb["check"]},
+        "reused_from": before.reused_from,
+    }
+    return row.model_copy(update={"checks": checks, "status": status, "reason": reason, **recorded})
+
+
+REPEATS = 0.1
+"""Share of a tolerance by which an error may differ from the one recorded with the release.
+
+A file that is not the released one can be wrong by less than the wide tolerance of a quantized variant, and yet not
+wrong by as much as the released one. Another processor may move an int8 result by a step, 1/255 of the scale: a
+twenty-fifth of its tolerance.
+"""
+
+
+def _repeats(row: Row, before: Row) -> list[CheckResult]:
+    """Whether the errors are those that the manifest records, wherever the same runtime measured both."""
+    recorded = {(c.name, c.runtime, c.detail): c for c in before.checks if c.name in ("values", "batch")}
+    moved = [
+        (abs(check.measured - known.measured) / check.limit, check)
+        for check in row.checks
+        if (known := recorded.get((check.name, check.runtime, check.detail))) is not None
+        and check.measured is not None
+        and known.measured is not None
+        and check.limit
+    ]
+    if not moved:
+        return []
+    worst, check = max(moved, key=lambda item: item[0])
+    return [
+        CheckResult(
+            name="repeats",
+            runtime=check.runtime,
+            status="passed" if worst <= REPEATS else "failed",
+            measured=worst,
+            limit=REPEATS,
+            detail="change of an error since the release, as a share of its tolerance",
+        )
+    ]
+
+
+def _is_artifact(name: str) -> bool:
+    return name.partition("/")[0] in TARGETS
+
+
+def _failed(row: Row, check_name: str, detail: str) -> Row:
+    finding = CheckResult(name=check_name, runtime="golden", status="failed", detail=detail)
+    return row.model_copy(update={"status": "failed", "reason": detail, "checks": [finding]})
+
+
+def _again(written: Manifest, rows: list[Row], spec: ModelSpec) -> tuple[Manifest, list[str]]:
+    place = {(row.target, row.variant, row.signature): number for number, row in enumerate(written.targets)}
+    ordered = sorted(rows, key=lambda row: place[(row.target, row.variant, row.signature)])
+    refusals = manifest.refusals(ordered, spec.targets)
+    status = "failed" if refusals else "passed"
+    return written.model_copy(update={"targets": ordered, "status": status, "refusals": refusals}), refusals

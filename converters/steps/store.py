@@ -1,0 +1,120 @@
+"""Files by the digest of their content, in a place that several machines reach: a directory, or a URL that fsspec opens.
+
+STORE/sha256/ab/abcd...    one file, named by its SHA-256; written whole or not at all, and never changed after
+
+Whoever reads a file verifies that it is what its name says. Nothing refers to a file for longer than a deploy takes, so
+that a store may be emptied whenever none runs.
+"""
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+from typing import IO, Any
+
+from converters.contract.errors import BadInput, Damaged, StoreFailed
+from converters.formats import digest
+
+_BLOCK = 1 << 20
+
+
+class Store:
+    """A store at `url`, a directory or what `fsspec.core.url_to_fs` takes (s3://bucket/folder, gs://..., memory://...).
+
+    Raises:
+        BadInput: fsspec, or what it needs for such a URL, is not installed, or the URL is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            from fsspec.core import url_to_fs
+
+            fs, root = url_to_fs(url)
+        except ImportError as error:
+            raise BadInput(
+                f"the store {url} cannot be opened: {error}; install it, or tf-fanout with its extra 'cluster'"
+            ) from error
+        except ValueError as error:
+            raise BadInput(f"the store {url} cannot be opened: {error}; give a directory or a URL") from error
+        self.url = url
+        self._fs: Any = fs
+        self._root = str(root).rstrip("/")
+
+    def put(self, path: Path) -> str:
+        """Store a file, unless it is there already. Returns its digest, in hex.
+
+        Raises:
+            StoreFailed: the store cannot be written.
+            Damaged: the file was changed while it was read.
+        """
+        found = digest.of_file(path)
+        name = self._name(found)
+        part = f"{name}.{uuid.uuid4().hex}.part"
+        try:
+            if self._fs.exists(name) and self._fs.size(name) == path.stat().st_size:
+                return found
+            self._fs.makedirs(name.rpartition("/")[0], exist_ok=True)
+            with path.open("rb") as local, self._fs.open(part, "wb") as remote:
+                written = _copy(local, remote)
+            if written == found:
+                self._fs.mv(part, name)
+            else:
+                self._fs.rm_file(part)
+        except Exception as error:  # every kind of file system raises its own
+            raise StoreFailed(f"the store {self.url} cannot be written: {_said(error)}") from error
+        if written != found:
+            raise Damaged(f"{path} was changed while it was copied to the store; deploy again")
+        return found
+
+    def holds(self, wanted: str) -> bool:
+        """Whether there is a file of that digest. Raises StoreFailed."""
+        try:
+            return bool(self._fs.exists(self._name(wanted)))
+        except Exception as error:  # as above
+            raise StoreFailed(f"the store {self.url} cannot be read: {_said(error)}") from error
+
+    def get(self, wanted: str, target: Path) -> None:
+        """Fetch the file of a digest, and make it appear at `target` whole.
+
+        Raises:
+            StoreFailed: the store cannot be read, or lacks the file.
+            Damaged: the file is not what its name says. It is removed from the store, so that it is stored anew.
+        """
+        name = self._name(wanted)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+        try:
+            with self._fs.open(name, "rb") as remote, part.open("wb") as local:
+                found = _copy(remote, local)
+            if found == wanted:
+                os.replace(part, target)
+            else:
+                self._fs.rm_file(name)
+        except FileNotFoundError as error:
+            raise StoreFailed(
+                f"the store {self.url} holds no sha256/{wanted}; is it the same on all machines?"
+            ) from error
+        except Exception as error:  # as above
+            raise StoreFailed(f"the store {self.url} cannot be read: {_said(error)}") from error
+        finally:
+            part.unlink(missing_ok=True)
+        if found != wanted:
+            raise Damaged(
+                f"{target.name} was damaged in the store {self.url}: sha256/{wanted} held {found}; it was removed, "
+                "deploy again"
+            )
+
+    def _name(self, found: str) -> str:
+        return f"{self._root}/sha256/{found[:2]}/{found}"
+
+
+def _copy(origin: IO[bytes], to: IO[bytes]) -> str:
+    found = hashlib.sha256()
+    while block := origin.read(_BLOCK):
+        found.update(block)
+        to.write(block)
+    return found.hexdigest()
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

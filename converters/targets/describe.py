@@ -1,0 +1,408 @@
+"""What a model file holds, for a person or as JSON: signatures, ops, parameters, weights. Nothing in it is run."""
+
+import json
+import math
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from converters.contract.errors import BadInput, Damaged
+from converters.contract.values import Artifact, Signature
+from converters.formats import keras_config, saved_model, variables
+from converters.reference.golden import VARIABLES
+from converters.targets.tfjs import target as tfjs
+from converters.targets.tflite import target as tflite
+
+Description: TypeAlias = dict[str, Any]
+"""JSON-ready. Always `path`, `format` and `bytes`; the rest depends on the format."""
+
+_KNOWN = "a SavedModel directory, a .keras, .h5 or .tflite file, or a tensorflow.js model.json"
+_SHOWN_OPS = 12
+"""How many kinds of ops and layers a terminal shows; the JSON has all."""
+
+
+def describe(path: Path) -> Description:
+    """What the file or directory holds. Call it in a child process: it imports TensorFlow for most formats.
+
+    Raises:
+        BadInput: the path is missing, of no known format, or damaged; says which.
+    """
+    if not path.exists():
+        raise BadInput(f"{path} does not exist; give {_KNOWN}")
+    if path.name in ("saved_model.pb", "saved_model.pbtxt"):
+        path = path.parent
+    try:
+        found = _describe(path)
+    except Damaged as error:
+        raise BadInput(f"{path}: {error}") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error}") from error
+    return {"path": str(path), **found}
+
+
+def _describe(path: Path) -> Description:
+    if path.is_dir():
+        if any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+            return _saved_model(path)
+        if (path / "model.json").is_file():
+            return _tfjs(path / "model.json")
+        raise BadInput(f"{path} is no SavedModel: it holds no saved_model.pb; give {_KNOWN}")
+    readers = {".keras": _keras_archive, ".h5": _hdf5, ".hdf5": _hdf5, ".tflite": _tflite, ".json": _tfjs}
+    if path.suffix not in readers:
+        raise BadInput(f"{path} is of no known format; give {_KNOWN}")
+    return readers[path.suffix](path)
+
+
+def _saved_model(path: Path) -> Description:
+    import tensorflow as tf
+
+    graphs = saved_model.read_all(path)
+    try:
+        weights = variables.of_saved_model(path)
+        parameters = sum(int(value.size) for value in weights.values())
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise Damaged(f"its variables cannot be read: {_line(error)}") from error
+    files = [file for file in path.rglob("*") if file.is_file()]
+    return {
+        "format": "SavedModel",
+        "bytes": sum(file.stat().st_size for file in files),
+        "parameters": parameters,
+        "variables": len(weights),
+        "assets": sorted(file.name for file in files if file.parent.name == "assets"),
+        "tag_sets": [
+            {
+                "tags": sorted(graph.meta_info_def.tags),
+                "tensorflow": graph.meta_info_def.tensorflow_version or None,
+                "signatures": _signatures(saved_model.signatures(graph)),
+                "ops": _counted(_used_ops(graph)),
+            }
+            for graph in graphs
+        ],
+    }
+
+
+def _used_ops(meta: Any) -> Iterator[str]:
+    """Ops that signatures' outputs depend on, a function's once however often it is called; saving's are left out."""
+    functions = {function.signature.name: function for function in meta.graph_def.library.function}
+    nodes = {node.name: node for node in meta.graph_def.node}
+    outputs = [info.name for definition in meta.signature_def.values() for info in definition.outputs.values()]
+    waiting = [nodes[name] for name in dict.fromkeys(map(_node_name, outputs)) if name in nodes]
+    seen = {node.name for node in waiting}
+    while waiting:
+        node = waiting.pop()
+        yield node.op
+        for name in map(_node_name, node.input):
+            # A function's nodes name their inputs by its own scope; they are all taken below.
+            if name in nodes and name not in seen and nodes.get(node.name) is node:
+                seen.add(name)
+                waiting.append(nodes[name])
+        for name in _called(node, functions):
+            waiting.extend(functions.pop(name).node_def)
+
+
+def _node_name(tensor: str) -> str:
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _called(node: Any, functions: Mapping[str, Any]) -> set[str]:
+    """The library's functions that a node calls, by its op or in an attribute."""
+    attributes = [value for item in node.attr.values() for value in (item.func, *item.list.func)]
+    return {name for name in (node.op, *(value.name for value in attributes)) if name in functions}
+
+
+def _keras_archive(path: Path) -> Description:
+    import h5py
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            metadata, config = (json.loads(archive.read(name)) for name in ("metadata.json", "config.json"))
+            with archive.open("model.weights.h5") as stored, h5py.File(stored, "r") as weights:
+                parameters = _parameters(weights)
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise Damaged(f"it is no .keras archive, or an incomplete one: {_line(error)}") from error
+    return _keras(config, metadata.get("keras_version"), "Keras archive", path, parameters)
+
+
+def _hdf5(path: Path) -> Description:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            if "model_config" not in file.attrs:
+                return _weights_file(file, path)
+            config = json.loads(file.attrs["model_config"])
+            parameters = _parameters(file["model_weights"])
+            return _keras(config, _text(file.attrs.get("keras_version")), "Keras HDF5 model", path, parameters)
+    except (KeyError, ValueError, OSError) as error:
+        raise Damaged(f"it is no HDF5 file, or an incomplete one: {_line(error)}") from error
+
+
+def _keras(config: Any, version: str | None, kind: str, path: Path, parameters: int) -> Description:
+    layers = config["config"]["layers"] if keras_config.is_supported(config) else []
+    try:
+        signatures = {"call": keras_config.signature(config)}
+    except Damaged:  # a subclassed model's config has neither layers nor inputs
+        signatures = {}
+    return {
+        "format": kind,
+        "bytes": path.stat().st_size,
+        "keras": version,
+        "class": config.get("class_name"),
+        "signatures": _signatures(signatures),
+        "parameters": parameters,
+        "layers": [{"name": layer["config"].get("name"), "class": layer["class_name"]} for layer in layers],
+    }
+
+
+def _weights_file(file: Any, path: Path) -> Description:
+    """Weights without a model: as this project writes them, where each dataset has its variable's name, or Keras's."""
+    ours = VARIABLES in file
+    datasets = {
+        str(dataset.attrs.get("name", name)) if ours else name: {
+            "dtype": str(dataset.attrs.get("dtype", dataset.dtype)),
+            "shape": list(dataset.shape),
+        }
+        for name, dataset in _datasets(file)
+    }
+    return {
+        "format": "HDF5 weights",
+        "bytes": path.stat().st_size,
+        "keras": _text(file.attrs.get("keras_version")),
+        "parameters": _parameters(file),
+        "datasets": dict(sorted(datasets.items())),
+    }
+
+
+def _datasets(group: Any) -> list[tuple[str, Any]]:
+    """(path, dataset) of all below an HDF5 group."""
+    import h5py
+
+    found: list[tuple[str, Any]] = []
+    group.visititems(lambda name, item: found.append((name, item)) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _parameters(group: Any) -> int:
+    """Elements of all datasets but an optimizer's or a metric's state and random generators' seeds."""
+    names = ((name.split("/"), dataset) for name, dataset in _datasets(group))
+    return sum(
+        math.prod(dataset.shape)
+        for parts, dataset in names
+        if parts[0] not in ("optimizer", "metrics") and "seed_generator" not in parts
+    )
+
+
+def _tflite(path: Path) -> Description:
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    signatures = tflite.inspect(Artifact(target=tflite.NAME, variant="", signature=None, path=path)).signatures
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    names = [_op_name(code, schema) for code in model.operatorCodes or ()]
+    custom = [_text(code.customCode) for code in model.operatorCodes or () if code.customCode]
+    ops = [[names[op.opcodeIndex] for op in graph.operators or ()] for graph in model.subgraphs]
+    return {
+        "format": "TF Lite",
+        "bytes": path.stat().st_size,
+        "schema": model.version,
+        "min_runtime": _min_runtime(model),
+        "signatures": _signatures(signatures),
+        "subgraphs": [
+            {"name": _text(graph.name), "tensors": len(graph.tensors), "ops": len(used)}
+            for graph, used in zip(model.subgraphs, ops, strict=True)
+        ],
+        "ops": _counted(name for used in ops for name in used),
+        "select_tf_ops": sorted(name for name in custom if name and name.startswith("Flex")),
+        "custom_ops": sorted(name for name in custom if name and not name.startswith("Flex")),
+    }
+
+
+def _op_name(code: Any, schema: Any) -> str:
+    """The op's name; codes above 126 are only in the newer of the two fields (tensorflow/lite/schema/schema.fbs)."""
+    if code.customCode:
+        return str(_text(code.customCode))
+    known: dict[int, str] = {v: name for name, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+    return known.get(max(code.builtinCode, code.deprecatedBuiltinCode), f"op {code.builtinCode}")
+
+
+def _min_runtime(model: Any) -> str | None:
+    """The oldest TF Lite that has all of the file's op versions, which the converter leaves as metadata."""
+    for entry in model.metadata or ():
+        data = model.buffers[entry.buffer].data
+        if entry.name == b"min_runtime_version" and data is not None:
+            return bytes(data).rstrip(b"\0").decode()
+    return None
+
+
+def _tfjs(path: Path) -> Description:
+    try:
+        model = json.loads(path.read_text())
+        kind, topology, groups = model["format"], model["modelTopology"], model["weightsManifest"]
+        described: Description = {"ops": _counted(_tfjs_ops(topology))} if kind == "graph-model" else {}
+        weights = [_weight_group(path.parent, group) for group in groups]
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"it is no tensorflow.js model: {type(error).__name__}: {_line(error)}") from error
+    signatures: Mapping[str, Signature] = {}
+    if kind == "layers-model":
+        described = _keras(topology["model_config"], topology.get("keras_version"), "", path, 0)
+    if kind == "layers-model" or "signature" in model:
+        variant = "layers" if kind == "layers-model" else "graph"
+        signatures = tfjs.inspect(Artifact(target=tfjs.NAME, variant=variant, signature="model", path=path)).signatures
+    return {
+        **described,
+        "format": f"tensorflow.js {kind}",
+        "bytes": path.stat().st_size + sum(sum(group["shards"].values()) for group in weights),
+        "converted_by": model.get("convertedBy"),
+        "tensorflow": model.get("generatedBy") if kind == "graph-model" else None,
+        "signatures": _signatures(signatures),
+        "parameters": sum(group["elements"] for group in weights),
+        "weights": weights,
+    }
+
+
+def _tfjs_ops(topology: Any) -> Iterator[str]:
+    yield from (node["op"] for node in topology["node"])
+    for function in topology.get("library", {}).get("function", []):
+        yield from (node["op"] for node in function.get("nodeDef", []))
+
+
+def _weight_group(folder: Path, group: Any) -> Description:
+    missing = [name for name in group["paths"] if not (folder / name).is_file()]
+    if missing:
+        raise Damaged(f"the weight file {missing[0]} is missing")
+    return {
+        "tensors": len(group["weights"]),
+        "elements": sum(math.prod(weight["shape"]) for weight in group["weights"]),
+        "dtypes": _counted(weight.get("quantization", weight)["dtype"] for weight in group["weights"]),
+        "shards": {name: (folder / name).stat().st_size for name in group["paths"]},
+    }
+
+
+def _signatures(signatures: Mapping[str, Signature]) -> Description:
+    return {key: signature.model_dump(mode="json") for key, signature in signatures.items()}
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    """Name -> how often, the most frequent first."""
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _text(value: Any) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def render(description: Description) -> RenderableType:
+    """A tree for a terminal of 80 columns or more."""
+    title = Text.assemble((description["format"], "bold"), "  ", _size(description["bytes"]))
+    tree = Tree(Group(title, Text(description["path"], style="dim", overflow="fold")), guide_style="dim")
+    for label, key in (
+        ("Keras", "keras"),
+        ("class", "class"),
+        ("converted by", "converted_by"),
+        ("TensorFlow", "tensorflow"),
+        ("needs TF Lite", "min_runtime"),
+    ):
+        if description.get(key):
+            tree.add(_fact(label, str(description[key])))
+    if "parameters" in description:
+        count = f" in {_plural(description['variables'], 'variable')}" if "variables" in description else ""
+        tree.add(_fact("parameters", f"{description['parameters']:,}{count}"))
+    for part in (_tag_sets, _signature_nodes, _layer_node, _op_nodes, _weight_nodes, _dataset_node):
+        for node in part(description):
+            tree.add(node)
+    return tree
+
+
+def _tag_sets(description: Description) -> Iterator[RenderableType]:
+    if description.get("assets"):
+        yield _fact("assets", ", ".join(description["assets"]))
+    for tag_set in description.get("tag_sets", ()):
+        written = f"  written by TensorFlow {tag_set['tensorflow']}" if tag_set["tensorflow"] else ""
+        title = Text.assemble(("tag-set ", "dim"), ("{" + ", ".join(tag_set["tags"]) + "}", "bold"), (written, "dim"))
+        tree = Tree(title, guide_style="dim")
+        for node in (*_signature_nodes(tag_set), *_op_nodes(tag_set)):
+            tree.add(node)
+        yield tree
+
+
+def _signature_nodes(description: Description) -> Iterator[RenderableType]:
+    for key, signature in description.get("signatures", {}).items():
+        grid = Table.grid(padding=(0, 2))
+        for side, label in (("inputs", "in"), ("outputs", "out")):
+            for name, spec in signature[side].items():
+                grid.add_row(Text(label, "dim"), Text(name, "cyan"), spec["dtype"], Text(_shape(spec["shape"])))
+        yield Group(Text.assemble(("signature ", "dim"), (key, "bold")), grid)
+
+
+def _layer_node(description: Description) -> Iterator[RenderableType]:
+    if description.get("layers"):
+        classes = _counted(layer["class"] for layer in description["layers"])
+        yield _counts(_plural(len(description["layers"]), "layer"), classes)
+
+
+def _op_nodes(description: Description) -> Iterator[RenderableType]:
+    if description.get("ops"):
+        yield _counts(_plural(sum(description["ops"].values()), "op"), description["ops"])
+    if len(description.get("subgraphs", ())) > 1:
+        yield _counts(
+            _plural(len(description["subgraphs"]), "subgraph"), {s["name"]: s["ops"] for s in description["subgraphs"]}
+        )
+    for key, label in (("select_tf_ops", "select TF ops (need Flex)"), ("custom_ops", "custom ops")):
+        if description.get(key):
+            yield _fact(label, ", ".join(description[key]))
+
+
+def _weight_nodes(description: Description) -> Iterator[RenderableType]:
+    for group in description.get("weights", ()):
+        grid = Table.grid(padding=(0, 2))
+        for name, size in group["shards"].items():
+            grid.add_row(Text(name, "cyan"), Text(_size(size), justify="right"))
+        yield Group(_counts(_plural(group["tensors"], "weight"), group["dtypes"]), grid)
+
+
+def _dataset_node(description: Description) -> Iterator[RenderableType]:
+    if description.get("datasets"):
+        grid = Table.grid(padding=(0, 2))
+        for name, spec in description["datasets"].items():
+            grid.add_row(Text(name, "cyan", overflow="fold"), spec["dtype"], Text(_shape(spec["shape"])))
+        yield Group(Text(_plural(len(description["datasets"]), "dataset"), "dim"), grid)
+
+
+def _fact(label: str, value: str) -> Text:
+    return Text.assemble((f"{label} ", "dim"), value)
+
+
+def _counts(title: str, counts: Mapping[str, int]) -> Text:
+    """`title: a×3, b×2 and 5 more`: the largest counts."""
+    shown = list(counts.items())[:_SHOWN_OPS]
+    more = len(counts) - len(shown)
+    text = Text.assemble((f"{title}: ", "dim"))
+    for index, (name, count) in enumerate(shown):
+        text.append(f"{', ' if index else ''}{name}×{count:,}")
+    return text.append(f" and {more} more", "dim") if more else text
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _shape(shape: list[int | None] | None) -> str:
+    return "unknown" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

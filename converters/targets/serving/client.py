@@ -1,0 +1,252 @@
+"""A client of TF Serving's ModelServer, over gRPC and REST: status, predict, classify, regress.
+
+Protos: tensorflow_serving/apis/{prediction_service,model_service}.proto. REST:
+https://www.tensorflow.org/tfx/serving/api_rest. What classify and regress make of a signature's outputs:
+tensorflow_serving/servables/tensorflow/{classifier,regressor}.cc.
+
+Import it in a process of its own: gRPC does not survive a fork, and TensorFlow is not needed.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import grpc
+import httpx
+from google.protobuf.message import DecodeError
+
+from converters.contract.errors import Damaged, ServerFailed, Unsupported
+from converters.contract.values import SERVE, Signature, Tensors, TensorSpec
+from converters.formats.protos import load
+from converters.targets.saved_model import c_api
+from converters.targets.serving import wire as tensor_wire
+
+PREDICT = "predict"
+METHODS = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress"}
+"""SignatureDef.method_name -> the call that is made for it, beside predict (cc/saved_model/signature_constants.h)."""
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_SERVICES = "tensorflow_serving.apis"
+_MOST = 300
+"""Characters of a server's own words in a sentence."""
+
+
+class Servable(NamedTuple):
+    """One signature of a servable: what it declares, and `predict`, `classify` or `regress` by its method name."""
+
+    signature: Signature
+    method: str
+
+
+class Version(NamedTuple):
+    """One version of a model as the server sees it: its state's name, and its error where it could not be loaded."""
+
+    number: int
+    state: str
+    error: str
+
+
+def servables(path: Path) -> dict[str, Servable]:
+    """The signatures in PATH/saved_model.pb under tag-set `serve`, by key. Raises Damaged."""
+    saved_model = load("tensorflow.core.protobuf.saved_model_pb2").SavedModel()
+    try:
+        saved_model.ParseFromString((path / "saved_model.pb").read_bytes())
+        graph = next(graph for graph in saved_model.meta_graphs if list(graph.meta_info_def.tags) == [SERVE])
+    except (OSError, DecodeError, StopIteration) as error:
+        raise Damaged(f"{path / 'saved_model.pb'} cannot be read, or has no tag-set {SERVE!r}: {error}") from error
+    found = {}
+    for key, definition in graph.signature_def.items():
+        try:
+            signature = c_api.endpoint(definition).signature
+        except Unsupported:
+            continue
+        found[key] = Servable(signature, METHODS.get(definition.method_name, PREDICT))
+    return found
+
+
+class Client:
+    """A context manager that holds both connections. Addresses are HOST:PORT.
+
+    Every call takes a deadline (`time.monotonic()`), and raises ServerFailed with one sentence where the server
+    refuses, does not answer in time, or answers with something else than was asked for.
+    """
+
+    def __init__(self, grpc_address: str, rest_address: str, model: str, version: int) -> None:
+        self.model, self.version = model, version
+        self.addresses = {"grpc": grpc_address, "rest": rest_address}
+        near = grpc_address.rpartition(":")[0] in _LOOPBACK
+        self._channel = grpc.insecure_channel(
+            grpc_address,
+            options=[
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.enable_http_proxy", int(not near)),
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 500),
+            ],
+        )
+        self._http = httpx.Client(
+            base_url=f"http://{rest_address}", trust_env=rest_address.rpartition(":")[0] not in _LOOPBACK
+        )
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._channel.close()
+        self._http.close()
+
+    def versions(self, deadline: float, starting: bool) -> list[Version]:
+        """The model's versions that the server knows; none while nobody answers, where the server is still starting."""
+        protos = load(f"{_SERVICES}.get_model_status_pb2")
+        request = protos.GetModelStatusRequest()
+        request.model_spec.name = self.model
+        try:
+            answer = self._call("ModelService/GetModelStatus", request, protos.GetModelStatusResponse, deadline)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.NOT_FOUND or (starting and error.code() == grpc.StatusCode.UNAVAILABLE):
+                return []
+            raise self._refused("grpc", error) from error
+        names = protos.ModelVersionStatus.State
+        return [
+            Version(found.version, names.Name(found.state), found.status.error_message)
+            for found in answer.model_version_status
+        ]
+
+    def ask(self, how: str, key: str, servable: Servable, inputs: Tensors, method: str, deadline: float) -> Tensors:
+        """What the server returns for one signature: over `how` ("grpc" or "rest"), by `method`, a value of METHODS.
+
+        Of classify and regress, the signature's own outputs, rebuilt from the answer.
+        """
+        calls: Mapping[tuple[str, bool], Callable[..., Tensors]] = {
+            ("grpc", True): self._predict,
+            ("rest", True): self._predict_rest,
+            ("grpc", False): self._infer,
+            ("rest", False): self._infer_rest,
+        }
+        try:
+            return calls[how, method == PREDICT](key, servable.signature, inputs, method, deadline)
+        except grpc.RpcError as error:
+            raise self._refused(how, error) from error
+        except httpx.TimeoutException as error:
+            raise ServerFailed(f"{method} over REST had no answer in the time it had") from error
+        except httpx.HTTPError as error:
+            raise ServerFailed(f"{method} over REST was cut off: {error}") from error
+        except Damaged as error:
+            raise ServerFailed(f"{method} over {how}: {error}") from error
+
+    def _predict(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
+        protos = load(f"{_SERVICES}.predict_pb2")
+        request = protos.PredictRequest()
+        self._address(request.model_spec, key)
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tensor_wire.to_proto(value))
+        answer = self._call("PredictionService/Predict", request, protos.PredictResponse, deadline)
+        self._require_ours(answer.model_spec)
+        return {name: tensor_wire.from_proto(value) for name, value in answer.outputs.items()}
+
+    def _predict_rest(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
+        answer = self._post(method, tensor_wire.to_json(key, inputs), deadline)
+        return tensor_wire.from_json(answer, signature.outputs)
+
+    def _infer(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
+        """Classify or regress. Their input, by its fixed name, is a batch of serialized tf.Examples."""
+        protos, name = {
+            "classify": (load(f"{_SERVICES}.classification_pb2"), "Classification"),
+            "regress": (load(f"{_SERVICES}.regression_pb2"), "Regression"),
+        }[method]
+        request = getattr(protos, f"{name}Request")()
+        self._address(request.model_spec, key)
+        request.input.example_list.examples.extend(_examples(inputs))
+        answer = self._call(
+            f"PredictionService/{method.title()}", request, getattr(protos, f"{name}Response"), deadline
+        )
+        self._require_ours(answer.model_spec)
+        if method == "regress":
+            return _regressed([found.value for found in answer.result.regressions], signature)
+        classes = [[(c.label, c.score) for c in found.classes] for found in answer.result.classifications]
+        return _classified(classes, signature)
+
+    def _infer_rest(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
+        answer = self._post(method, tensor_wire.to_json_examples(key, _examples(inputs)), deadline)
+        results = answer.get("results") if isinstance(answer, Mapping) else None
+        if not isinstance(results, list):
+            raise Damaged(f"its answer holds no 'results': {str(answer)[:_MOST]}")
+        return _regressed(results, signature) if method == "regress" else _classified(results, signature)
+
+    def _address(self, spec: Any, key: str) -> None:
+        spec.name, spec.signature_name = self.model, key
+        spec.version.value = self.version
+
+    def _require_ours(self, spec: Any) -> None:
+        if (spec.name, spec.version.value) != (self.model, self.version):
+            raise Damaged(f"{spec.name} {spec.version.value} answered in place of {self.model} {self.version}")
+
+    def _call(self, method: str, request: Any, answer: Any, deadline: float) -> Any:
+        call = self._channel.unary_unary(
+            f"/tensorflow.serving.{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        return call(request, timeout=_left(deadline))
+
+    def _post(self, method: str, body: bytes, deadline: float) -> Any:
+        path = f"/v1/models/{self.model}/versions/{self.version}:{method}"
+        answer = self._http.post(
+            path, content=body, headers={"content-type": "application/json"}, timeout=_left(deadline)
+        )
+        if answer.status_code != 200:
+            raise Damaged(f"status {answer.status_code}: {_short(answer.content.decode(errors='replace'))}")
+        return tensor_wire.parse_json(answer.content)
+
+    def _refused(self, how: str, error: grpc.RpcError) -> ServerFailed:
+        code, detail = error.code(), _short(error.details() or "")
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return ServerFailed("a call over gRPC had no answer in the time it had")
+        return ServerFailed(f"a call over gRPC ended as {code.name}: {detail}")
+
+
+def _left(deadline: float) -> float:
+    """Seconds until the deadline; a little where it is past, so that the call itself says so."""
+    return max(deadline - time.monotonic(), 0.01)
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:_MOST]
+
+
+def _examples(inputs: Tensors) -> list[Any]:
+    """The tf.Examples of a classify or regress signature's only input. Raises Damaged."""
+    example = load("tensorflow.core.example.example_pb2").Example
+    if inputs.keys() != {"inputs"}:
+        raise Damaged(f"takes one input called 'inputs', and the signature has {sorted(inputs)}")
+    try:
+        return [example.FromString(item) for item in inputs["inputs"].ravel().tolist()]
+    except DecodeError as error:
+        raise Damaged(f"the golden inputs are no serialized tf.Examples: {error}") from error
+
+
+def _regressed(values: list[Any], signature: Signature) -> Tensors:
+    """The output of a regress signature: [batch], or [batch, 1] where it is declared so."""
+    spec = TensorSpec(shape=None, dtype="float32")
+    array = tensor_wire.json_array(list(values), spec, "regressions")
+    declared = signature.outputs.get("outputs")
+    column = declared is not None and declared.shape is not None and len(declared.shape) == 2
+    return {"outputs": array.reshape(-1, 1) if column else array}
+
+
+def _classified(results: list[Any], signature: Signature) -> Tensors:
+    """The outputs of a classify signature, of those it has: labels in `classes`, scores in `scores`, [batch, classes]."""
+    try:
+        pairs = [[(label, score) for label, score in found] for found in results]
+    except (TypeError, ValueError) as error:
+        raise Damaged(f"its classes are no pairs of label and score: {error}") from error
+    columns = {"classes": (0, "string"), "scores": (1, "float32")}
+    return {
+        name: tensor_wire.json_array(
+            [[pair[place] for pair in found] for found in pairs], TensorSpec(shape=(None, None), dtype=dtype), name
+        )
+        for name, (place, dtype) in columns.items()
+        if name in signature.outputs
+    }

@@ -1,0 +1,89 @@
+"""Making a graph's constants ones that tensorflow.js can hold: float32, int32, bool, string or complex64.
+
+A constant of a narrow integer type becomes int32. That computes the same only where no op computes in the narrow
+type, since int32 does not wrap around where the narrow type does; such an op is refused.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from converters.contract.errors import Unsupported
+
+_NARROW = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "uint64"})
+_WIDENED = {**dict.fromkeys(_NARROW | {"int64"}, "int32"), **dict.fromkeys(("float64", "bfloat16"), "float32")}
+_VALUE_KEEPING = """
+    Const Identity IdentityN Placeholder PlaceholderWithDefault StopGradient Snapshot NoOp EnsureShape
+    Reshape ExpandDims Squeeze Transpose Pack Unpack Concat ConcatV2 Split SplitV Slice StridedSlice Tile BroadcastTo
+    Gather GatherV2 GatherNd Pad PadV2 MirrorPad Reverse ReverseV2 Select SelectV2 Where Shape Size Rank Fill ZerosLike
+    OnesLike OneHot Max Min Maximum Minimum ArgMax ArgMin TopKV2 Unique UniqueV2 Equal NotEqual Greater GreaterEqual Less
+    LessEqual LookupTableFind LookupTableFindV2 LookupTableImport LookupTableImportV2 If StatelessIf While StatelessWhile
+    Switch Merge Enter Exit NextIteration DepthToSpace SpaceToDepth SpaceToBatchND BatchToSpaceND ResizeNearestNeighbor
+    ResizeBilinear
+"""
+_KEEP_VALUES = frozenset(_VALUE_KEEPING.split())
+"""Ops whose results are among their operands' values, or of another type."""
+
+
+def nodes_by_op(graph: Any) -> dict[str, str]:
+    """Op -> the name of the first node of it, functions' bodies included."""
+    found: dict[str, str] = {}
+    for node in _nodes(graph):
+        found.setdefault(node.op, node.name)
+    return found
+
+
+def hold(graph: Any) -> None:
+    """Rewrite the GraphDef's constants in place.
+
+    Raises:
+        Unsupported: an op computes in a narrow integer type, or a constant holds a value that int32 or float32 cannot;
+            names the node and the dtype.
+    """
+    for node in _nodes(graph):
+        _require_no_wrapping(node)
+        if node.op == "Const":
+            _hold_constant(node)
+
+
+def _nodes(graph: Any) -> list[Any]:
+    return [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+
+
+def _require_no_wrapping(node: Any) -> None:
+    import tensorflow as tf
+
+    if node.op in _KEEP_VALUES:
+        return
+    if node.op == "Cast":
+        source, result = (tf.as_dtype(node.attr[side].type).name for side in ("SrcT", "DstT"))
+        # A float outside of the narrow type's range has no defined result in TensorFlow either.
+        computed = result if result in _NARROW and source != "bool" and "float" not in source else ""
+    else:
+        named = [node.attr[name].type for name in ("T", "dtype") if name in node.attr]
+        computed = next((name for kind in named if kind and (name := tf.as_dtype(kind).name) in _NARROW), "")
+    if computed:
+        raise Unsupported(
+            f"tensorflow.js holds {computed} as int32, which does not wrap around as {computed} does in node "
+            f"{node.name} ({node.op}); cast to int32 before it"
+        )
+
+
+def _hold_constant(node: Any) -> None:
+    import tensorflow as tf
+
+    name = tf.as_dtype(node.attr["dtype"].type).name
+    if name not in _WIDENED:
+        return
+    held = _WIDENED[name]
+    value = tf.make_ndarray(node.attr["value"].tensor)
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = value.astype(held)
+        wide = value.astype(np.float64) if held == "float32" else value
+        lost = np.isinf(converted) & ~np.isinf(wide) if held == "float32" else converted != value
+    if np.any(lost):
+        raise Unsupported(
+            f"node {node.name} holds {value[lost].flat[0]} as {name}, which {held}, all that tensorflow.js has, cannot hold"
+        )
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(converted))
+    node.attr["dtype"].type = tf.as_dtype(held).as_datatype_enum

@@ -1,0 +1,210 @@
+// Loads and runs one request's model with whatever tfjs it is given. The same file runs in Node and in the page,
+// so that both answer by the same rules. Messages in and out are described in converters/targets/tfjs/javascript.py.
+
+const TIMED_CALLS = 5;
+const TIMED_SECONDS = 0.25; // No call begins later: a slow model is not called again only to learn that it is slow.
+
+// The WebAssembly kernels do not throw where they lack a dtype: they print, and leave the output as it was in memory
+// (tfjs-backend-wasm/src/cc, util::warn).
+const LACKING = /failed\. ?Un(known|supported) (\w+ )?(dtype|input_type)/;
+const lacking = [];
+
+/** Starts `backend`; returns the words that describe it, or null where it does not start. */
+export async function start(tf, backend) {
+  tf.enableProdMode();
+  listen();
+  if (!tf.findBackendFactory(backend)) return null;
+  if (!(await tf.setBackend(backend).catch(() => false))) return null;
+  await tf.ready();
+  requireBackend(tf, backend);
+  const half = backend === "webgl" && !tf.env().getBool("WEBGL_RENDER_FLOAT32_ENABLED");
+  return `tfjs ${tf.version.tfjs} ${backend}${half ? " with float16 textures" : ""}`;
+}
+
+/** Notes in `lacking` what kernels print of dtypes; a backend takes hold of console.warn when it starts. */
+function listen() {
+  if (console.warn.listens) return;
+  const warn = console.warn.bind(console);
+  console.warn = (...words) => {
+    if (LACKING.test(words.join(" "))) lacking.push(words.join(" "));
+    warn(...words);
+  };
+  console.warn.listens = true;
+}
+
+function requireBackend(tf, backend) {
+  if (tf.getBackend() !== backend) throw new Error(`tfjs used backend ${tf.getBackend()} in place of ${backend}`);
+}
+
+/** Fetches request `index`, runs it, and posts its answer: outputs, or the error's text. Returns whether it ran. */
+export async function answer(tf, backend, base, index) {
+  const { header, payload } = unpack(await (await fetched(`${base}/requests/${index}`)).arrayBuffer());
+  const directory = `${base}/models/${index}/`;
+  let message;
+  let failed = false;
+  lacking.length = 0;
+  try {
+    message = await run(tf, header, directory + encodeURIComponent(header.model), payload);
+    requireBackend(tf, backend);
+    if (lacking.length) throw Object.assign(new Error(lacking[0]), { computing: true });
+  } catch (error) {
+    failed = true;
+    message = pack(
+      { error: String(error?.message ?? error).replaceAll(directory, ""), computing: error?.computing === true },
+      [],
+    );
+  }
+  await fetched(`${base}/answers/${index}`, { method: "POST", body: message });
+  return !failed;
+}
+
+async function fetched(url, options) {
+  const response = await fetch(url, options);
+  if (!response.ok) throw new Error(`${url}: HTTP ${response.status}`);
+  return response;
+}
+
+async function run(tf, header, url, payload) {
+  const model = header.kind === "graph" ? await tf.loadGraphModel(url) : await tf.loadLayersModel(url);
+  const call = (header.kind === "graph" ? graphCall : layersCall)(model);
+  const weights = header.kind === "graph" ? Object.values(model.weights).flat() : [];
+  const cases = [];
+  const chunks = [];
+  let latency = null;
+  try {
+    for (const [number, described] of header.cases.entries()) {
+      const inputs = Object.fromEntries(described.map((tensor) => [tensor.name, toTensor(tf, tensor, payload)]));
+      const spared = new Set([...Object.values(inputs), ...weights]);
+      try {
+        let outputs;
+        try {
+          outputs = await call(inputs);
+          cases.push(await read(outputs, chunks));
+        } catch (error) {
+          // The model was loaded, so this may be the backend's: what it has no kernel for it says in many ways.
+          throw Object.assign(error instanceof Error ? error : new Error(String(error)), { computing: true });
+        }
+        free(outputs, spared);
+        if (header.timed && number === header.cases.length - 1) latency = await time(() => call(inputs), spared);
+      } finally {
+        tf.dispose(inputs);
+      }
+    }
+  } finally {
+    model.dispose();
+  }
+  return pack({ cases, latency }, chunks);
+}
+
+/** Inputs and outputs go by the signature's names; tfjs itself maps them to the graph's tensors. */
+function graphCall(model) {
+  const signature = model.modelSignature;
+  if (!signature?.inputs && !signature?.outputs) throw new Error("model.json holds no signature");
+  const names = Object.keys(signature.outputs ?? {});
+  // A hash table is an input of the graph too; the model feeds it to itself.
+  const expected = Object.keys(signature.inputs ?? {}).filter((name) => signature.inputs[name].resourceId == null);
+  let asynchronous = false;
+  return async (inputs) => {
+    sameNames(expected, inputs);
+    let outputs;
+    try {
+      if (!asynchronous) outputs = model.execute({ ...inputs }, names);
+    } catch {
+      // execute() refuses control flow and dynamic shapes; if the failure is another, executeAsync() repeats it.
+      asynchronous = true;
+    }
+    if (asynchronous) outputs = await model.executeAsync({ ...inputs }, names);
+    return named(names, outputs);
+  };
+}
+
+function layersCall(model) {
+  if (!model.built) model.build(); // A Sequential model has no names of inputs before.
+  return async (inputs) => {
+    sameNames(model.inputNames, inputs);
+    const ordered = model.inputNames.map((name) => inputs[name]);
+    // One batch: the default of 32 would cut a larger case in pieces.
+    const batchSize = Math.max(1, ordered[0].shape[0] ?? 1);
+    return named(model.outputNames, model.predict(ordered, { batchSize }));
+  };
+}
+
+function sameNames(expected, inputs) {
+  const given = Object.keys(inputs);
+  if (given.length !== expected.length || given.some((name) => !expected.includes(name)))
+    throw new Error(`the model's inputs are [${[...expected].sort()}], given were [${given.sort()}]`);
+}
+
+function named(names, outputs) {
+  const list = Array.isArray(outputs) ? outputs : [outputs];
+  if (new Set(names).size !== list.length)
+    throw new Error(`${list.length} outputs for the names [${names}]: they cannot be told apart`);
+  return names.map((name, index) => [name, list[index]]);
+}
+
+/** Copies the outputs' data into `chunks`, and returns their descriptions. */
+async function read(outputs, chunks) {
+  const described = [];
+  for (const [name, tensor] of outputs) {
+    const entry = { name, dtype: tensor.dtype, shape: tensor.shape };
+    if (tensor.dtype === "string") {
+      const strings = await tensor.bytes();
+      entry.lengths = strings.map((bytes) => bytes.length);
+      chunks.push(...strings);
+    } else {
+      const data = await tensor.data();
+      const type = { int32: Int32Array, bool: Uint8Array }[tensor.dtype] ?? Float32Array;
+      const typed = data instanceof type ? data : type.from(data);
+      chunks.push(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength).slice());
+    }
+    described.push(entry);
+  }
+  return described;
+}
+
+/** Median milliseconds of a call with its outputs brought back to the CPU; the call before was the warm-up. */
+async function time(call, spared) {
+  const times = [];
+  const begin = performance.now();
+  while (times.length < TIMED_CALLS && performance.now() - begin < TIMED_SECONDS * 1000) {
+    const started = performance.now();
+    const outputs = await call();
+    await Promise.all(outputs.map(([, tensor]) => tensor.bytes()));
+    times.push(performance.now() - started);
+    free(outputs, spared);
+  }
+  times.sort((a, b) => a - b);
+  const middle = times.length >> 1;
+  return times.length % 2 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
+}
+
+/** Frees outputs, but not those of `spared`: a model may return an input or a weight as it is. */
+function free(outputs, spared) {
+  for (const [, tensor] of outputs) if (!spared.has(tensor) && !tensor.isDisposed) tensor.dispose();
+}
+
+function toTensor(tf, { dtype, shape, offset, bytes, lengths }, payload) {
+  if (dtype === "string") {
+    let at = offset;
+    const strings = lengths.map((length) => new Uint8Array(payload, (at += length) - length, length));
+    return tf.tensor(strings, shape, "string");
+  }
+  const type = { int32: Int32Array, bool: Uint8Array }[dtype] ?? Float32Array;
+  const values = new type(payload.slice(offset, offset + bytes));
+  if (dtype !== "complex64") return tf.tensor(values, shape, dtype);
+  const part = (which) => tf.tensor(values.filter((_, index) => index % 2 === which), shape, "float32");
+  return tf.tidy(() => tf.complex(part(0), part(1)));
+}
+
+function unpack(buffer) {
+  const size = new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
+  return { header, payload: buffer.slice(4 + size) };
+}
+
+function pack(header, chunks) {
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const size = new Uint8Array(4);
+  new DataView(size.buffer).setUint32(0, text.length, true);
+  return new Blob([size, text, ...chunks]);
+}

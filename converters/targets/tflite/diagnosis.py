@@ -1,0 +1,135 @@
+"""What a converter's exception or log says, as one sentence: which op, which node, and what to do.
+
+The TF Lite converter reports through MLIR: one `error:` line for each op that has no kernel, with the op's location as
+`loc(...)` (a fused location holds "OP:" and "NODE@FUNCTION"), then lists of the ops that select TF ops, or nothing,
+can run (tensorflow/compiler/mlir/lite/flatbuffer_export.cc). Its quantizer and calibrator raise RuntimeError with a
+plain text (tensorflow/compiler/mlir/lite/quantization, lite/tools/optimize). tensorflow.js's converter raises
+ValueError with a list of ops, and its runtime an Error that names the layer's class or the weight.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+from converters.contract.values import Frozen
+
+Need = Literal["select", "lists", "custom", "freeze", "quantize", "other"]
+"""What a failed TF Lite conversion lacks: select TF ops; these for tensor lists too; a kernel that exists nowhere; a frozen
+graph; an int8 kernel."""
+
+MOST = 300
+"""Characters of a message that are shown at most."""
+
+_LISTED = re.compile(r"^(TF Select|Flex|Custom) ops: *(.+)$", re.MULTILINE)
+_NO_KERNEL = re.compile(r"error: (loc\(.*\)): '(?:tf|tfl)\.(\w+)' op (.+)")
+_FUSED = re.compile(r'fused\["(\w*):", "([^"]+)"')
+_NAMED = re.compile(r'"([^"]+)"')
+_NO_INT8 = re.compile(r"[Qq]uantization (?:is )?not (?:yet )?supported for op: '?(\w+)'?")
+_PINNED = re.compile(r"Cannot assign a device for operation ([^\s:]+):.*?(/device:(?!CPU)\w+:\d+)", re.DOTALL)
+_LISTS = re.compile(r"'tf\.(TensorList\w+)' op requires element_shape to be static")
+_TFJS_LACKS = re.compile(
+    r"unknown \w+:|is not (?:yet )?(?:supported|implemented)|does not support|not supported|unsupported|"
+    r"not (?:yet )?implemented|notimplemented|has not been registered|missing layer",
+    re.IGNORECASE,
+)
+
+
+class Diagnosis(Frozen):
+    """Why a conversion failed, in one sentence, and what would let it succeed. `ops` are those at fault."""
+
+    need: Need
+    sentence: str
+    ops: tuple[str, ...] = ()
+
+
+def of_tflite(error: BaseException) -> Diagnosis:
+    """What made the TF Lite converter fail."""
+    # Messages of C++ may quote the model's data, which is no text.
+    log = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
+    if found := _NO_INT8.search(log):
+        return _no_int8([found[1]])
+    listed: dict[str, list[str]] = {}
+    for kind, names in _LISTED.findall(log):
+        ops = listed.setdefault("Custom" if kind == "Custom" else "Select", [])
+        ops += [op for op in re.split(r",\s*", names.strip()) if op and op not in ops]
+    nodes = _nodes(log)
+    if "Custom" in listed:
+        why = f"TF Lite has no kernel for {_shown(listed['Custom'], nodes)}, built in or among the select TF ops"
+        remedy = "do this part before or after the model, or write a custom op"
+        return Diagnosis(need="custom", sentence=f"{why}; {remedy}", ops=tuple(listed["Custom"]))
+    if "Select" in listed:
+        why = f"TF Lite has no built-in kernel for {_shown(listed['Select'], nodes)}"
+        remedy = "allow select TF ops (select_ops: auto), or replace it"
+        return Diagnosis(need="select", sentence=f"{why}; {remedy}", ops=tuple(listed["Select"]))
+    if found := _LISTS.search(log):
+        why = f"{_shown([found[1]], nodes)} keeps a list of tensors whose shape varies with the batch, as loops of Keras do"
+        remedy = "allow select TF ops (select_ops: auto), or fix the batch size"
+        return Diagnosis(need="lists", sentence=f"{why}; {remedy}", ops=(found[1],))
+    if found := _PINNED.search(log):
+        why = f"node {found[1]} is pinned to {found[2]}, which is not here; export the model without devices"
+        return Diagnosis(need="freeze", sentence=why)
+    if "lift variables" in log:
+        node = next(iter(nodes.items()), None)
+        which = f" ({node[0]} at node {node[1]})" if node else ""
+        why = f"a variable is written, or of TF 1's reference kind{which}; export a signature that only reads them"
+        return Diagnosis(need="freeze", sentence=why)
+    return Diagnosis(need="other", sentence=f"the TF Lite converter: {first_error(log) or type(error).__name__}")
+
+
+def of_tfjs_ops(error: BaseException, where: dict[str, str]) -> str | None:
+    """The sentence for the tensorflow.js converter's complaint about ops; None where it is another.
+
+    `where` is op -> name of a node of that op, for those that are known.
+    """
+    said, _, listed = str(error).partition("\n")
+    if not said.startswith("Unsupported Ops"):
+        return None
+    return of_tfjs_lacking([op for op in listed.split(", ") if op], where)
+
+
+def of_tfjs_lacking(ops: Iterable[str], where: dict[str, str]) -> str:
+    """The sentence for ops that tensorflow.js has not; `where` as in `of_tfjs_ops`."""
+    named = sorted(ops)
+    remedy = "replace it, or do this part outside the model"
+    if "InitializeTableFromTextFileV2" in named:
+        remedy = "give the vocabulary as a list in place of a file, or do this part outside the model"
+    return f"tensorflow.js has no op {_shown(named, where)}; {remedy}"
+
+
+def of_tfjs_layers(message: str) -> str | None:
+    """tensorflow.js's own words where it lacks what a layers model needs; None where it complains of anything else."""
+    text = " ".join(message.split())
+    if not _TFJS_LACKS.search(text):
+        return None
+    return (
+        f"tensorflow.js cannot load it as a layers model: {text.partition(' This may be due')[0][:MOST].rstrip(' .')}"
+    )
+
+
+def first_error(log: str) -> str:
+    """The first line of a log that says what is wrong, without MLIR's locations; '' where there is none."""
+    lines = [" ".join(line.split()) for line in log.splitlines() if line.strip()]
+    chosen = next((line for line in lines if "error:" in line), lines[0] if lines else "")
+    chosen = re.sub(r"^.*?error: (?:loc\(.*?\)+: )?", "", chosen)
+    return chosen[:MOST]
+
+
+def _no_int8(ops: list[str]) -> Diagnosis:
+    names = " and ".join(ops)
+    sentence = f"op {names} has no int8 kernel in TF Lite; use dynamic, whose activations stay in float32"
+    return Diagnosis(need="quantize", sentence=sentence, ops=tuple(ops))
+
+
+def _nodes(log: str) -> dict[str, str]:
+    """Op -> node of its first error line, as its location names it."""
+    nodes: dict[str, str] = {}
+    for location, op, _ in _NO_KERNEL.findall(log):
+        fused = [name for kind, name in _FUSED.findall(location) if kind == op] or _NAMED.findall(location)
+        if fused:
+            nodes.setdefault(op, fused[0].partition("@")[0])
+    return nodes
+
+
+def _shown(ops: Iterable[str], nodes: dict[str, str]) -> str:
+    """`OP (node NODE)`, joined; the node only where it is known and says more than the op does."""
+    return ", ".join(f"{op} (node {nodes[op]})" if nodes.get(op, op) != op else op for op in ops)

@@ -1,0 +1,130 @@
+"""Progress on stderr while a deploy runs: live on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from converters.release.manifest import Row, title
+from flows.show.events import Event, Stage
+
+STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "not_run": "magenta"}
+MARKS = {"passed": "✓", "failed": "✗", "unsupported": "–", "not_run": "?"}
+_ENDED: tuple[Stage, ...] = ("released", "refused", "unchanged", "failed")
+_WORKING: tuple[Stage, ...] = ("building", "exporting", "converting", "checking")
+
+
+class Progress:
+    """Listens to events and shows them; use as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started = time.monotonic()
+        self._board = _Board()
+        self._interrupted = False
+        self._live = (
+            Live(self._board, console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event; what comes after an interruption is only the threads' ending."""
+        self._interrupted = self._interrupted or event.stage == "interrupted"
+        if self._interrupted:
+            return
+        self._board.add(event)
+        if self._live:
+            if event.stage in (*_ENDED, "changed"):
+                self._console.print(self._line(event))
+            return
+        if event.stage != "waiting":
+            self._console.print(self._line(event), soft_wrap=True)
+
+    def _line(self, event: Event) -> Text:
+        line = Text(f"{time.monotonic() - self._started:6.1f} s  ", style="dim")
+        line.append(event.model, style="bold")
+        if event.target:
+            line.append(f"  {event.target} {event.variant}".removesuffix(" default"))
+        if event.stage == "done":
+            line.append("  ").append(_outcome(event.rows))
+        elif event.stage in ("unchanged", "changed"):
+            line.append(f"  {event.stage}", style="green" if event.stage == "unchanged" else "cyan")
+            line.append(f"  {event.detail}" if event.detail else "", style="dim")
+        elif event.released is not None:
+            sentence = event.released.sentence()
+            line.append(
+                f"  {sentence.removeprefix(event.model).strip()}", style="red" if event.released.refusals else "green"
+            )
+        elif event.stage == "failed":
+            line.append("  failed", style="red")
+        else:
+            line.append(f"  {event.detail or event.stage}", style="cyan")
+        return line
+
+
+def _outcome(rows: tuple[Row, ...]) -> Text:
+    """What became of a conversion's rows, the reasons of those that did not pass included."""
+    text = Text()
+    for number, status in enumerate(dict.fromkeys(row.status for row in rows)):
+        count = sum(row.status == status for row in rows)
+        text.append(", " if number else "").append(
+            status.replace("_", " ") + (f" ({count} signatures)" if count > 1 else ""), style=STYLES[status]
+        )
+    kept = {row.reused_from for row in rows if row.reused_from is not None}
+    if kept:
+        text.append(f", unchanged since {max(kept)}", style="dim")
+    for row in rows:
+        if row.status != "passed" and row.reason:
+            text.append(f"\n          {title(row)}: {' '.join(row.reason.split())}", style="dim")
+    return text
+
+
+class _Board:
+    """The models at work, a line for each conversion."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str, str], tuple[Event, float]] = {}
+        self._spinner = Spinner("dots")
+
+    def add(self, event: Event) -> None:
+        if event.stage == "changed":
+            return
+        if event.stage in _ENDED:
+            self._lines = {key: line for key, line in self._lines.items() if key[0] != event.model}
+            return
+        if event.target:
+            self._lines.pop((event.model, "", ""), None)
+        self._lines[event.model, event.target, event.variant] = (event, time.monotonic())
+
+    def __rich__(self) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        for event, since in list(self._lines.values()):
+            working = event.stage in _WORKING
+            state = (
+                _outcome(event.rows) if event.stage == "done" else Text(event.stage, style="cyan" if working else "dim")
+            )
+            seconds = Text(f"{time.monotonic() - since:.0f} s" if working else "", style="dim")
+            mark: RenderableType = self._spinner if working else Text(_mark(event))
+            table.add_row(mark, Text(event.model, style="bold"), event.target, event.variant, state, seconds)
+        return Group(table)
+
+
+def _mark(event: Event) -> str:
+    worst = next(
+        (s for s in ("failed", "not_run", "unsupported", "passed") if any(r.status == s for r in event.rows)), ""
+    )
+    return MARKS.get(worst, " ")

@@ -1,0 +1,180 @@
+"""Tables for people: a release's rows, a model's releases, this machine's runtimes."""
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from converters.contract.values import CheckResult
+from converters.reference.compare import MOST_DB
+from converters.reference.labelled import EvaluationRecord
+from converters.release.manifest import Manifest, Row
+from converters.release.regression import Comparison
+from flows.show.progress import MARKS, STYLES
+
+_WIDE = 124
+"""Columns from which a line has room for the runtimes too; below, they are listed once under the table."""
+_MEDIUM = 100
+"""Columns from which a line has room for a signature that is the same in every line, and for the top-1 beside a metric."""
+
+
+class ManifestTable:
+    """One line for each row: what it is, how it fared, and the check that came nearest to its limit."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        manifest = self._manifest
+        headline = Text(f"{manifest.model} {manifest.version}", style="bold")
+        headline.append(f"  {manifest.status}", style=STYLES[manifest.status])
+        yield headline.append(f"  {manifest.seconds:.1f} s", style="dim")
+        columns = _columns(manifest)
+        extra = sum(len(name) + 4 for name in columns if name not in _ALWAYS)
+        wide = options.max_width >= _WIDE + extra
+        signatures = {row.signature for row in manifest.targets if row.signature is not None}
+        if options.max_width < _MEDIUM and len(signatures) < 2:
+            columns.pop("signature")
+            if manifest.evaluation is not None:
+                columns.pop("top-1", None)
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2 if wide else 1, 0, 0))
+        for name in columns:
+            figures = name not in _WORDS
+            table.add_column(name, justify="right" if figures else "left", no_wrap=figures, overflow="fold")
+        if wide:
+            table.add_column("runtime", overflow="fold")
+        for row in manifest.targets:
+            ran = [Text("\n".join(row.runtimes()), style="dim")] if wide else []
+            table.add_row(*(cell(row) for cell in columns.values()), *ran)
+        yield table
+        if manifest.evaluation is not None:
+            known = manifest.evaluation
+            yield Text(f"{known.metric} of the live model: {known.live:.4g}, {known.samples} samples", style="dim")
+        runtimes = dict.fromkeys(name for row in manifest.targets for name in row.runtimes())
+        if not wide and runtimes:
+            yield Text("runtimes: " + "; ".join(runtimes), style="dim")
+        if manifest.comparison is not None:
+            yield Text(_compared(manifest.comparison, manifest.evaluation), style="dim")
+        yield from _reasons(manifest.targets)
+        yield from _left_out(manifest.targets)
+        worse = manifest.comparison.refusals() if manifest.comparison is not None else []
+        for sentence in manifest.refusals:
+            if sentence in worse:
+                yield Text(f"{MARKS['failed']} ", style=STYLES["failed"]).append(sentence, style="default")
+
+
+_WORDS = ("target", "variant", "signature", "status")
+_ALWAYS = (*_WORDS, "size", "error / limit", "latency")
+_Cell = Callable[[Row], RenderableType]
+
+
+def _columns(manifest: Manifest) -> dict[str, _Cell]:
+    """Header -> what it shows of a row; figures that no row has get no column."""
+    columns: dict[str, _Cell] = {
+        "target": lambda row: row.target,
+        "variant": lambda row: row.variant if row.variant != "default" else "",
+        "signature": lambda row: row.signature or "",
+        "status": lambda row: Text(f"{MARKS[row.status]} {row.status.replace('_', ' ')}", style=STYLES[row.status]),
+        "size": lambda row: size(row.bytes) if row.bytes is not None else "",
+        "error / limit": lambda row: error_of(row.worst()),
+    }
+    if any(row.figure("snr_db") is not None for row in manifest.targets):
+        columns["SNR"] = lambda row: _limited(row, "snr", decibels(row.figure("snr_db")))
+    if any(row.figure("top1") is not None for row in manifest.targets):
+        columns["top-1"] = lambda row: _limited(row, "top1", share(row.figure("top1")))
+    if manifest.evaluation is not None:
+        columns[manifest.evaluation.metric] = _metric
+    columns["latency"] = lambda row: latency(row.latency_ms())
+    return columns
+
+
+def _limited(row: Row, check: str, shown: str) -> Text:
+    """A figure, in the colour of failure where its check failed."""
+    failed = any(c.name == check and c.status != "passed" for c in row.checks)
+    return Text(shown, style=STYLES["failed"] if failed else "")
+
+
+def _metric(row: Row) -> Text:
+    check = row.metric()
+    value = check.figures.get("metric") if check is not None else None
+    return _limited(row, "metric", "" if value is None else f"{value:.4g}")
+
+
+def _compared(comparison: Comparison, evaluation: EvaluationRecord | None) -> str:
+    """One line about the release that was current: what became worse by most."""
+    told = []
+    if (grown := comparison.worst("size")) is not None:
+        told.append(f"size {grown.change:+.1%} at most ({grown.target} {grown.variant})".replace(" default)", ")"))
+    if evaluation is not None and (lost := comparison.worst("metric")) is not None:
+        told.append(
+            f"{evaluation.metric} {0 - (lost.change or 0):+.4f} at worst ({lost.target} {lost.variant})".replace(
+                " default)", ")"
+            )
+        )
+    return f"compared with release {comparison.version}: " + (", ".join(told) or "no row that both have")
+
+
+def _reasons(rows: Sequence[Row]) -> list[Text]:
+    lines = []
+    for row in rows:
+        if row.status != "passed" and row.reason:
+            name = " ".join(
+                part for part in (row.target, row.variant, row.signature or "") if part not in ("", "default")
+            )
+            lines.append(
+                Text(f"{MARKS[row.status]} {name}: ", style=STYLES[row.status]).append(row.reason, style="default")
+            )
+    return lines
+
+
+def _left_out(rows: Sequence[Row]) -> list[Text]:
+    """A quiet line for each check that was not run and need not be."""
+    found = dict.fromkeys((row.target, check.name, check.detail) for row in rows for check in row.left_out())
+    return [Text(f"{target}: {name} not run: {detail}", style="dim") for target, name, detail in found]
+
+
+def size(count: int) -> str:
+    """Bytes for a person, in powers of 1000."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def error_of(check: CheckResult | None) -> str:
+    """Measured against limit."""
+    if check is None or check.measured is None or check.limit is None:
+        return ""
+    return f"{figure(check.measured)} / {figure(check.limit)}"
+
+
+def decibels(value: float | None) -> str:
+    """A signal-to-noise ratio; exact where there is no noise at all."""
+    if value is None:
+        return ""
+    return "exact" if value >= MOST_DB else f"{round(value)} dB"
+
+
+def share(value: float | None) -> str:
+    """A share in per cent, in which all but all is not all."""
+    if value is None:
+        return ""
+    return "100%" if value == 1 else f"{min(value, 0.999):.1%}"
+
+
+def figure(value: float) -> str:
+    """Two significant digits: 0.031, 6.6e-7."""
+    if value == 0 or value >= 1e-3:
+        return f"{value:.2g}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}"
+
+
+def latency(milliseconds: float | None) -> str:
+    """Milliseconds for a person."""
+    if milliseconds is None:
+        return ""
+    return f"{milliseconds:.3f} ms" if milliseconds < 1 else f"{milliseconds:.1f} ms"

@@ -1,0 +1,272 @@
+"""`fanout ui`: Prefect's server, a worker and the deployments, in the foreground, until Ctrl-C or SIGTERM.
+
+Server and worker are processes of their own, each the leader of a session, so that only this process gets the
+terminal's Ctrl-C and ends the others in order: first the worker's whole group (runs and their children are in it),
+then, when what was running is marked, the server. If this process is killed, the kernel ends both (PR_SET_PDEATHSIG).
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import httpx
+import psutil
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from converters.contract.errors import BadInput, FanoutError
+from flows import settings
+
+if TYPE_CHECKING:
+    from flows.ui.deployments import Plan
+
+HOST, PORT = "127.0.0.1", 4200
+START_SECONDS = 180.0
+GRACE_SECONDS = 8.0
+"""How long a run has to put its things away before it is killed; its children are ended in a fraction of this."""
+RUNS_AT_ONCE = 2
+"""Each run uses all cores; a second one keeps a long deploy from holding up a promotion."""
+_LONGEST_PAUSE = 60.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_SETTINGS = {
+    "PREFECT_UI_API_URL": "/api",  # whatever name or proxy the page was reached by, it asks where it came from
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+}
+
+
+class _Ended(Exception):
+    """SIGINT or SIGTERM has come."""
+
+
+def serve(host: str, port: int, auth: str | None, console: Console) -> None:
+    """Run until a signal comes. What a person needs to know goes to `console`.
+
+    Raises:
+        BadInput: the host is reachable from other machines and there is no `auth`, `auth` is no USER:PASSWORD, the
+            port is taken, or a schedule is wrong.
+        FanoutError: the server ended by itself.
+    """
+    with _signals_raise():
+        try:
+            _serve(host, port, auth, console)
+        except _Ended:
+            console.print(Text("ended", style="dim"))
+
+
+def _serve(host: str, port: int, auth: str | None, console: Console) -> None:
+    _require_safe(host, auth)
+    _require_free(host, port)
+    _configure(host, port, auth)
+    address = settings.address(host, port)
+    with _running("server", [sys.executable, "-m", "flows.ui.server", host, str(port)], console) as server:
+        console.print(Text("starting Prefect's server ...", style="dim"))
+        # These import Prefect, which takes seconds, while the server starts.
+        from prefect.client.orchestration import get_client
+
+        from flows.ui import deployments
+
+        plan = deployments.plan()
+        _wait_until_up(f"{address}/api/health", server)
+        with get_client(sync_client=True) as client:
+            _recover(
+                lambda: deployments.mark_crashed(client, "what ran this was ended without a word; retry it"), console
+            )
+            deployments.register(client, plan.deployments)
+            _describe(console, address, plan, auth)
+            try:
+                _keep_working(server, deployments.POOL, deployments.WORKER, console, lambda: _recover(
+                    lambda: deployments.mark_crashed(client, "its worker was killed; retry it"), console))  # fmt: skip
+            finally:
+                if server.poll() is None:
+                    deployments.mark_crashed(client, "`fanout ui` was ended while this ran; retry it")
+
+
+def _keep_working(
+    server: "subprocess.Popen[bytes]", pool: str, name: str, console: Console, recover: Callable[[], None]
+) -> None:
+    """Keep one worker going while the server lives; one that ends is replaced, after a pause that doubles."""
+    command = [
+        sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", name, "--type", "process",
+        "--limit", str(RUNS_AT_ONCE), "--install-policy", "never", "--no-create-pool-if-not-found",
+    ]  # fmt: skip
+    pause = 1.0
+    while True:
+        started = time.monotonic()
+        with _running("worker", command, console) as worker:
+            while worker.poll() is None:
+                if server.poll() is not None:
+                    raise FanoutError(f"Prefect's server ended by itself, with exit status {server.returncode}")
+                time.sleep(0.2)
+        console.print(Text(f"the worker ended with exit status {worker.returncode}; starting another", style="yellow"))
+        recover()
+        pause = 1.0 if time.monotonic() - started > _LONGEST_PAUSE else min(_LONGEST_PAUSE, 2 * pause)
+        time.sleep(pause)
+
+
+def _recover(mark: Callable[[], list[str]], console: Console) -> None:
+    for name in mark():
+        console.print(Text(f"{name} crashed; it can be retried in the UI", style="yellow"))
+
+
+def _require_safe(host: str, auth: str | None) -> None:
+    if auth is not None:
+        user, colon, password = auth.partition(":")
+        if not (user and colon and password):
+            raise BadInput(f"{settings.AUTH} must be USER:PASSWORD")
+    elif not settings.is_loopback(host):
+        raise BadInput(
+            f"other machines could reach {host}, and everything may be run from the UI; "
+            f"set {settings.AUTH}=USER:PASSWORD, or stay at {HOST}"
+        )
+
+
+def _require_free(host: str, port: int) -> None:
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BadInput(
+                f"cannot listen on {host}:{port}: {error.strerror}; is another server there? choose another --port"
+            ) from error
+
+
+def _configure(host: str, port: int, auth: str | None) -> None:
+    """The environment of server, worker and runs."""
+    if auth is not None:
+        os.environ[settings.SERVER_AUTH] = os.environ[settings.CLIENT_AUTH] = os.environ[settings.AUTH] = auth
+    settings.set_defaults()
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    address = settings.address(host, port)
+    os.environ["PREFECT_API_URL"] = f"{address}/api"
+    os.environ[settings.REPORTS] = f"{address}/releases"
+    # By default any page in the user's browser may use the API.
+    names = {settings.address(name, port) for name in (host, *settings.LOOPBACK_NAMES)}
+    os.environ.setdefault("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", ",".join(sorted(names)))
+    # `python -m flows...` must find this checkout from wherever it is started.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(settings.ROOT), os.environ.get("PYTHONPATH"))))
+
+
+def _wait_until_up(health: str, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        if server.poll() is not None:
+            raise FanoutError(f"Prefect's server did not start: exit status {server.returncode}, see above")
+        try:
+            if httpx.get(health, timeout=2.0).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        if time.monotonic() > deadline:
+            raise FanoutError(f"Prefect's server did not answer at {health} within {START_SECONDS:g} s")
+        time.sleep(0.2)
+
+
+@contextmanager
+def _running(what: str, command: list[str], console: Console) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a session of its own; at the end nothing of that session is left."""
+    process = subprocess.Popen(
+        command, cwd=settings.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        _end_session(process, what, console)
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end_session(leader: "subprocess.Popen[bytes]", what: str, console: Console) -> None:
+    """Ask every process of the session to end, and kill what has not after a few seconds."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    below = [process for process in _session(leader.pid) if process.pid != leader.pid]
+    if below:
+        # The leader must neither start more nor end them in its own way meanwhile.
+        _send(leader.pid, signal.SIGSTOP)
+        for process in below:
+            _send(process.pid, signal.SIGTERM)
+        while any(process.pid != leader.pid for process in _session(leader.pid)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    for number in (signal.SIGTERM, signal.SIGCONT):
+        _send(leader.pid, number)
+    while (left := _session(leader.pid)) and time.monotonic() < deadline + 1:
+        leader.poll()
+        time.sleep(0.1)
+    for process in left:
+        _send(process.pid, signal.SIGKILL)
+    if left:
+        names = ", ".join(str(process.pid) for process in left)
+        console.print(Text(f"the {what}'s processes {names} did not end when asked and were killed", style="dim"))
+    leader.wait()
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    """The live processes of a session, whoever their parent is by now."""
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+        except (ProcessLookupError, PermissionError, psutil.Error):
+            continue
+    return members
+
+
+def _send(process: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it has ended meanwhile
+        os.kill(process, number)
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Have SIGINT and SIGTERM raise, once: what follows is the orderly end, which another signal must not cut short."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.SIG_IGN)
+        raise _Ended
+
+    before = {name: signal.signal(name, leave) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _describe(console: Console, address: str, plan: "Plan", auth: str | None) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row("Prefect UI", Text(address, style="bold cyan"))
+    if auth is not None:
+        table.add_row("password", f"as set in {settings.AUTH}; the UI asks for USER:PASSWORD")
+    table.add_row("models", ", ".join(plan.models))
+    for deployment in plan.deployments:
+        for scheduled in deployment.scheduled:
+            models = scheduled.parameters.get("model") or ", ".join(scheduled.parameters.get("models", ["every model"]))
+            table.add_row("nightly", f"{scheduled.schedule.cron} ({scheduled.schedule.timezone}): {models}")
+    table.add_row("releases", str(settings.releases_dir()))
+    console.print(table)
+    for problem in plan.problems:
+        console.print(Text("wrong config: ", style="yellow").append(problem, style="default"), soft_wrap=True)
+    console.print(Text("Ctrl-C ends it", style="dim"))

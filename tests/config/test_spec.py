@@ -1,0 +1,239 @@
+"""Configs: those that are here validate, and whatever is wrong with one is said with file, field and remedy."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from converters.config import spec
+from converters.contract.errors import BadInput
+from converters.contract.values import Tolerance
+from converters.targets.registry import TARGETS
+from converters.targets.tflite.target import TFLiteOptions
+
+MODEL = "model: m.py:build\n"
+
+
+def write(folder: Path, text: str, name: str = "wrong.yaml") -> Path:
+    """The path of a file of this text, in a folder that also holds the m.py that the configs here name."""
+    (folder / "m.py").touch()
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["digits", "features", "mobilenet_v2"])
+def test_find_gives_a_valid_spec_when_the_config_is_one_of_ours(name: str) -> None:
+    found = spec.find(name)
+    assert found.name == name
+    assert found.base == spec.CONFIGS
+    assert list(found.targets) == list(TARGETS)
+    assert (found.base / found.model.partition(":")[0]).is_file()
+    assert found == spec.read(spec.CONFIGS / f"{name}.yaml") == spec.find(str(spec.CONFIGS / f"{name}.yaml"))
+
+
+def test_names_lists_every_config() -> None:
+    assert {"digits", "features", "mobilenet_v2"} <= set(spec.names())
+
+
+def test_read_types_every_option_when_the_config_uses_all(tmp_path: Path) -> None:
+    text = """
+name: all-of_it.2
+description: everything
+model: m.py:build
+inputs: {x: {shape: [null, 3], dtype: float32}}
+initialize: shape
+signatures: {serving_default: call, other: {method: other, inputs: {y: {shape: [2], dtype: string}}}}
+golden:
+  data: m.py:data
+  samples: 5
+  seed: 3
+  inputs: {x: {low: -1, high: 1}, y: {values: [a, b]}}
+  constant: [z]
+representative: m.py:calibration
+targets:
+  tflite: {variants: [float32], select_ops: never, tolerance: {float32: {error: 0.5, reason: because}}}
+  hdf5:
+limits: {seconds: 5, memory_gb: 1.5}
+"""
+    found = spec.read(write(tmp_path, text))
+    assert found.name == "all-of_it.2"
+    assert found.base == tmp_path
+    assert found.inputs["x"].shape == (None, 3)
+    assert found.signatures["serving_default"].method == "call"
+    assert found.signatures["other"].inputs["y"].dtype == "string"
+    assert found.golden.inputs["y"].values == ("a", "b")
+    assert list(found.targets) == ["saved_model", "tflite", "hdf5"]
+    options = found.targets["tflite"]
+    assert isinstance(options, TFLiteOptions)
+    assert options.select_ops == "never"
+    assert options.tolerance == {"float32": Tolerance(error=0.5, reason="because")}
+    assert found.limits.memory_gb == 1.5
+
+
+def test_read_asks_for_every_target_when_the_config_names_none(tmp_path: Path) -> None:
+    found = spec.read(write(tmp_path, MODEL))
+    assert list(found.targets) == list(TARGETS)
+    assert found.name == "wrong"
+
+
+WRONG = {
+    "top-level key": (MODEL + "golde: {}\n", "golde: unknown key; did you mean 'golden'?"),
+    "key of golden": (MODEL + "golden: {sample: 3}\n", "golden.sample: unknown key; did you mean 'samples'?"),
+    "key of an input": (
+        MODEL + "inputs: {x: {shape: [2], dtyp: float32}}\n",
+        "inputs.x.dtyp: unknown key; did you mean 'dtype'?",
+    ),
+    "key of an input's range": (
+        MODEL + "golden: {inputs: {x: {lowest: 1}}}\n",
+        "golden.inputs.x.lowest: unknown key; did you mean 'low'?",
+    ),
+    "key of limits": (MODEL + "limits: {minutes: 3}\n", "limits.minutes: unknown key; choose from memory_gb, seconds"),
+    "key of a target": (
+        MODEL + "targets: {tflite: {select_op: never}}\n",
+        "targets.tflite.select_op: unknown key; did you mean 'select_ops'?",
+    ),
+    "key of a tolerance": (
+        MODEL + "targets: {tflite: {tolerance: {int8: {error: 1, rtol: 2}}}}\n",
+        "targets.tflite.tolerance.int8.rtol: unknown key",
+    ),
+    "key of a method": (
+        MODEL + "signatures: {a: {methods: f}}\n",
+        "signatures.a.methods: unknown key; did you mean 'method'?",
+    ),
+    "type": (MODEL + "golden: {samples: many}\n", "golden.samples: input should be a valid integer"),
+    "value shown": (MODEL + "golden: {samples: many}\n", "not 'many'"),
+    "bound": (MODEL + "golden: {samples: 1}\n", "golden.samples: input should be greater than or equal to 2, not 1"),
+    "limit": (MODEL + "limits: {seconds: 0}\n", "limits.seconds: input should be greater than 0"),
+    "range": (MODEL + "golden: {inputs: {x: {low: 2, high: 1}}}\n", "golden.inputs.x: 'low' must be below 'high'"),
+    "choice": (MODEL + "initialize: magic\n", "initialize: input should be 'call' or 'shape', not 'magic'"),
+    "choice of a target": (
+        MODEL + "targets: {tflite: {select_ops: always}}\n",
+        "targets.tflite.select_ops: input should be 'auto' or 'never', not 'always'",
+    ),
+    "target": (MODEL + "targets: {tflight: {}}\n", "targets: there is no target 'tflight'; did you mean 'tflite'?"),
+    "targets as a list": (MODEL + "targets: [tflite]\n", "targets: input should be a valid dictionary"),
+    "signatures as a list": (MODEL + "signatures: [call]\n", "signatures: input should be a valid dictionary"),
+    "variant": (
+        MODEL + "targets: {tflite: {variants: [int4]}}\n",
+        "targets.tflite: there is no variant 'int4'; did you mean 'int8'?",
+    ),
+    "variant of a target with one": (
+        MODEL + "targets: {serving: {variants: [fast]}}\n",
+        "targets.serving: there is no variant 'fast'; choose from default",
+    ),
+    "tolerance's variant": (
+        MODEL + "targets: {hdf5: {tolerance: {modle: {error: 1}}}}\n",
+        "targets.hdf5: there is no variant 'modle'; did you mean 'model'?",
+    ),
+    "negative tolerance": (
+        MODEL + "targets: {hdf5: {tolerance: {model: {error: -1}}}}\n",
+        "targets.hdf5.tolerance.model.error: input should be greater than or equal to 0",
+    ),
+    "model": ("golden: {}\n", "model: is required"),
+    "name": (MODEL + "name: a/b\n", "name: use letters, digits"),
+    "hidden name": (MODEL + "name: .hidden\n", "name: use letters, digits"),
+    "base": (MODEL + "base: /tmp\n", "base: unknown key"),
+    "no builder": ("model: n.py:build\n", "n.py does not exist"),
+    "no function": ("model: 'm.py:'\n", "model: 'm.py:' is not of the form FILE.py:FUNCTION"),
+    "no such path": ("model: saved/here\n", "saved/here does not exist"),
+    "no data": (MODEL + "golden: {data: n.py:data}\n", "golden.data: "),
+    "no calibration": (MODEL + "representative: data\n", "representative: 'data' is not of the form FILE.py:FUNCTION"),
+    "no mapping": ("- model\n", "holds no mapping; it needs at least 'model: FILE.py:FUNCTION'"),
+    "empty": ("", "holds no mapping"),
+    "syntax": (MODEL + "golden: {samples: 3\n", "is not valid YAML"),
+    "tag": (MODEL + "golden: !!python/object/apply:os.getcwd []\n", "is not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("what", list(WRONG))
+def test_read_names_file_field_and_remedy_when_one_thing_is_wrong(tmp_path: Path, what: str) -> None:
+    text, words = WRONG[what]
+    path = write(tmp_path, text)
+    with pytest.raises(BadInput, match=re.escape(words)) as caught:
+        spec.read(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert "pydantic" not in message
+
+
+def test_read_names_every_problem_when_there_are_several(tmp_path: Path) -> None:
+    text = "golde: {}\ntargets: {tflite: {a: 1}, hdf5: {b: 2}}\n"
+    with pytest.raises(BadInput) as caught:
+        spec.read(write(tmp_path, text))
+    for words in ("model: is required", "golde: unknown key", "targets.tflite.a: unknown", "hdf5.b: unknown"):
+        assert words in str(caught.value)
+
+
+def test_read_raises_bad_input_when_the_file_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(BadInput, match=r"binary\.yaml: is not valid YAML"):
+        spec.read(path)
+
+
+def test_find_raises_bad_input_when_the_config_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"absent\.yaml: cannot be read: No such file"):
+        spec.find(str(tmp_path / "absent.yaml"))
+
+
+def test_find_suggests_a_name_when_there_is_no_such_model() -> None:
+    with pytest.raises(BadInput, match=r"no model 'digit' in configs/; did you mean 'digits'\?.*features"):
+        spec.find("digit")
+
+
+@pytest.mark.parametrize("what", ["some/where", "absent.keras", "absent.h5", "absent.onnx"])
+def test_find_says_that_a_path_does_not_exist_when_it_looks_like_one(what: str) -> None:
+    with pytest.raises(BadInput, match=f"{re.escape(what)} does not exist"):
+        spec.find(what)
+
+
+def test_find_says_what_it_takes_when_the_file_is_of_another_kind(tmp_path: Path) -> None:
+    path = write(tmp_path, "", "model.onnx")
+    with pytest.raises(BadInput, match=r"is no SavedModel directory, \.keras or \.h5 file; give a model's name"):
+        spec.find(str(path))
+
+
+def test_find_raises_bad_input_when_the_directory_is_no_saved_model(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"is no SavedModel: it holds no saved_model\.pb"):
+        spec.find(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("made", "name"), [("My model (v2)", "My-model-v2"), ("a.b", "a.b"), ("--", "model"), ("plain", "plain")]
+)
+def test_find_makes_every_target_optional_when_the_path_has_no_config(tmp_path: Path, made: str, name: str) -> None:
+    (tmp_path / made).mkdir()
+    write(tmp_path / made, "", "saved_model.pb")
+    found = spec.find(str(tmp_path / made))
+    assert found.name == name
+    assert found.model == str(tmp_path / made)
+    assert {target: options.optional for target, options in found.targets.items()} == {
+        target: target != "saved_model" for target in TARGETS
+    }
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_find_names_the_model_by_its_file_when_it_is_keras(tmp_path: Path, suffix: str) -> None:
+    found = spec.find(str(write(tmp_path, "", f"scores.v3{suffix}")))
+    assert found.name == "scores.v3"
+
+
+def test_with_targets_keeps_options_when_targets_are_chosen(tmp_path: Path) -> None:
+    found = spec.read(write(tmp_path, MODEL + "targets: {tflite: {variants: [int8]}, hdf5: {}}\n"))
+    chosen = found.with_targets(["tflite", "serving"])
+    assert list(chosen.targets) == ["saved_model", "tflite", "serving"]
+    assert chosen.targets["tflite"].variants == ("int8",)
+
+
+def test_with_targets_suggests_a_name_when_there_is_no_such_target(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"no target 'tfj'; did you mean 'tfjs'\?"):
+        spec.read(write(tmp_path, MODEL)).with_targets(["tfj"])
+
+
+def test_find_needs_no_tensorflow() -> None:
+    code = "import sys; from converters import spec; spec.find('digits'); sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -1,0 +1,172 @@
+"""The order of conversions and checks, with real Prefect tasks against a real server."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from command import Server
+from prefect import flow, task
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+from samples import Sample
+
+from converters.contract.errors import BuilderFailed
+from converters.release.manifest import Row
+from converters.steps.convert import Conversion
+from flows.order import Key, Later, Needs, measured_needs, run_all
+
+PLANNED: list[Key] = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]
+
+
+class Workshop:
+    """Tasks that note when they begin, and how many work at one time."""
+
+    def __init__(self, broken: Key | None = None) -> None:
+        self.begun: list[tuple[str, Key]] = []
+        self.most = 0
+        self.working = 0
+        self._times: dict[tuple[str, Key], tuple[float, float]] = {}
+        self._lock = threading.Lock()
+        self._broken = broken
+
+    def work(self, what: str, key: Key) -> None:
+        with self._lock:
+            self.begun.append((what, key))
+            self.working += 1
+            self.most = max(self.most, self.working)
+        started = time.monotonic()
+        time.sleep(0.05)
+        with self._lock:
+            self._times[what, key] = (started, time.monotonic())
+            self.working -= 1
+
+    def met(self, one: tuple[str, Key], other: tuple[str, Key]) -> bool:
+        """Whether two tasks worked at one time."""
+        (start, end), (begin, stop) = self._times[one], self._times[other]
+        return start < stop and begin < end
+
+    def run(
+        self,
+        costs: dict[Key, float],
+        side_by_side: int,
+        shared: Mapping[Key, frozenset[str]] = MappingProxyType({}),
+        *,
+        first: Sequence[Key] = PLANNED,
+        later: Callable[[], Sequence[Key]] | None = None,
+    ) -> list[Row]:
+        @task
+        def convert(key: Key) -> Any:
+            self.work("convert", key)
+            if key == self._broken:
+                raise RuntimeError("no result")
+            return Conversion(target=key[0], variant=key[1], artifacts=[])
+
+        @task
+        def check(key: Key, conversion: Conversion) -> Any:
+            self.work("check", key)
+            row = Row(target=conversion.target, variant=key[1], signature="s", status="failed")
+            return Failed(message="red", data=[row]) if key[0] == "b" else [row]
+
+        @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))  # type: ignore[arg-type]
+        def run() -> list[Row]:
+            more = None
+            if later is not None:
+                more = Later(task(later, name="later").submit(), lambda planned: planned)
+            rows = run_all(
+                first,
+                side_by_side,
+                lambda key: costs.get(key, float("inf")),
+                convert.submit,
+                check.submit,
+                lambda key: shared.get(key, frozenset()),
+                more,
+            )
+            return [row for key in PLANNED for row in rows[key]]
+
+        return run()
+
+
+@pytest.fixture(autouse=True)
+def _at(server: Server) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: server.api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+        yield
+
+
+def test_run_all_gives_every_row_when_one_check_failed() -> None:
+    assert [(row.target, row.variant) for row in Workshop().run({}, 2)] == PLANNED
+
+
+def test_run_all_starts_longest_first_and_checks_at_once_when_costs_are_known() -> None:
+    workshop = Workshop()
+    workshop.run({("a", "1"): 1.0, ("b", "1"): 9.0, ("c", "1"): 4.0}, 1)
+    order = [("d", "1"), ("b", "1"), ("c", "1"), ("a", "1")]  # of unknown cost first
+    assert workshop.begun == [(what, key) for key in order for what in ("convert", "check")]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_run_all_keeps_to_its_limit_when_more_is_waiting(limit: int) -> None:
+    workshop = Workshop()
+    workshop.run({}, limit)
+    assert workshop.most == limit
+
+
+def test_run_all_checks_one_after_another_what_shares_a_browser_when_there_is_other_work() -> None:
+    shared = {("a", "1"): frozenset({"browser"}), ("b", "1"): frozenset({"browser"})}
+    workshop = Workshop()
+    workshop.run({("a", "1"): 4.0, ("b", "1"): 3.0, ("c", "1"): 2.0, ("d", "1"): 1.0}, 2, shared)
+    assert not workshop.met(("check", ("a", "1")), ("check", ("b", "1")))
+
+
+def test_run_all_checks_side_by_side_what_shares_a_browser_when_nothing_else_is_left() -> None:
+    shared = {key: frozenset({"browser"}) for key in PLANNED}
+    workshop = Workshop()
+    workshop.run({}, 4, shared)
+    assert workshop.most == 4
+
+
+def test_run_all_converts_what_a_task_gives_at_its_end() -> None:
+    workshop = Workshop()
+
+    def others() -> Sequence[Key]:
+        while not workshop.begun:
+            time.sleep(0.01)
+        return PLANNED[1:]
+
+    rows = workshop.run({}, 2, first=PLANNED[:1], later=others)
+    assert [(row.target, row.variant) for row in rows] == PLANNED
+    assert workshop.begun[0] == ("convert", ("a", "1"))
+
+
+def test_run_all_lets_others_end_when_the_task_with_more_to_come_fails() -> None:
+    def fail() -> list[Key]:
+        raise BuilderFailed("no export")
+
+    workshop = Workshop()
+    with pytest.raises(BuilderFailed, match="no export"):
+        workshop.run({}, 2, first=PLANNED[:1], later=fail)
+    assert workshop.working == 0
+
+
+def test_run_all_raises_when_a_task_gives_no_result() -> None:
+    with pytest.raises(RuntimeError, match="no result"):
+        Workshop(broken=("c", "1")).run({}, 2)
+
+
+def test_measured_needs_is_empty_when_nothing_was_released(tmp_path: Path) -> None:
+
+    assert measured_needs(tmp_path, "new") == Needs()
+
+
+def test_needs_go_by_the_keras_file_when_the_saved_model_is_still_being_written(
+    keras_sample: Sample, tmp_path: Path
+) -> None:
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model" / "part").write_bytes(bytes(5_000_000))
+    whole = keras_sample.source.model_copy(update={"saved_model": tmp_path / "saved_model"})
+    early = whole.model_copy(update={"digest": ""})
+    assert Needs().of(("hdf5", "model"), "convert", early) < Needs().of(("hdf5", "model"), "convert", whole)

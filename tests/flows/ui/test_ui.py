@@ -1,0 +1,244 @@
+"""The UI, the API, the schedule and the worker of `fanout ui`, with a real server and a real browser."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from prefect_home import Home, at_home, await_true, free_port, launch
+
+from converters.release import manifest
+
+TARGETS = ["tflite", "tfjs", "hdf5", "serving"]
+ENDED_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with at_home(tmp_path_factory.mktemp("home")) as running:
+        yield running
+
+
+def _rows(home: Home, run_id: str, model: str) -> list[tuple[str, str, str]]:
+    return [(r["target"], r["variant"], r["status"]) for r in home.artifacts(run_id)[f"{model}-rows"]]
+
+
+def test_form_offers_choices_and_its_run_shows_every_row_when_submitted_in_a_browser(home: Home) -> None:
+    deployment = home.deployment("deploy-model")["id"]
+    done = home.browse("submit", deployment, "tiny", "tflite", "hdf5")
+    assert done["form"]["model"]["choices"] == ["clock", "holding", "inexact", "module", "tiny"]
+    assert done["form"]["targets"]["choices"] == TARGETS
+    assert done["form"]["targets"]["multiple"]
+    assert (done["form"]["force"]["on"], done["form"]["promote"]["on"]) == ("false", "true")
+    assert all(len(field["description"]) > 15 for field in done["form"].values())
+    run_id = done["run"].rpartition("/")[2]
+    run = home.wait(run_id)
+    assert (run["name"], run["state"]["type"]) == ("deploy tiny", "COMPLETED"), home.logs(run_id)
+    version = (home.releases / "tiny" / "current").resolve().name
+    assert run["state"]["message"] == f"tiny {version} was promoted"
+    assert _rows(home, run_id, "tiny") == [
+        ("saved_model", "", "✓ passed"),
+        ("tflite", "float32", "✓ passed"),
+        ("hdf5", "model", "✓ passed"),
+    ]
+    tasks = home.tasks(run_id)
+    named = {"build", "export", "release", "tflite float32", "check tflite float32", "hdf5 model", "saved_model"}
+    assert {f"tiny {version}: {name}" for name in named} <= set(tasks)
+    assert set(tasks.values()) == {"Completed"}
+    artifacts = home.artifacts(run_id)
+    assert artifacts["tiny-progress"] == 100
+    report = artifacts["tiny-report"]
+    address = f"{home.address}/releases/tiny/{version}/report.html"
+    assert f"({address})" in report
+    ids = {a["key"]: a["id"] for a in home.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}})}
+    paths = [f"/artifacts/artifact/{ids['tiny-rows']}", f"/artifacts/artifact/{ids['tiny-report']}"]
+    page = f"/releases/tiny/{version}/report.html"
+    others = (f"/runs/flow-run/{run_id}", "/blocks/catalog", "/work-pools/work-pool/fanout", "/v2/dashboard")
+    read = home.browse("read", *paths, page, *others)
+    for path in paths:
+        for words in ("float32", "hdf5", "✓ passed", "/ 1e-4", "kB", "ms"):
+            assert words in read["shown"][path]
+    assert manifest.read(home.releases / "tiny" / version).source.digest in read["shown"][page]
+    # Prefect's own pages would ask for logos and report the visit; the policy must have kept them from it.
+    assert (done["foreign"], read["foreign"]) == ([], [])
+    assert read["refused"] > 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"model": "tinny"}, ["'model'", "'tinny'", "'tiny'", "'module'"]),
+        ({"model": "tiny", "targets": ["tflight"]}, ["targets", "'tflight'", "'tflite'"]),
+        ({"model": "tiny", "target": ["tflite"]}, ["'target' was unexpected"]),
+        ({}, ["'model' is a required property"]),
+    ],
+)
+def test_api_refuses_with_409_when_a_parameter_is_wrong(home: Home, parameters: object, said: list[str]) -> None:
+    path = f"deployments/{home.deployment('deploy-model')['id']}/create_flow_run"
+    answer = httpx.post(f"{home.address}/api/{path}", json={"parameters": parameters})
+    assert answer.status_code == 409
+    for words in said:
+        assert words in answer.json()["detail"]
+
+
+def test_run_fails_with_one_sentence_when_validation_was_switched_off(home: Home) -> None:
+    path = f"deployments/{home.deployment('deploy-model')['id']}/create_flow_run"
+    wrong = ({"model": "tiny", "target": ["tflite"]}, {"model": "tinny"})
+    started = [home.ask(path, parameters=given, enforce_parameter_schema=False)["id"] for given in wrong]
+    unknown, mistyped = (home.wait(run_id)["state"] for run_id in started)
+    assert unknown["type"] == mistyped["type"] == "FAILED"
+    assert unknown["message"] == "deploy-model has no parameter 'target'; it has model, targets, force, promote"
+    assert "there is no model 'tinny'" in mistyped["message"]
+    assert "did you mean 'tiny'?" in mistyped["message"]
+
+
+def test_deploy_all_promotes_the_others_and_tells_whom_it_should_when_one_of_three_is_wrong(home: Home) -> None:
+    run_id = home.start("deploy-all", models=["module", "inexact", "clock"], force=True)
+    state = home.wait(run_id)["state"]
+    assert state["type"] == "FAILED"
+    assert state["message"].startswith("1 of 3 failed: inexact 1 was refused: tflite int8 serving_default failed")
+    assert (home.releases / "module" / "current").is_symlink()
+    assert (home.releases / "clock" / "current").is_symlink()
+    assert not (home.releases / "inexact" / "current").is_symlink()
+    (posted,) = [document for document in home.posted if document["model"] == "inexact"]
+    assert posted == json.loads((home.folder / "told.json").read_text())
+    assert (posted["version"], posted["state"]) == (1, "Failed")
+    assert posted["message"] in state["message"]
+    assert [(row["row"], row["status"]) for row in posted["rows"]] == [("tflite int8 serving_default", "failed")]
+    assert httpx.get(posted["report"]).status_code == 200
+
+
+def test_cancel_ends_every_process_and_leaves_no_trace_when_pressed_in_the_ui(home: Home) -> None:
+    home.hold.unlink(missing_ok=True)
+    first = home.wait(home.start("deploy-model", model="holding", force=True))
+    assert first["state"]["type"] == "COMPLETED", first["state"]
+    before = sorted(path.name for path in (home.releases / "holding").iterdir())
+    run_id = home.hold_a_conversion()
+    (engine,) = home.worker().children()
+    doomed = [child for server in engine.children() for child in server.children(recursive=True)]
+    assert len(doomed) >= 2  # the conversion, and what it started
+    assert any(path.name.startswith(".staging") for path in (home.releases / "holding").iterdir())
+    gone: list[float] = []
+    watcher = threading.Thread(target=lambda: gone.append(_end_of(doomed)))
+    watcher.start()
+    done = home.browse("cancel", run_id)
+    watcher.join()
+    print(f"every child was gone {gone[0] - done['pressed']:.1f} s after the button was pressed")
+    assert gone[0] - done["pressed"] <= ENDED_SECONDS
+    assert done["foreign"] == []
+    assert home.wait(run_id)["state"]["type"] == "CANCELLED"
+    assert sorted(path.name for path in (home.releases / "holding").iterdir()) == before
+    assert (home.releases / "holding" / "current").resolve().name == "1"
+
+
+def test_run_is_marked_crashed_and_can_be_retried_when_its_worker_is_killed(home: Home) -> None:
+    run_id = home.hold_a_conversion()
+    orphans = home.working()
+    killed = home.worker()
+    killed.kill()
+    state = home.wait(run_id)["state"]
+    assert state["type"] == "CRASHED", state
+    await_true(lambda: not any(_alive(process) for process in orphans), 30)
+    assert "Running" not in home.tasks(run_id).values()
+    home.hold.unlink()
+    home.ask(f"flow_runs/{run_id}/set_state", state={"type": "SCHEDULED", "name": "AwaitingRetry"})
+    again = home.wait(run_id)["state"]
+    assert again["type"] == "COMPLETED", (again, home.logs(run_id))
+    assert not list((home.releases / "holding").glob(".staging*"))
+
+
+def test_operations_follow_each_other_when_started_over_the_api(home: Home) -> None:
+    assert (
+        home.wait(home.start("deploy-model", model="module", force=True, promote=False))["state"]["type"] == "COMPLETED"
+    )
+    versions = sorted(int(p.name) for p in (home.releases / "module").iterdir() if p.name.isdigit())
+    current = home.releases / "module" / "current"
+    assert current.resolve().name == str(versions[-2])  # published, not promoted
+    checked, promoted = (
+        home.start("check-release", model="module"),
+        home.start("promote", model="module", version=versions[-1]),
+    )
+    assert home.wait(checked)["state"]["message"] == f"module {versions[-2]} passes every check"
+    assert home.wait(promoted)["state"]["message"] == f"module {versions[-1]} is current"
+    assert home.wait(home.start("rollback", model="module"))["state"]["message"] == f"module {versions[-2]} is current"
+    assert current.resolve().name == str(versions[-2])
+    refused = home.wait(home.start("promote", model="module", version=99))["state"]
+    assert refused["type"] == "FAILED"
+    assert "module has no version 99" in refused["message"]
+
+
+def test_report_is_served_in_a_sandbox_and_nothing_else_is_when_asked(home: Home) -> None:
+    version = (home.releases / "clock" / "current").resolve().name
+    page = httpx.get(f"{home.address}/releases/clock/{version}/report.html")
+    assert page.status_code == 200
+    assert page.headers["content-security-policy"].startswith("sandbox")
+    for name in (
+        "config.json",
+        "golden.npz",
+        "../../clock/1/config.json",
+        "%2e%2e/%2e%2e/.clock.lock",
+        "logs/../config.json",
+    ):
+        assert httpx.get(f"{home.address}/releases/clock/{version}/{name}").status_code == 404
+    assert httpx.get(f"{home.address}/api/health", headers={"Host": "elsewhere.example"}).status_code == 400
+    foreign = {"Origin": "http://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    other = httpx.options(f"{home.address}/api/flow_runs/filter", headers=foreign)
+    assert "access-control-allow-origin" not in other.headers
+
+
+def test_nightly_run_appears_and_runs_when_its_minute_comes(home: Home) -> None:
+    def ran() -> list[dict[str, object]]:
+        query = {
+            "deployments": {"name": {"any_": ["deploy-model"]}},
+            "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+        }
+        return [run for run in home.ask("flow_runs/filter", **query) if run["auto_scheduled"]]
+
+    await_true(lambda: bool(ran()), 200, home.said)
+    run = ran()[0]
+    assert (run["name"], run["parameters"]) == ("deploy clock", {"model": "clock", "force": False, "promote": True})
+    assert home.deployment("deploy-all")["schedules"] == []
+    (schedule,) = home.deployment("deploy-model")["schedules"]
+    assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+
+
+def _end_of(processes: list[psutil.Process]) -> float:
+    """The time at which the last of them was gone."""
+    await_true(lambda: not any(_alive(process) for process in processes), 150)
+    return time.time()
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "auth", "said"),
+    [
+        (["--host", "0.0.0.0"], "", "FANOUT_AUTH=USER:PASSWORD"),
+        (["--host", "0.0.0.0"], "nocolon", "must be USER:PASSWORD"),
+    ],
+)
+def test_ui_exits_with_2_and_one_sentence_when_others_could_reach_it(
+    arguments: list[str], auth: str, said: str, tmp_path: Path
+) -> None:
+    process = launch(tmp_path, free_port(), *arguments, FANOUT_AUTH=auth)
+    assert process.wait(60) == 2
+    printed = (tmp_path / "ui.log").read_text()
+    assert said in printed
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_ui_exits_with_2_when_the_port_is_taken(home: Home, tmp_path: Path) -> None:
+    process = launch(tmp_path, int(home.address.rpartition(":")[2]))
+    assert process.wait(60) == 2
+    assert "--port" in (tmp_path / "ui.log").read_text()
+    assert isinstance(process, subprocess.Popen)

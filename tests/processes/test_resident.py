@@ -1,0 +1,160 @@
+"""Children that stay: how long, for whom, and what happens to one that fails."""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from samples import Sample, converted
+
+from converters.contract.errors import ChildDied, ChildTimedOut, ChildTooLarge
+from converters.contract.values import Limits
+from converters.processes import resident
+
+LIMITS = Limits(seconds=60)
+
+
+def identity() -> int:
+    """The process that runs this; pickled by name, so it lives in a module."""
+    assert resident.inside()
+    return os.getpid()
+
+
+def write_file() -> str:
+    """A temporary file that nobody removes."""
+    descriptor, name = tempfile.mkstemp()
+    os.close(descriptor)
+    return name
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def eat(megabytes: int) -> int:
+    held = b"x" * (megabytes << 20)
+    time.sleep(1)
+    return len(held)
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended, or will within ten seconds."""
+    end = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_run_keeps_the_child_only_while_a_block_is_open() -> None:
+    assert not resident.inside()
+    alone = resident.run("one", identity, limits=LIMITS).value
+    assert gone(alone)
+    with resident.keeping():
+        with resident.keeping():
+            first = resident.run("one", identity, limits=LIMITS).value
+        assert resident.run("one", identity, limits=LIMITS).value == first
+        other = resident.run("two", identity, limits=LIMITS).value
+        assert other != first
+    assert gone(first)
+    assert gone(other)
+
+
+def test_run_gives_two_calls_at_a_time_two_children() -> None:
+    with resident.keeping():
+        slow = threading.Thread(target=resident.run, args=("one", time.sleep, 3), kwargs={"limits": LIMITS})
+        slow.start()
+        time.sleep(1)
+        first = resident.run("one", identity, limits=LIMITS).value
+        slow.join()
+        seen = {resident.run("one", identity, limits=LIMITS).value for _ in range(2)}
+    assert len({first, *seen}) <= 2
+    assert gone(first)
+
+
+def test_run_waits_for_the_child_that_is_being_started() -> None:
+    with resident.keeping():
+        ahead = threading.Thread(target=resident.start, args=("one", time.sleep, 2), kwargs={"limits": LIMITS})
+        ahead.start()
+        time.sleep(0.5)
+        begun = time.monotonic()
+        first = resident.run("one", identity, limits=LIMITS).value
+        assert time.monotonic() - begun > 1
+        ahead.join()
+        assert resident.run("one", identity, limits=LIMITS).value == first
+
+
+def test_run_starts_a_child_of_its_own_when_the_one_started_ahead_failed() -> None:
+    with resident.keeping():
+        with pytest.raises(ChildDied):
+            resident.start("one", die, limits=LIMITS)
+        assert resident.run("one", identity, limits=LIMITS).value
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "limits", "error"),
+    [
+        (die, (), LIMITS, ChildDied),
+        (time.sleep, (60,), Limits(seconds=0.5), ChildTimedOut),
+        (eat, (3000,), Limits(memory_gb=2), ChildTooLarge),
+    ],
+)
+def test_run_gives_the_next_call_a_new_child_when_one_fails(
+    function: object, arguments: tuple[object, ...], limits: Limits, error: type[Exception]
+) -> None:
+    with resident.keeping():
+        first = resident.run("one", identity, limits=LIMITS).value
+        with pytest.raises(error):
+            resident.run("one", function, *arguments, limits=limits)  # type: ignore[arg-type]
+        assert gone(first)
+        assert resident.run("one", identity, limits=LIMITS).value != first
+
+
+def test_run_gives_a_new_child_when_the_idle_one_died() -> None:
+    with resident.keeping():
+        first = resident.run("one", identity, limits=LIMITS).value
+        os.kill(first, signal.SIGKILL)
+        assert gone(first)
+        assert resident.run("one", identity, limits=LIMITS).value != first
+
+
+def test_run_removes_what_the_child_left_in_its_temporary_directory() -> None:
+    with resident.keeping():
+        left = Path(resident.run("one", write_file, limits=LIMITS).value)
+        assert left.exists()
+        with pytest.raises(ChildDied):
+            resident.run("one", die, limits=LIMITS)
+        assert not left.parent.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the packed Chromium is not used, and has another name")
+def test_check_starts_node_and_chromium_once_when_children_are_kept(keras_sample: Sample) -> None:
+    graph, layers = (converted(keras_sample, "tfjs", variant) for variant in ("graph", "layers"))
+    with resident.keeping():
+        graph.check()
+        first = programs()
+        layers.check()
+        assert programs() == first
+    assert len(first) == 2, first
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in first if psutil.pid_exists(pid)], timeout=10)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def programs() -> set[int]:
+    """Ids of the Node processes that run main.mjs, and of the Chromiums they drive, below this process."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        browser = words and words[0].endswith("chromium") and not any(word.startswith("--type=") for word in words)
+        if browser or any(word.endswith("main.mjs") for word in words):
+            found.add(process.pid)
+    return found

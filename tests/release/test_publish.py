@@ -1,0 +1,338 @@
+"""Releases on disk: versions appear whole, one is current, and nothing half made is left."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from converters.contract.errors import BadInput
+from converters.release import publish as release
+from converters.release.manifest import Manifest, SourceRecord
+from converters.targets.serving import target as serving
+
+
+def manifest(version: int, status: Literal["passed", "failed"] = "passed", model: str = "m") -> Manifest:
+    source = SourceRecord(kind="module", digest="sha256:0", signatures={})
+    common = {"created": "2026-11-22T02:00:07Z", "seconds": 1.0, "environment": {}, "targets": []}
+    return Manifest(model=model, version=version, status=status, source=source, **common)
+
+
+def publish(
+    releases: Path, status: Literal["passed", "failed"] = "passed", model: str = "m", *, served: bool = True
+) -> int:
+    """Publish the next version; returns it."""
+    with release.staging(releases, model) as place:
+        (place.release / "golden.npz").write_text(str(place.version))
+        if served:
+            (place.release / "serving" / str(place.version)).mkdir(parents=True)
+        place.publish(manifest(place.version, status, model))
+    return place.version
+
+
+def left(releases: Path, model: str = "m") -> set[str]:
+    """The names in the model's directory."""
+    return {path.name for path in (releases / model).iterdir()}
+
+
+@contextmanager
+def staged_elsewhere(releases: Path, ending: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has reserved a version, which it prints, and then runs `ending`."""
+    code = (
+        "import pathlib, sys, time\nfrom converters import release\n"
+        f"with release.staging(pathlib.Path({str(releases)!r}), 'm') as place:\n"
+        f"    (place.release / 'half').touch()\n    print(place.version, flush=True)\n    {ending}\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_publish_makes_the_version_appear_whole(tmp_path: Path) -> None:
+    with release.staging(tmp_path, "m") as place:
+        (place.release / "file").write_text("content")
+        (place.root / "note").write_text("not released")
+        inode = place.release.stat().st_ino
+        assert left(tmp_path) == {".staging-1"}
+        path = place.publish(manifest(1))
+        assert path == tmp_path / "m" / "1"
+    assert left(tmp_path) == {"1"}
+    assert path.stat().st_ino == inode
+    assert {file.name for file in path.iterdir()} == {"file", "manifest.json"}
+
+
+def test_publish_is_never_seen_half_made_when_somebody_watches(tmp_path: Path) -> None:
+    seen: list[set[str]] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            try:
+                seen.append({file.name for file in (tmp_path / "m" / "1").iterdir()})
+            except FileNotFoundError:
+                continue
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with release.staging(tmp_path, "m") as place:
+        for index in range(50):
+            (place.release / str(index)).write_text("x")
+        place.publish(manifest(1))
+        time.sleep(0.05)
+    done.set()
+    watcher.join()
+    assert {len(names) for names in seen} == {51}
+
+
+def test_staging_leaves_nothing_when_the_deploy_fails(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), release.staging(tmp_path, "m") as place:
+        (place.release / "absent").read_bytes()
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_staging_leaves_nothing_when_somebody_writes_there_for_a_moment_yet(tmp_path: Path) -> None:
+    code = (
+        "import itertools, pathlib, sys, time\nend = time.monotonic() + 1\n"
+        "for number in itertools.takewhile(lambda _: time.monotonic() < end, itertools.count()):\n"
+        "    pathlib.Path(sys.argv[1], str(number)).mkdir()\n"
+    )
+    with release.staging(tmp_path, "m") as place:
+        writer = subprocess.Popen([sys.executable, "-c", code, str(place.release)], stderr=subprocess.DEVNULL)
+        while not any(place.release.iterdir()):
+            time.sleep(0.01)
+    writer.wait()
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_staging_leaves_earlier_releases_alone_when_the_deploy_fails(tmp_path: Path) -> None:
+    publish(tmp_path)
+    with pytest.raises(ZeroDivisionError), release.staging(tmp_path, "m"):
+        _ = 1 / 0
+    assert left(tmp_path) == {"1"}
+
+
+def test_staging_removes_what_was_abandoned_and_keeps_what_is_live(tmp_path: Path) -> None:
+    with staged_elsewhere(tmp_path, "time.sleep(300)") as live, staged_elsewhere(tmp_path, "time.sleep(300)") as dead:
+        for process in (live, dead):
+            assert process.stdout is not None
+            assert process.stdout.readline()
+        dead.kill()
+        dead.wait()
+        assert left(tmp_path) == {".staging-1", ".staging-2"}
+        with release.staging(tmp_path, "m") as place:
+            names = left(tmp_path)
+            assert len(names) == 2
+            assert place.root.name in names
+            assert any((tmp_path / "m" / name / "release" / "half").exists() for name in names)
+        live.kill()
+        live.wait()
+        publish(tmp_path)
+        assert not any(name.startswith(".staging") for name in left(tmp_path))
+
+
+def test_staging_removes_one_without_lock_once_its_maker_has_had_time_for_it(tmp_path: Path) -> None:
+    just_begun, left_behind = (tmp_path / "m" / f".staging-{version}" for version in (2, 1))
+    just_begun.mkdir(parents=True)
+    (left_behind / "release" / "hdf5").mkdir(parents=True)
+    os.utime(left_behind, (time.time() - 3600,) * 2)
+    with release.staging(tmp_path, "m"):
+        assert just_begun.is_dir()
+        assert not left_behind.exists()
+
+
+def test_staging_gives_different_versions_when_many_reserve_at_once(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def reserve(_: int) -> int:
+        together.wait()
+        return publish(tmp_path)
+
+    with ThreadPoolExecutor(8) as threads:
+        versions = list(threads.map(reserve, range(8)))
+    assert sorted(set(versions)) == sorted(versions) == release.versions(tmp_path, "m")
+    assert all((tmp_path / "m" / str(v) / "golden.npz").read_text() == str(v) for v in versions)
+
+
+def test_staging_succeeds_when_many_fail_at_once(tmp_path: Path) -> None:
+    def attempt(_: int) -> None:
+        with release.staging(tmp_path, "m") as place:
+            assert place.release.is_dir()
+            (place.release / "file").touch()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(attempt, range(200)))
+    assert not (tmp_path / "m").exists() or left(tmp_path) == set()
+
+
+def test_staging_waits_its_turn_when_another_looks_at_its_lock(tmp_path: Path) -> None:
+    with release.staging(tmp_path, "m") as place:
+        lock = os.open(place.root / ".lock", os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(lock)
+
+
+@pytest.mark.parametrize("check", [publish, release.require_writable])
+def test_staging_raises_bad_input_when_releases_cannot_be_written(
+    tmp_path: Path, check: Callable[[Path], object]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match=r"file/releases cannot be written: Not a directory; choose another with"):
+        check(tmp_path / "file" / "releases")
+
+
+def test_staging_raises_bad_input_when_the_models_directory_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "m").touch()
+    with pytest.raises(BadInput, match="cannot be written"):
+        publish(tmp_path)
+
+
+def test_require_writable_leaves_nothing_when_it_is_writable(tmp_path: Path) -> None:
+    release.require_writable(tmp_path / "new" / "releases")
+    assert list((tmp_path / "new" / "releases").iterdir()) == []
+
+
+def test_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
+    for _ in range(11):
+        publish(tmp_path)
+    assert release.versions(tmp_path, "m") == list(range(1, 12))
+
+
+def test_versions_names_the_known_models_when_there_is_none_of_that_name(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="has no release of 'n'; it has none at all"):
+        release.versions(tmp_path, "n")
+    publish(tmp_path)
+    with pytest.raises(BadInput, match="has no release of 'n'; it has m"):
+        release.versions(tmp_path, "n")
+
+
+def test_promote_switches_current_when_the_version_passed(tmp_path: Path) -> None:
+    for version in (1, 2):
+        publish(tmp_path)
+        release.promote(tmp_path, "m", version)
+        assert release.current(tmp_path, "m") == version
+        link = tmp_path / "m" / "current"
+        assert link.is_symlink()
+        assert os.readlink(link) == str(version)
+        assert (link / "golden.npz").read_text() == str(version)
+    assert left(tmp_path) == {"1", "2", "current"}
+
+
+def test_promote_is_never_without_a_current_when_somebody_watches(tmp_path: Path) -> None:
+    publish(tmp_path)
+    publish(tmp_path)
+    release.promote(tmp_path, "m", 1)
+    missing: list[OSError] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            try:
+                (tmp_path / "m" / "current" / "golden.npz").read_text()
+            except OSError as error:
+                missing.append(error)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for index in range(20):
+        release.promote(tmp_path, "m", 1 + index % 2)
+    done.set()
+    watcher.join()
+    assert missing == []
+
+
+def test_promote_refuses_when_the_version_failed(tmp_path: Path) -> None:
+    publish(tmp_path)
+    release.promote(tmp_path, "m", 1)
+    publish(tmp_path, "failed")
+    with pytest.raises(BadInput, match="m 2 failed its checks and cannot be promoted"):
+        release.promote(tmp_path, "m", 2)
+    assert release.current(tmp_path, "m") == 1
+
+
+def test_promote_names_the_versions_when_there_is_no_such_one(tmp_path: Path) -> None:
+    publish(tmp_path)
+    publish(tmp_path)
+    with pytest.raises(BadInput, match="m has no version 7; it has 1, 2"):
+        release.promote(tmp_path, "m", 7)
+    assert release.current(tmp_path, "m") is None
+
+
+def test_rollback_promotes_the_newest_passed_version_before_the_current(tmp_path: Path) -> None:
+    for status in ("passed", "passed", "failed", "passed"):
+        publish(tmp_path, status)  # type: ignore[arg-type]
+    release.promote(tmp_path, "m", 4)
+    assert release.rollback(tmp_path, "m") == 2
+    assert release.current(tmp_path, "m") == 2
+    assert release.rollback(tmp_path, "m") == 1
+    with pytest.raises(BadInput, match="m 1 is the oldest passed release"):
+        release.rollback(tmp_path, "m")
+    assert release.current(tmp_path, "m") == 1
+
+
+def test_rollback_raises_bad_input_when_nothing_was_promoted(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="has no release of 'm'"):
+        release.rollback(tmp_path, "m")
+    publish(tmp_path)
+    with pytest.raises(BadInput, match="m has no promoted release to roll back from"):
+        release.rollback(tmp_path, "m")
+
+
+def test_prune_keeps_the_newest_and_the_current(tmp_path: Path) -> None:
+    for _ in range(5):
+        publish(tmp_path)
+    release.promote(tmp_path, "m", 2)
+    assert release.prune(tmp_path, "m", 2) == [1, 3]
+    assert left(tmp_path) == {"2", "4", "5", "current"}
+    assert release.prune(tmp_path, "m", 2) == []
+    assert publish(tmp_path) == 6
+
+
+@pytest.mark.parametrize("keep", [0, -1])
+def test_prune_refuses_when_it_would_keep_nothing(tmp_path: Path, keep: int) -> None:
+    publish(tmp_path)
+    with pytest.raises(BadInput, match=f"--keep must be at least 1, not {keep}"):
+        release.prune(tmp_path, "m", keep)
+    assert release.versions(tmp_path, "m") == [1]
+
+
+def test_promote_lists_every_promoted_and_served_model_in_models_config(tmp_path: Path) -> None:
+    for model, served in (("b", True), ("a", True), ("weights-only", False), ("unpromoted", True)):
+        publish(tmp_path, model=model, served=served)
+        if model != "unpromoted":
+            release.promote(tmp_path, model, 1)
+    text = (tmp_path / "models.config").read_text()
+    assert serving.parse_models_config(text) == {
+        "a": "/models/a/current/serving",
+        "b": "/models/b/current/serving",
+    }
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".models.config")]
+
+
+def test_promote_keeps_every_model_in_models_config_when_several_promote_at_once(tmp_path: Path) -> None:
+    names = [f"model-{index}" for index in range(6)]
+    for name in names:
+        publish(tmp_path, model=name)
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda name: release.promote(tmp_path, name, 1), names))
+    assert sorted(serving.parse_models_config((tmp_path / "models.config").read_text())) == names
+
+
+def test_promote_needs_no_tensorflow(tmp_path: Path) -> None:
+    publish(tmp_path)
+    code = (
+        "import pathlib, sys\nfrom converters import release\n"
+        f"release.promote(pathlib.Path({str(tmp_path)!r}), 'm', 1)\nsys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -1,0 +1,214 @@
+"""What a key is made of: every module of a converter, every file and module a build depends on."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import samples
+
+from converters.config.spec import ModelSpec, without_config
+from converters.contract.errors import BadInput
+from converters.formats import digest
+from converters.processes.child import Child
+from converters.source import watch
+from converters.steps import key
+from converters.targets.registry import TARGETS
+
+SHARED = ("converters.steps.convert", "converters.steps.check")
+
+
+@pytest.fixture(name="package")
+def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package to edit, which keys are made of in place of the real one."""
+    copy = tmp_path / "converters"
+    shutil.copytree(digest.PACKAGE, copy, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    monkeypatch.setattr(digest, "PACKAGE", copy)
+    return copy
+
+
+@pytest.fixture(name="spec")
+def _spec(tmp_path: Path) -> ModelSpec:
+    return samples.write_spec(tmp_path, samples.MODULE)
+
+
+def edited(path: Path) -> None:
+    """Append to a file, and make sure that its time differs."""
+    with path.open("a") as file:
+        file.write("\n")
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+
+def differing(before: key.Known, now: key.Known) -> set[str]:
+    """The parts that differ; a converter by its target's name."""
+    parts = {part for part in ("source", "release") if before[part] != now[part]}
+    return parts | {t for t in before["converters"] if before["converters"][t] != now["converters"][t]}
+
+
+def test_known_differs_for_a_target_when_any_file_of_its_converter_is_edited(package: Path, spec: ModelSpec) -> None:
+    made_of: dict[Path, set[str]] = {}
+    for target, module in TARGETS.items():
+        files = digest.closure([module.__name__, *SHARED], ["converters.targets.registry"])  # type: ignore[attr-defined]
+        assert len(files) > 5
+        for path in files:
+            made_of.setdefault(path, set()).add(target)
+    before = key.known(spec)
+    for path, targets in made_of.items():
+        edited(path)
+        now = key.known(spec)
+        assert targets <= differing(before, now), path
+        before = now
+
+
+@pytest.mark.parametrize(
+    ("file", "parts"),
+    [
+        ("tflite_convert.py", {"tflite"}),
+        ("hdf5.py", {"hdf5"}),
+        ("js/core.mjs", {"tfjs"}),
+        ("js/package-lock.json", {"tfjs"}),
+        ("javascript.py", {"tfjs"}),
+        ("variables.py", {"source", "hdf5"}),
+        ("templates/report.html.j2", {"release"}),
+        ("describe.py", set()),
+    ],
+)
+def test_known_differs_for_nothing_else_when_a_file_is_edited(
+    package: Path, spec: ModelSpec, file: str, parts: set[str]
+) -> None:
+    before = key.known(spec)
+    edited(package / file)
+    assert differing(before, key.known(spec)) == parts
+
+
+@pytest.mark.parametrize("file", ["live.py", "golden.py", "preload.py", "isolate.py", "userland.py"])
+def test_known_differs_for_the_source_when_what_builds_it_is_edited(package: Path, spec: ModelSpec, file: str) -> None:
+    before = key.known(spec)
+    edited(package / file)
+    assert "source" in differing(before, key.known(spec))
+
+
+def test_closure_follows_an_import_inside_a_function_when_one_is_added(package: Path) -> None:
+    (package / "fresh.py").write_text("TABLE = 'fresh.json'\n")
+    (package / "fresh.json").write_text("{}")
+    with (package / "hdf5.py").open("a") as file:
+        file.write("\ndef late():\n    from converters import fresh\n    return fresh\n")
+    names = {path.name for path in digest.closure(["converters.targets.hdf5.target"])}
+    assert {"fresh.py", "fresh.json"} <= names
+
+
+def test_source_differs_when_a_given_file_is_edited(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for name in ("saved_model.pb", "weights"):
+        (tmp_path / "model" / name).write_bytes(b"1")
+    given = without_config(tmp_path / "model")
+    before = key.source(given)
+    assert key.difference(before, key.source(given)) is None
+    (tmp_path / "model" / "weights").write_bytes(b"2")
+    assert "weights has changed" in (key.difference(before, key.source(given)) or "")
+
+
+def test_source_differs_when_a_declared_file_is_edited_or_added(tmp_path: Path) -> None:
+    (tmp_path / "ckpt").mkdir()
+    (tmp_path / "ckpt" / "a.index").write_text("1")
+    spec = samples.write_spec(tmp_path, samples.MODULE, files=["ckpt/*"])
+    before = key.source(spec)
+    (tmp_path / "ckpt" / "a.data").write_text("1")
+    assert "a.data is new" in (key.difference(before, key.source(spec)) or "")
+    (tmp_path / "ckpt" / "a.data").unlink()
+    (tmp_path / "ckpt" / "a.index").write_text("2")
+    assert "a.index has changed" in (key.difference(before, key.source(spec)) or "")
+
+
+def test_read_names_the_field_when_a_declared_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"tiny\.yaml: files: 'ckpt/\*' fits no file"):
+        samples.write_spec(tmp_path, samples.MODULE, files=["ckpt/*"])
+
+
+@pytest.mark.parametrize("variable", ["TF_ENABLE_ONEDNN_OPTS", "TF_USE_LEGACY_KERAS", "FANOUT_CHROMIUM"])
+def test_source_differs_when_a_variable_that_matters_is_set(
+    spec: ModelSpec, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = key.source(spec)
+    monkeypatch.setenv(variable, "other")
+    assert key.source(spec) != before
+
+
+def test_variant_is_the_same_when_only_another_variants_options_differ(tmp_path: Path) -> None:
+    def ingredients(name: str, **options: object) -> key.Ingredients:
+        spec = samples.write_spec(tmp_path, samples.MODULE, targets={"tflite": options})
+        return key.variant(spec, "tflite", name, {"source": {}, "converters": {"tflite": ""}}, watch.Reads())
+
+    plain = ingredients("float32")
+    tight = {"error": 0.01}
+    assert ingredients("float32", variants=["float32"], optional=True, tolerance={"int8": tight}) == plain
+    assert ingredients("float32", tolerance={"float32": tight}) != plain
+    assert ingredients("float32", select_ops="never") != plain
+
+
+READER = """
+import importlib, pathlib
+import helper
+HERE = pathlib.Path(__file__).parent
+NAMED = "named.bin"          # as native code is given it
+def build():
+    open(HERE / ("opened" + ".bin"), "rb").read()
+    (HERE / "made.txt").write_text("by the build")
+    (HERE / "made.txt").read_text()
+    importlib.import_module("la" + "te")
+    try:
+        import absent
+    except ImportError:
+        pass
+"""
+
+
+def read_by(folder: Path, during: str = "") -> watch.Reads | None:
+    """What a build in a child is seen to read."""
+    for name, text in (
+        ("helper.py", "X = 1"),
+        ("late.py", ""),
+        ("named.bin", "1"),
+        ("opened.bin", "1"),
+        ("reader.py", READER),
+    ):
+        (folder / name).write_text(text)
+    call = f"userland.call('reader.py:build', Path({str(folder)!r}), 'model')"
+    code = f"from converters import userland\nfrom pathlib import Path\n{call}\n"
+    time.sleep(0.05)  # what is written now is older than the build
+    with Child() as child:
+        child.call(watch.begin)
+        child.call(exec, code + during)
+        return child.call(watch.reads, folder.resolve(), [folder / "products"]).value
+
+
+def test_reads_lists_modules_opened_and_named_files_when_a_build_used_them(tmp_path: Path) -> None:
+    reads = read_by(tmp_path)
+    assert reads is not None
+    assert set(reads.files) == {"reader.py", "helper.py", "late.py", "named.bin", "opened.bin"}
+    assert reads.changed(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["reader.py", "helper.py", "late.py", "named.bin", "opened.bin"])
+def test_changed_names_the_file_when_one_is_edited_or_gone(tmp_path: Path, name: str) -> None:
+    reads = read_by(tmp_path)
+    assert reads is not None
+    edited(tmp_path / name)
+    assert reads.changed(tmp_path) == f"{name} has changed"
+    (tmp_path / name).unlink()
+    assert reads.changed(tmp_path) == f"{name} is gone"
+
+
+def test_changed_names_a_module_that_would_now_be_imported_when_it_appears(tmp_path: Path) -> None:
+    reads = read_by(tmp_path)
+    assert reads is not None
+    (tmp_path / "unrelated.py").write_text("")
+    assert reads.changed(tmp_path) is None
+    (tmp_path / "absent.py").write_text("")
+    assert "absent.py is new" in (reads.changed(tmp_path) or "")
+
+
+def test_reads_is_unknown_when_a_file_is_edited_during_the_build(tmp_path: Path) -> None:
+    edit = f"import os, time\nos.utime({str(tmp_path / 'helper.py')!r}, (time.time() + 1, time.time() + 1))\n"
+    assert read_by(tmp_path, during=edit) is None

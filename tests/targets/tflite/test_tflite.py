@@ -1,0 +1,364 @@
+"""TF Lite files in LiteRT and in TensorFlow's own interpreter."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import damage
+import pytest
+import samples
+from samples import Converted, Sample
+
+from converters.config.spec import without_config
+from converters.formats import saved_model as meta_graph
+from converters.processes.child import run
+from converters.targets.tflite import convert as tflite_convert
+from converters.targets.tflite.target import TOLERANCES
+
+pytestmark = [
+    pytest.mark.usefixtures("kept_runtimes"),
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),  # from TensorFlow's import
+]
+
+Make = Callable[..., Sample]
+EVERY = {"serving_default", "summary"}
+
+
+@pytest.fixture(scope="module")
+def sound(module_sample: Sample) -> Converted:
+    """float32 of a tf.Module with two signatures."""
+    return samples.converted(module_sample, "tflite", "float32")
+
+
+@pytest.fixture
+def copy(sound: Converted, tmp_path: Path) -> Converted:
+    """A copy of it, to be damaged."""
+    return sound.copy(tmp_path)
+
+
+@pytest.mark.parametrize("variant", list(TOLERANCES))
+def test_check_passes_every_row_when_the_variant_is_sound(keras_sample: Sample, variant: str) -> None:
+    made = samples.converted(keras_sample, "tflite", variant)
+    (row,) = made.check()
+    assert (row.status, row.reason) == ("passed", None)
+    assert row.path == f"tflite/{variant}.tflite"
+    values = [check for check in row.checks if check.name == "values"]
+    assert [(check.runtime, check.limit) for check in values] == [("litert 2.3.0", TOLERANCES[variant].error)]
+    assert made.path.read_bytes()[4:8] == b"TFL3"
+
+
+def test_convert_quantizes_when_the_variant_is_int8(make_sample: Make) -> None:
+    sample = make_sample(samples.KERAS.replace("Dense(8", "Dense(256").replace("Dense(3", "Dense(64"))
+    sizes = {v: samples.converted(sample, "tflite", v).path.stat().st_size for v in TOLERANCES}
+    assert sizes["float16"] < 0.7 * sizes["float32"]
+    assert sizes["dynamic"] < 0.5 * sizes["float32"]
+    assert sizes["int8"] < 0.5 * sizes["float32"]
+
+
+def test_check_passes_every_signature_when_there_are_several(sound: Converted) -> None:
+    rows = sound.check()
+    assert {row.signature for row in rows} == EVERY
+    assert samples.turned(rows) == {}
+    assert all(check.runtime for row in rows for check in row.checks)
+
+
+def test_check_fails_values_when_a_weight_byte_is_flipped(copy: Converted) -> None:
+    damage.flip(copy.path, samples.OFFSET.tobytes())
+    assert samples.turned(copy.check()) == {"serving_default": {"values", "batch"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "args", "failed"),
+    [
+        ("rename_tflite_signature", ("summary", "digest"), {"summary": {"names"}}),
+        ("rename_tflite_input", ("summary", "sound"), {"summary": {"names"}}),
+        ("swap_tflite_outputs", ("serving_default",), {"serving_default": {"values", "batch"}}),
+        ("set_tflite_dtype", ("summary", 2), {"summary": {"dtypes"}}),
+        ("fix_tflite_batch", ("summary", 1), {"summary": {"shapes"}}),
+    ],
+)
+def test_check_fails_one_check_when_the_flatbuffer_is_edited(
+    copy: Converted, change: str, args: tuple[Any, ...], failed: dict[str, set[str]]
+) -> None:
+    run(damage.edit_tflite, copy.path, change, *args)
+    rows = copy.check()
+    assert samples.turned(rows) == failed
+    assert {row.signature for row in rows if row.status == "passed"} == EVERY - failed.keys()
+
+
+def test_check_fails_when_the_file_is_truncated(copy: Converted) -> None:
+    damage.truncate(copy.path)
+    failed = samples.turned(copy.check())
+    assert failed.keys() == EVERY
+    assert set.union(*failed.values()) <= {"loads", "runs"}
+
+
+@pytest.mark.parametrize(
+    "harm", [os.remove, lambda path: path.write_bytes(b"x" * 100), lambda path: path.write_bytes(b"")],
+    ids=["missing", "foreign", "empty"],
+)  # fmt: skip
+def test_check_fails_loads_when_the_file_is_none(copy: Converted, harm: Callable[[Path], Any]) -> None:
+    harm(copy.path)
+    assert samples.turned(copy.check()) == {key: {"loads"} for key in EVERY}
+
+
+SELECT = """
+import tensorflow as tf
+
+INPUT = [tf.TensorSpec([None, 4, 4], tf.float32, name="x")]
+
+class Spectrum(tf.Module):
+    @tf.function(input_signature=INPUT)
+    def __call__(self, x):
+        return {"inverse": tf.linalg.inv(x + 9.0 * tf.eye(4))}
+
+    @tf.function(input_signature=INPUT)
+    def plain(self, x):
+        return {"twice": 2.0 * x}
+
+def build():
+    return Spectrum()
+"""
+
+
+def test_check_passes_in_tensorflows_interpreter_when_select_ops_are_needed(make_sample: Make) -> None:
+    sample = make_sample(SELECT, targets={"tflite": {"variants": ["float32"]}})
+    rows = samples.converted(sample, "tflite", "float32").check()
+    assert {row.signature for row in rows} == {"serving_default", "plain"}
+    for row in rows:
+        assert row.status == "passed", row
+        assert "tensorflow lite 2.19.0 with select ops" in row.runtimes()
+    reasons = {row.signature: row.reason for row in rows}
+    assert reasons["serving_default"] == "uses select TF ops (MatrixInverse): the app needs the Flex delegate"
+    assert reasons["plain"] == "shares its file with select TF ops (MatrixInverse): the app needs the Flex delegate"
+
+
+def test_convert_leaves_out_one_signature_when_it_needs_select_ops_and_they_are_forbidden(make_sample: Make) -> None:
+    sample = make_sample(SELECT, targets={"tflite": {"variants": ["float32"], "select_ops": "never"}})
+    rows = {row.signature: row for row in samples.converted(sample, "tflite", "float32").check()}
+    assert rows["plain"].status == "passed"
+    assert rows["serving_default"].status == "unsupported"
+    assert "MatrixInverse" in str(rows["serving_default"].reason)
+    assert rows["serving_default"].path is None
+
+
+def test_convert_is_unsupported_when_no_signature_can_be_converted(make_sample: Make) -> None:
+    code = (
+        SELECT.partition("    @tf.function(input_signature=INPUT)\n    def plain")[0]
+        + "\ndef build():\n    return Spectrum()\n"
+    )
+    sample = make_sample(code, targets={"tflite": {"select_ops": "never"}})
+    made = samples.converted(sample, "tflite", "float32")
+    (row,) = made.check()
+    assert made.conversion.error is None
+    assert (row.status, row.path, row.checks) == ("unsupported", None, [])
+    assert "MatrixInverse" in str(row.reason)
+
+
+STRINGS = """
+import tensorflow as tf
+
+class Words(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])
+    def __call__(self, word):
+        return {"lower": tf.strings.lower(word), "length": tf.strings.length(word)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])
+    def first(self, word):
+        return {"first": tf.gather(word, [0, 0])}
+
+def build():
+    return Words()
+"""
+
+
+def test_check_passes_when_inputs_and_outputs_are_strings(make_sample: Make) -> None:
+    sample = make_sample(STRINGS, golden={"inputs": {"word": {"values": ["Ab", "CDE", "f\0", ""]}}})
+    assert samples.turned(samples.converted(sample, "tflite", "float32").check()) == {}
+    builtin = make_sample(STRINGS, golden=sample.spec.golden.model_dump(), signatures={"first": "first"})
+    (row,) = samples.converted(builtin, "tflite", "float32").check()
+    assert (row.status, row.reason, row.runtimes()) == ("passed", None, ["litert 2.3.0"])
+
+
+def test_check_uses_the_configs_tolerance_when_it_is_given(make_sample: Make) -> None:
+    tight = {"variants": ["int8"], "tolerance": {"int8": {"error": 1e-6}}}
+    (row,) = samples.converted(make_sample(samples.KERAS, targets={"tflite": tight}), "tflite", "int8").check()
+    assert samples.turned([row]) == {"serving_default": {"values", "batch"}}
+    assert {check.limit for check in row.checks if check.name == "values"} == {1e-6}
+
+
+def test_convert_calibrates_on_representative_data_when_it_is_given(make_sample: Make) -> None:
+    code = samples.KERAS + "\nimport numpy as np\ndef data(): return {'features': np.full((8, 6), 1e-3)}\n"
+    fields = {"targets": {"tflite": {"variants": ["int8"]}}}
+    good, narrow = (make_sample(code, **fields, **more) for more in ({}, {"representative": "tiny.py:data"}))
+    assert samples.turned(samples.converted(good, "tflite", "int8").check()) == {}
+    assert "values" in samples.turned(samples.converted(narrow, "tflite", "int8").check())["serving_default"]
+
+
+def test_convert_names_op_and_node_when_select_ops_are_forbidden(make_sample: Make) -> None:
+    code = SELECT.replace('return {"inverse"', 'with tf.name_scope("spectral"):\n            return {"inverse"')
+    sample = make_sample(code, targets={"tflite": {"variants": ["float32"], "select_ops": "never"}})
+    reasons = {row.signature: str(row.reason) for row in samples.converted(sample, "tflite", "float32").check()}
+    assert "MatrixInverse (node spectral/MatrixInverse)" in reasons["serving_default"]
+    assert "select_ops: auto" in reasons["serving_default"]
+
+
+TABLES = """
+import tensorflow as tf
+
+class Tables(tf.Module):
+    def __init__(self):
+        super().__init__()
+        pairs = tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([5, 7], tf.int64))
+        self.table = tf.lookup.StaticHashTable(pairs, -1)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])
+    def __call__(self, word):
+        return {"id": self.table.lookup(word)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])
+    def shout(self, word):
+        return {"loud": tf.strings.upper(word)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def plain(self, x):
+        return {"twice": tf.matmul(x, tf.ones([3, 2]) * 0.3)}
+
+def build():
+    return Tables()
+"""
+
+
+def test_convert_leaves_out_only_the_signature_whose_op_has_no_kernel(make_sample: Make) -> None:
+    fields = {"golden": {"inputs": {"word": {"values": ["a", "b", "c"]}}}, "targets": {"tflite": {}}}
+    sample = make_sample(TABLES, name="tables", **fields)
+    rows = {row.signature: row for row in samples.converted(sample, "tflite", "float32").check()}
+    assert not samples.not_passed(list(rows.values()))
+    assert {key: row.status for key, row in rows.items()} == {
+        "serving_default": "passed",
+        "shout": "unsupported",
+        "plain": "passed",
+    }
+    assert "no kernel for StringUpper" in str(rows["shout"].reason)
+    assert rows["serving_default"].runtimes() == ["litert 2.3.0"]
+
+
+def test_convert_freezes_when_lookup_tables_belong_to_other_signatures(make_sample: Make) -> None:
+    sample = make_sample(TABLES, name="tables", signatures={"plain": "plain"}, targets={"tflite": {}})
+    (row,) = samples.converted(sample, "tflite", "float32").check()
+    assert (row.status, row.runtimes()) == ("passed", ["litert 2.3.0"])
+    assert row.reason is None or "lookup tables belong to other signatures" in row.reason
+
+
+def save_pinned(path: Path, device: str, resource: bool, assign: bool = False) -> None:
+    """A TF 1 SavedModel whose variable and computation are on the device."""
+    import numpy as np
+    import tensorflow.compat.v1 as tf
+
+    value = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
+    config = tf.ConfigProto(allow_soft_placement=True)
+    with tf.Graph().as_default(), tf.Session(config=config) as session:
+        with tf.device(device):
+            x = tf.placeholder(tf.float32, [None, 4], name="x")
+            scale = tf.placeholder(tf.float32, [None, 1], name="scale")
+            weight = tf.get_variable("weight", initializer=value, use_resource=resource)
+            product = tf.matmul(x, weight)
+        if assign:
+            with tf.control_dependencies([tf.assign_add(weight, weight * 0.0)]):
+                product = tf.identity(product)
+        session.run(tf.global_variables_initializer())
+        signature = tf.saved_model.predict_signature_def
+        builder = tf.saved_model.Builder(str(path))
+        definitions = {
+            "serving_default": signature({"x-in": x}, {"y": tf.tanh(product)}),
+            "scaled": signature({"x": x, "scale": scale}, {"y": tf.matmul(x, weight) * scale}),
+        }
+        builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map=definitions)
+        builder.save()
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+@pytest.mark.parametrize("resource", [True, False])
+def test_check_passes_when_a_graph_is_pinned_to_a_gpu(tmp_path: Path, resource: bool, variant: str) -> None:
+    save_pinned(tmp_path / "pinned", "/gpu:0", resource)
+    sample = samples.build(without_config(tmp_path / "pinned"), tmp_path)
+    rows = samples.converted(sample, "tflite", variant).check()
+    assert samples.turned(rows) == {}
+    assert [row.signature for row in rows] == ["scaled", "serving_default"]
+    assert all("its placement on /device:GPU:0 was cleared" in str(row.reason) for row in rows)
+
+
+def test_convert_leaves_out_the_signature_that_writes_a_reference_variable(tmp_path: Path) -> None:
+    save_pinned(tmp_path / "writing", "", False, True)
+    sample = samples.build(without_config(tmp_path / "writing"), tmp_path)
+    rows = {row.signature: row for row in samples.converted(sample, "tflite", "float32").check()}
+    assert rows["scaled"].status == "passed"
+    assert rows["serving_default"].status == "unsupported"
+    assert "VariableV2 at node weight" in str(rows["serving_default"].reason)
+
+
+KINDS = """
+import numpy as np
+import tensorflow as tf
+
+INPUT = [tf.TensorSpec([None, 16], tf.float32, name="x")]
+WEIGHT = np.random.default_rng(5).normal(size=(16, 16), scale=0.3).astype(np.float32)
+
+class Kinds(tf.Module):
+    @tf.function(input_signature=INPUT)
+    def __call__(self, x):
+        return {"y": tf.tanh(x @ WEIGHT)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.int32, name="n")])
+    def counts(self, n):
+        return {"m": 2 * n + 1}
+
+    @tf.function(input_signature=INPUT)
+    def select(self, x):
+        return {"d": tf.linalg.det(tf.reshape(x, [-1, 4, 4]))}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.complex64, name="c")])
+    def spectrum(self, c):
+        return {"a": tf.abs(tf.signal.fft(c))}
+
+def build():
+    return Kinds()
+"""
+
+
+def test_convert_calls_nothing_int8_that_is_not(make_sample: Make) -> None:
+    rows = {}
+    for method in ("__call__", "counts", "spectrum"):
+        sample = make_sample(KINDS, name="kinds", signatures={method: method}, targets={"tflite": {}})
+        rows |= {row.signature: row for row in samples.converted(sample, "tflite", "int8").check()}
+    assert rows["__call__"].status == "passed"
+    assert rows["counts"].status == "unsupported"
+    assert "nothing to quantize" in str(rows["counts"].reason)
+    assert rows["spectrum"].status == "unsupported"
+    assert "int8 kernel" in str(rows["spectrum"].reason)
+
+
+def test_check_fails_loads_when_a_file_called_int8_is_float(keras_sample: Sample, tmp_path: Path) -> None:
+    made = samples.converted(keras_sample, "tflite", "int8").copy(tmp_path)
+    made.path.write_bytes(samples.converted(keras_sample, "tflite", "float32").path.read_bytes())
+    rows = made.check()
+    assert samples.turned(rows) == {"serving_default": {"loads"}}
+    assert "not quantized" in str(rows[0].reason)
+
+
+def too_large(saved_model: Path, keys: list[str], limit: int) -> dict[str, str | None]:
+    """Variant -> why it exceeds the limit."""
+    graph = meta_graph.read(saved_model)
+    variants: list[tflite_convert.Variant] = ["float32", "float16", "dynamic", "int8"]
+    return {variant: tflite_convert.too_large(graph, keys, variant, limit) for variant in variants}
+
+
+def test_too_large_counts_the_variables_that_a_signature_uses(module_sample: Sample) -> None:
+    saved_model = module_sample.source.saved_model
+    used = 4 * (4 * 5 + 5)
+    assert set(too_large(saved_model, ["serving_default"], used).values()) == {None}
+    found = too_large(saved_model, ["serving_default"], used - 1)
+    assert {variant for variant, why in found.items() if why} == {"float32", "int8"}
+    assert str(found["float32"]).endswith("use float16 or dynamic")
+    assert too_large(saved_model, ["summary"], 4 * 4 * 5)["float32"] is None
