@@ -147,7 +147,7 @@ def test_run_raises_the_same_error_when_it_is_one_of_ours(tmp_path: Path) -> Non
 
 
 def test_run_keeps_kind_and_details_when_a_child_raised_in_a_child() -> None:
-    code = "from converters.errors import ChildRaised\nraise ChildRaised('text', 'KeyError', 'the traceback')"
+    code = "from converters.contract.errors import ChildRaised\nraise ChildRaised('text', 'KeyError', 'the traceback')"
     with pytest.raises(ChildRaised) as caught:
         run(exec, code)
     assert (str(caught.value), caught.value.kind, caught.value.details) == ("text", "KeyError", "the traceback")
@@ -255,7 +255,7 @@ def test_run_ends_grandchildren_when_the_child_ends(ending: str, tmp_path: Path)
 def test_child_ends_when_its_parent_is_killed(fresh: bool, tmp_path: Path) -> None:
     log = tmp_path / "log"
     script = (
-        "import pathlib\nfrom converters.isolate import run\ncode = 'import os, time; print(os.getpid()); time.sleep(300)'\n"
+        "import pathlib\nfrom converters.processes.child import run\ncode = 'import os, time; print(os.getpid()); time.sleep(300)'\n"
         f"run(exec, code, log=pathlib.Path({str(log)!r}), fresh={fresh})"
     )
     caller = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
@@ -272,7 +272,7 @@ def test_child_ends_when_its_parent_is_killed(fresh: bool, tmp_path: Path) -> No
 def test_run_leaves_the_main_module_alone_when_it_has_effects(tmp_path: Path) -> None:
     script, effects = tmp_path / "main.py", tmp_path / "effects"
     script.write_text(
-        f"open({str(effects)!r}, 'a').write('imported\\n')\nimport operator\nfrom converters.isolate import run\n"
+        f"open({str(effects)!r}, 'a').write('imported\\n')\nimport operator\nfrom converters.processes.child import run\n"
         "print(run(operator.add, 1, 2, fresh=True).value, run(operator.add, 3, 4).value, __name__)\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
@@ -283,7 +283,7 @@ def test_run_leaves_the_main_module_alone_when_it_has_effects(tmp_path: Path) ->
 def test_fresh_child_answers_while_tensorflow_is_loaded_for_another(tmp_path: Path) -> None:
     script = tmp_path / "main.py"
     script.write_text(
-        "import sys, threading, time\nfrom converters import isolate\nmain = sys.modules['__main__']\n"
+        "import sys, threading, time\nfrom converters.processes import child as isolate\nmain = sys.modules['__main__']\n"
         "ask = lambda fresh: print(isolate.run(bool, fresh, fresh=fresh).value, flush=True)\n"
         "loading = threading.Thread(target=ask, args=[False])\nloading.start()\ntime.sleep(0.3)\nask(True)\nloading.join()\n"
         "print(sys.modules['__main__'] is main)\n"

@@ -47,7 +47,7 @@ def left(releases: Path, model: str = "m") -> set[str]:
 def staged_elsewhere(releases: Path, ending: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that has reserved a version, which it prints, and then runs `ending`."""
     code = (
-        "import pathlib, sys, time\nfrom converters import release\n"
+        "import pathlib, sys, time\nfrom converters.release import publish as release\n"
         f"with release.staging(pathlib.Path({str(releases)!r}), 'm') as place:\n"
         f"    (place.release / 'half').touch()\n    print(place.version, flush=True)\n    {ending}\n"
     )
@@ -332,7 +332,7 @@ def test_promote_keeps_every_model_in_models_config_when_several_promote_at_once
 def test_promote_needs_no_tensorflow(tmp_path: Path) -> None:
     publish(tmp_path)
     code = (
-        "import pathlib, sys\nfrom converters import release\n"
+        "import pathlib, sys\nfrom converters.release import publish as release\n"
         f"release.promote(pathlib.Path({str(tmp_path)!r}), 'm', 1)\nsys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

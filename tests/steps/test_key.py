@@ -175,7 +175,7 @@ def read_by(folder: Path, during: str = "") -> watch.Reads | None:
     ):
         (folder / name).write_text(text)
     call = f"userland.call('reader.py:build', Path({str(folder)!r}), 'model')"
-    code = f"from converters import userland\nfrom pathlib import Path\n{call}\n"
+    code = f"from converters.processes import userland\nfrom pathlib import Path\n{call}\n"
     time.sleep(0.05)  # what is written now is older than the build
     with Child() as child:
         child.call(watch.begin)

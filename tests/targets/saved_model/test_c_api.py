@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 
 CHILD = """
 import pickle, sys
-from converters import c_loader
+from converters.targets.saved_model import c_api as c_loader
 path, tags, calls, also = pickle.load(sys.stdin.buffer)
 answer = {}
 try:
@@ -192,7 +192,11 @@ def test_version_is_the_wheels_when_the_library_is_loaded() -> None:
     from importlib.metadata import version
 
     answer = subprocess.run(
-        [sys.executable, "-c", "from converters import c_loader; print(c_loader.version())"],
+        [
+            sys.executable,
+            "-c",
+            "from converters.targets.saved_model import c_api as c_loader; print(c_loader.version())",
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,

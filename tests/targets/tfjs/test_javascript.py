@@ -457,7 +457,7 @@ def test_run_raises_when_the_page_dies(models: Models) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tmp_path: Path) -> None:
     script = (
-        "import numpy as np; from pathlib import Path; from converters.javascript import Request, run\n"
+        "import numpy as np; from pathlib import Path; from converters.targets.tfjs.javascript import Request, run\n"
         "case = {'n': np.array(2**31 - 1, np.int32), 'x': np.zeros(2, np.float32)}\n"
         f"run('chromium-webgl', [Request(Path({str(models.path('loop'))!r}), 'graph', [case])])"
     )
@@ -475,8 +475,8 @@ def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tm
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_kept_node_and_chromium_end_when_the_caller_is_killed(models: Models) -> None:
     script = (
-        "import numpy as np, time; from pathlib import Path; from converters import javascript, kept\n"
-        "from converters.contract import Limits\n"
+        "import numpy as np, time; from pathlib import Path; from converters.targets.tfjs import javascript; from converters.processes import resident as kept\n"
+        "from converters.contract.values import Limits\n"
         "case = {'n': np.array(3, np.int32), 'x': np.zeros(2, np.float32)}\n"
         f"request = javascript.Request(Path({str(models.path('loop'))!r}), 'graph', [case])\n"
         "with kept.keeping():\n"
