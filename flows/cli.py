@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from converters.config import spec
+from converters.config import read, spec
 from converters.contract.errors import BadInput, FanoutError
 from converters.processes import child as isolate
 from converters.processes import collector
@@ -85,11 +85,11 @@ def deploy(
     """Build, export, convert, check and release models."""
     if everything == bool(models):
         raise BadInput("name the models to deploy, or give --all for every config; not both")
-    chosen = spec.names() if everything else list(dict.fromkeys(models or []))
+    chosen = read.names() if everything else list(dict.fromkeys(models or []))
     wanted = [target.strip() for target in targets.split(",")] if targets is not None else None
     specs = {}
     for model in chosen:  # all bad input is told before anything is done
-        found = spec.find(model)
+        found = read.find(model)
         specs[model] = found if wanted is None else found.with_targets(wanted)
     for variable, given in ((settings.DASK, dask), (settings.STORE, store)):
         if given is not None:
@@ -176,12 +176,13 @@ def inspect(
 ) -> None:
     """Show what a model file holds: signatures, dtypes, shapes, ops."""
     from converters.targets import describe
+    from flows.show.description import render
 
     description = isolate.run(describe.describe, path.absolute()).value
     if as_json:
         _print_json(description)
     else:
-        out.print(describe.render(description))
+        out.print(render(description))
 
 
 @app.command()

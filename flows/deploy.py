@@ -3,7 +3,7 @@
 import contextvars
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,9 +16,10 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from converters.config import spec
+from converters.config import read
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, FanoutError
+from converters.contract.layout import check_log
 from converters.contract.values import Source
 from converters.processes import child as isolate
 from converters.processes import memory, resident
@@ -27,14 +28,16 @@ from converters.release import publish as release
 from converters.release.assemble import Released
 from converters.release.manifest import Row
 from converters.release.publish import Staging
-from converters.source.build import Builder
-from converters.steps import convert as converting
+from converters.source.builder import Builder
+from converters.source.watch import Reads
 from converters.steps import key, reuse
 from converters.steps.reuse import Kept
+from converters.steps.store import Store
+from converters.steps.unit import Unit, plan
 from converters.targets.registry import TARGETS
-from flows import executor as elsewhere
-from flows import one_at_a_time
-from flows.executor import Executor, Job
+from flows import one_at_a_time, settings
+from flows.cluster.dask import Cluster, connected
+from flows.executor import Executor, Here, Job
 from flows.order import Key, Later, measured_needs, run_all
 from flows.settings import releases_dir
 from flows.show import artifacts
@@ -68,7 +71,7 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
     if later := _caught_up_by():
         return Cancelled(message=f"skipped: {later}, which is due as well, makes up for this run")
     try:
-        wanted = spec.find(model)
+        wanted = read.find(model)
         if targets:
             wanted = wanted.with_targets(targets)
         waiting = Event(wanted.name, "queued", detail="waiting for another deploy of this model")
@@ -110,7 +113,7 @@ def _deploy(wanted: ModelSpec, current: Kept, known: key.Known, started: float, 
     for reason in current.reasons:
         tell(Event(name, "changed", detail=reason))
     with (
-        elsewhere.executor(slots) as where,
+        _executor(slots) as where,
         memory.measured() as peak,
         release.staging(releases_dir(), name) as place,
     ):
@@ -120,6 +123,25 @@ def _deploy(wanted: ModelSpec, current: Kept, known: key.Known, started: float, 
             get_run_logger().warning("%s, so the next deploy will do everything again", untold)
         rows = [row for each in making.planned for row in making.rows[each]]
         return publish(name, place, exported.record, wanted, rows, started, promote, peak.mb)
+
+
+@contextmanager
+def _executor(slots: Slots) -> Iterator[Executor]:
+    """What the environment asks for: this machine, with these places, or the cluster, connected for the block.
+
+    Raises:
+        BadInput, StoreFailed, ClusterFailed: the cluster cannot be used, and why.
+    """
+    wanted = settings.cluster()
+    if wanted is None:
+        yield Here(slots)
+        return
+    store = Store(wanted.store)
+    with connected(wanted.dask) as client:
+        cluster = Cluster(client, store, wanted)
+        cluster.require_equal()
+        cluster.listen()
+        yield cluster
 
 
 class _Making:
@@ -143,9 +165,8 @@ class _Making:
             return exported
         (self._place.release / reuse.SOURCE).mkdir()
         log = self._place.release / "logs" / "build.log"
-        with ExitStack() as beside, ExitStack() as building:
+        with ExitStack() as building:
             building.enter_context(slots.held(self._needs.build(self._wanted), turn))
-            beside.enter_context(_beside(lambda: self._where.prepare(self._wanted, turn)))
             builder = building.enter_context(Builder(self._wanted, log=log))
             begun = build(name, builder, self._place)
             exporting = export.submit(name, builder, self._place, begun.built)
@@ -163,8 +184,8 @@ class _Making:
             ready,
             where.side_by_side,
             needs.cost,
-            lambda each: convert.submit(where, jobs[each], needs.of(each, "convert", jobs[each].source)),
-            lambda each, made: check.submit(where, jobs[each], made, needs.of(each, "check", jobs[each].source)),
+            lambda each: convert.submit(where, jobs[each], needs.of(each, "convert", jobs[each].unit.source)),
+            lambda each, made: check.submit(where, jobs[each], made, needs.of(each, "check", jobs[each].unit.source)),
             where.shared,
             later,
         )
@@ -174,8 +195,8 @@ class _Making:
         if source is None or not self._where.early:
             return []
         self._plan(source)
-        early = [each for each in self.planned if each[1] in TARGETS[each[0]].EARLY and each not in self.rows]
-        self._jobs |= {each: Job(*each, source, None, self._place, self._wanted, _turn.get()) for each in early}
+        early = [each for each in self.planned if TARGETS[each[0]].variant(each[1]).early and each not in self.rows]
+        self._jobs |= {each: self._job(*each, source, None) for each in early}
         return early
 
     def _jobs_of(self, exported: Exported) -> list[Key]:
@@ -183,15 +204,20 @@ class _Making:
         source, reads = exported.source, exported.built_from.reads
         self._plan(source)
         found = [each for each in self.planned if each not in self._jobs and each not in self.rows]
-        self._jobs |= {each: Job(*each, source, reads, self._place, self._wanted, _turn.get()) for each in found}
+        self._jobs |= {each: self._job(*each, source, reads) for each in found}
         return found
+
+    def _job(self, target: str, variant: str, source: Source, reads: Reads | None) -> Job:
+        release, log = self._place.release, self._place.root / check_log(target, variant)
+        unit = Unit(target=target, variant=variant, source=source, spec=self._wanted, release=release, log=log)
+        return Job(unit, reads, _turn.get())
 
     def _plan(self, source: Source) -> None:
         """Settle what there is to make, unless that was done, and take what is kept of it."""
         if self.planned:
             return
         name = self._wanted.name
-        self.planned = converting.plan(source, self._wanted)
+        self.planned = plan(source, self._wanted)
         for target, variant in self.planned:
             if (target, variant) in self._current.rows:
                 _show_kept(name, self._current, [called(target, variant), f"check {called(target, variant)}"])
@@ -199,15 +225,6 @@ class _Making:
                 tell(Event(name, "done", target, variant, rows=tuple(self.rows[target, variant])))
             else:
                 tell(Event(name, "waiting", target, variant))
-
-
-@contextmanager
-def _beside(work: Callable[[], None]) -> Iterator[None]:
-    """Do this in a thread until the end of the block, which waits for it, and raises what it raised."""
-    with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
-        doing = pool.submit(contextvars.copy_context().run, work)
-        yield
-        doing.result()
 
 
 def _show_kept(model: str, current: Kept, steps: Sequence[str]) -> None:
@@ -235,9 +252,9 @@ def deploy_all(
     """Deploy several models (every config, unless named); one that fails does not stop the others."""
     if later := _caught_up_by():
         return Cancelled(message=f"skipped: {later}, which is due as well, makes up for this run")
-    chosen = models or spec.names()
+    chosen = models or read.names()
     if not chosen:
-        raise BadInput(f"{spec.CONFIGS} holds no config")
+        raise BadInput(f"{read.CONFIGS} holds no config")
     with resident.keeping():
         states = _side_by_side(chosen, targets, force, promote)
     failed = {

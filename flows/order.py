@@ -11,8 +11,10 @@ from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput
 from converters.contract.values import Source
 from converters.release import manifest, publish
-from converters.release.manifest import Row, files_of
+from converters.release.files import files_of
+from converters.release.manifest import Row
 from converters.steps.convert import Conversion
+from converters.targets.registry import TARGETS
 
 Key = tuple[str, str]
 """Target and variant."""
@@ -20,8 +22,6 @@ Key = tuple[str, str]
 BASE_MB = 300.0
 TIMES_MODEL = 12.0
 """Memory of a step that was never measured: TensorFlow's own, and copies of the model. MobileNetV2's int8 needs the most."""
-USUAL_SECONDS = {"tfjs": 8.0, "tflite": 2.0, "hdf5": 2.0, "serving": 1.5, "saved_model": 1.5}
-"""A conversion and its checks that were never measured, by target: MobileNetV2's."""
 
 
 class Later(NamedTuple):
@@ -133,8 +133,9 @@ class Needs:
         return self.build_mb or _guess(given)
 
     def cost(self, key: Key) -> float:
-        """Seconds that converting and checking one variant take; without end where nothing is known."""
-        return self.seconds.get(key) or USUAL_SECONDS.get(key[0], float("inf"))
+        """Seconds that converting and checking one variant take, or usually do."""
+        target, variant = key
+        return self.seconds.get(key) or TARGETS[target].variant(variant).usual_seconds
 
     def of(self, key: Key, step: Literal["convert", "check"], source: Source) -> float:
         """MB that converting one variant needs, or checking it."""

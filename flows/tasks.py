@@ -10,16 +10,16 @@ from prefect.runtime import task_run
 from prefect.states import Completed, Failed
 
 from converters.config.spec import ModelSpec
+from converters.contract import layout
 from converters.contract.errors import BuilderFailed, ChildDied, ChildFailed
 from converters.contract.values import Source
 from converters.processes import child as isolate
 from converters.release.assemble import Released, assemble
 from converters.release.manifest import Row, SourceRecord, title
 from converters.release.publish import Staging
-from converters.source.build import Builder, Built
-from converters.steps import convert as converting
+from converters.source.build import Built
+from converters.source.builder import Builder
 from converters.steps import reuse
-from converters.steps import unit as work
 from converters.steps.convert import Conversion
 from converters.steps.reuse import BuiltFrom
 from flows.executor import Executor, Job
@@ -38,7 +38,8 @@ _options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 def _row_name() -> str:
     """What a person calls the conversion or check that is about to run."""
     job: Job = task_run.parameters["job"]
-    return f"{job.wanted.name} {job.place.version}: {called(job.target, job.variant)}"
+    unit = job.unit
+    return f"{unit.spec.name} {unit.source.version}: {called(unit.target, unit.variant)}"
 
 
 def _check_name() -> str:
@@ -116,8 +117,9 @@ def export(model: str, builder: Builder, place: Staging, built: isolate.Complete
 )
 def convert(where: Executor, job: Job, need: float) -> Any:
     """Convert to one variant of one target, in a child process that needs `need` MB: a Conversion."""
-    model, target, variant = job.wanted.name, job.target, job.variant
-    with child_logs.shown(job.place.release / converting.log_of(target, variant)):
+    unit = job.unit
+    model, target, variant = unit.spec.name, unit.target, unit.variant
+    with child_logs.shown(unit.release / layout.log_of(target, variant)):
         conversion = where.convert(job, need, lambda: tell(Event(model, "converting", target, variant)))
     if conversion.crashed and not isolate.ending() and task_run.run_count <= CRASH_RETRIES:
         raise ChildDied(f"{conversion.error}; it is done once more")
@@ -129,8 +131,9 @@ def convert(where: Executor, job: Job, need: float) -> Any:
 @task(name="check", task_run_name=_check_name, **_options)
 def check(where: Executor, job: Job, conversion: Conversion, need: float) -> Any:
     """Run what was converted in its own runtimes and compare with golden: a list of rows."""
-    model, target, variant = job.wanted.name, job.target, job.variant
-    with child_logs.shown(job.place.root / work.check_log(target, variant)):
+    unit = job.unit
+    model, target, variant = unit.spec.name, unit.target, unit.variant
+    with child_logs.shown(unit.release.parent / layout.check_log(target, variant)):
         rows = where.check(job, conversion, need, lambda: tell(Event(model, "checking", target, variant)))
     tell(Event(model, "done", target, variant, rows=tuple(rows)))
     for row in rows:

@@ -20,6 +20,7 @@ A failing check is none of these: it is data (`contract.CheckResult`).
 """
 
 __all__ = [
+    "MOST",
     "BadInput",
     "BuilderFailed",
     "ChildDied",
@@ -35,6 +36,7 @@ __all__ = [
     "StoreFailed",
     "Unsupported",
     "WorkerFailed",
+    "said",
 ]
 
 
@@ -110,3 +112,12 @@ class ChildTimedOut(ChildFailed):
 
 class ChildTooLarge(ChildFailed):
     """The child was killed because it held more memory than its limit."""
+
+
+MOST = 300
+"""Characters of another program's message that are shown at most."""
+
+
+def said(error: object, most: int = MOST) -> str:
+    """What an exception or a log says, in one line of at most `most` characters."""
+    return " ".join(str(error).split())[:most]

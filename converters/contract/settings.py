@@ -1,6 +1,6 @@
-"""When a model is deployed by itself, and who is told when that fails: the part of a config that no release depends on."""
+"""What a config may say: how targets are judged and limited, golden, evaluation, regression, schedule, and who is told."""
 
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
@@ -56,3 +56,122 @@ class Nightly(Frozen):
 
     schedule: Schedule = Schedule(cron=NEVER)
     on_failure: OnFailure | None = None
+
+
+class Limits(Frozen):
+    """What one child process may use."""
+
+    seconds: float = Field(default=600.0, gt=0, description="wall time of one build, conversion or prediction")
+    memory_gb: float = Field(default=8.0, gt=0, description="memory of the child and all it starts, in GiB")
+
+
+class Tolerance(Frozen):
+    """How far an output may be from the live model's.
+
+    `error` bounds max |error| / max |reference| of a float output, `mismatch` the share of unequal elements of
+    an integer, bool or string output. `reason` says why the bound is what it is.
+    """
+
+    error: float = Field(ge=0)
+    mismatch: float = Field(default=0.0, ge=0, lt=1)
+    reason: str = "set in the config"
+
+
+class Quality(Frozen):
+    """How much of the live model's outputs a variant must keep, beside `Tolerance`; without a value there is no limit.
+
+    The figures are those of `parity.fidelity`. `max_drop` bounds how far the metric of labelled evaluation data may
+    fall short of the live model's, in the metric's own unit; without it the evaluation's own bound holds.
+    """
+
+    snr_db: float | None = Field(default=None, description="least signal-to-noise ratio of a float output, in dB")
+    cosine: float | None = Field(default=None, ge=-1, le=1, description="least cosine similarity of a float output")
+    top1: float | None = Field(
+        default=None, ge=0, le=1, description="least share of samples whose top class is the live model's"
+    )
+    top1_samples: int = Field(default=20, ge=1, description="golden samples below which `top1` is no limit")
+    max_drop: float | None = Field(default=None, ge=0, description="in place of evaluation.max_drop")
+
+
+class RegressionSpec(Frozen):
+    """The `regression:` part of a config: what may be worse than in the current release; null never refuses."""
+
+    metric_drop: float | None = Field(
+        default=0.01, ge=0, description="how much worse the evaluation metric may be, in its own unit"
+    )
+    size_growth: float | None = Field(default=0.10, ge=0, description="by what share a row's files may grow")
+    latency_growth: float | None = Field(default=None, ge=0, description="by what share a call may take longer; noisy")
+    error_growth: float | None = Field(default=None, ge=0, description="by what share the measured error may grow")
+    vanished: bool = Field(default=True, description="refuse what lacks a row that the current release passed")
+
+
+ACCURACY = "accuracy"
+MAX_DROP = 0.02
+"""Of accuracy: seven of 360 images, where float32 in another order of summation costs none or one."""
+
+
+class EvaluationSpec(Frozen):
+    """The `evaluation:` part of a config."""
+
+    data: str = Field(
+        description="FILE.py:FUNCTION returning {input: array, ..., labels: array}, or an .npz file of those"
+    )
+    labels: str = Field(default="labels", description="the name of the labels in the data")
+    signature: str | None = Field(default=None, description="default: the only one, or serving_default")
+    output: str | None = Field(default=None, description="what accuracy is of; default: the signature's only output")
+    metric: str = Field(default=ACCURACY, description="accuracy, or FILE.py:FUNCTION(outputs, labels) -> float")
+    better: Literal["higher", "lower"] = Field(default="higher", description="which values of the metric are better")
+    samples: int = Field(default=256, ge=1, description="samples at most, in every runtime")
+    batch: int = Field(default=64, ge=1, description="samples in one call, where the batch is dynamic")
+    max_drop: float = Field(
+        default=MAX_DROP, ge=0, description="how much worse than the live model's a target's metric may be"
+    )
+
+    @model_validator(mode="after")
+    def _in_its_unit(self) -> "EvaluationSpec":
+        if self.metric != ACCURACY and "max_drop" not in self.model_fields_set:
+            raise ValueError("'max_drop' is required with a metric of your own, in its unit")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What the metric is called."""
+        return self.metric.rpartition(":")[2]
+
+
+class InputRange(Frozen):
+    """How to draw one golden input: uniform in [low, high), in a concrete shape; or the values to draw from."""
+
+    low: float | None = None
+    high: float | None = None
+    shape: tuple[int, ...] | None = Field(default=None, description="one sample's shape, without a dynamic batch")
+    values: tuple[str | float, ...] | None = Field(default=None, description="draw from these")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "InputRange":
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"'low' must be below 'high', not {self.low:g} and {self.high:g}")
+        return self
+
+    def bounds(self, width: float) -> tuple[float, float]:
+        """Low and high, `width` apart where only one is given (from 0, where that is within)."""
+        if self.low is None and self.high is not None:
+            return min(0.0, self.high - width), self.high
+        low = self.low or 0.0
+        return low, low + width if self.high is None else self.high
+
+
+class GoldenSpec(Frozen):
+    """The `golden:` part of a config."""
+
+    data: str | None = Field(
+        default=None, description="FILE.py:FUNCTION returning {input: array}, or that by signature"
+    )
+    samples: int | None = Field(
+        default=None,
+        ge=2,
+        description="samples to draw, or to take of the data at most; 16, or drawn as many as it takes",
+    )
+    seed: int = 0
+    inputs: dict[str, InputRange] = Field(default={}, description="how to draw an input, by its name")
+    constant: tuple[str, ...] = Field(default=(), description="outputs that are the same for every input, on purpose")

@@ -1,13 +1,14 @@
-"""Content as SHA-256: of files, of values, and of what a Python module consists of."""
+"""Content as SHA-256: of files, of values, and of a package's code."""
 
 import ast
 import hashlib
+import inspect
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = "node_modules"
@@ -29,42 +30,24 @@ def of_value(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def of_code(roots: Iterable[str], stop: Iterable[str] = ()) -> str:
-    """Hex digest of the files that `closure` gives, names included.
+def of_package(member: Callable[..., Any] | None = None) -> str:
+    """Hex digest of the files of this package, names included, and of the folder of another's where `member` is defined."""
+    folders = {PACKAGE}
+    if member is not None:
+        home = Path(inspect.getfile(member)).resolve().parent
+        folders |= {home} if PACKAGE not in home.parents else set()
+    return of_value([_of_folder(folder) for folder in sorted(folders)])
 
-    Found once for each state that the package's files are in: a deploy of many models asks for the same few, many times.
-    """
-    state = tuple((str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in in_folder(PACKAGE))
-    return _of_code(tuple(roots), tuple(stop), state)
+
+def _of_folder(folder: Path) -> str:
+    """Found once for each state that the files are in: a deploy of many models asks for the same, many times."""
+    state = tuple((str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in in_folder(folder))
+    return _of_state(folder, state)
 
 
 @cache
-def _of_code(roots: tuple[str, ...], stop: tuple[str, ...], state: tuple[tuple[str, int, int], ...]) -> str:
-    return of_value({path.relative_to(PACKAGE).as_posix(): _of_version(path) for path in closure(roots, stop)})
-
-
-def closure(roots: Iterable[str], stop: Iterable[str] = ()) -> list[Path]:
-    """The files of this package that the modules named by `roots` consist of, found by reading their code.
-
-    Followed are imports, at the top or inside functions; strings that name a module of the package; and strings that
-    name a file or folder beside the module. Modules in `stop` are left out, with what only they lead to.
-    """
-    waiting, seen, data = [PACKAGE.name, *roots], set(stop), set[Path]()
-    modules = set[Path]()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        path = _file(name)
-        if path is None:
-            continue
-        modules.add(path)
-        holder = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting += [found for found in _imported(path, holder) if found.partition(".")[0] == PACKAGE.name]
-        waiting += [text for text in _parsed(path).strings if text.startswith(f"{PACKAGE.name}.")]
-        data.update(file for file in named_files(path) if PACKAGE in file.parents)
-    return sorted(modules | data)
+def _of_state(folder: Path, state: tuple[tuple[str, int, int], ...]) -> str:
+    return of_value({path.relative_to(folder).as_posix(): of_file(path) for path in in_folder(folder)})
 
 
 def named_files(module: Path, *more: Path) -> set[Path]:
@@ -74,7 +57,7 @@ def named_files(module: Path, *more: Path) -> set[Path]:
     """
     found: set[Path] = set()
     folders = {folder: frozenset(os.listdir(folder)) for folder in (module.parent, *more)}
-    for text in _parsed(module).strings:
+    for text in _strings(module):
         if not text.strip("./") or "\0" in text or "\n" in text or len(text) > 255:
             continue
         head = text.partition("/")[0]
@@ -107,58 +90,13 @@ def in_folder(folder: Path) -> Iterator[Path]:
             yield path
 
 
-class _Parsed(NamedTuple):
-    strings: frozenset[str]
-    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
-    """Level, module and names of each `from`; of an `import`, level -1 and the module."""
-
-
-def _of_version(path: Path) -> str:
-    """`of_file` of a file that many modules consist of."""
-    stat = path.stat()
-    return _hash(path, stat.st_mtime_ns, stat.st_size)
-
-
-@cache
-def _hash(path: Path, *version: int) -> str:
-    """The digest of a file; `version` makes another file of one that was written again."""
-    return of_file(path)
-
-
-def _parsed(path: Path) -> _Parsed:
+def _strings(path: Path) -> frozenset[str]:
     stat = path.stat()
     return _parse(path, stat.st_mtime_ns, stat.st_size)
 
 
 @cache
-def _parse(path: Path, *version: int) -> _Parsed:
-    """What the code of a file says; `version` as for `_hash`."""
-    strings: set[str] = set()
-    imports: list[tuple[int, str, tuple[str, ...]]] = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            strings.add(node.value)
-        elif isinstance(node, ast.Import):
-            imports += [(-1, alias.name, ()) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
-    return _Parsed(frozenset(strings), tuple(imports))
-
-
-def _imported(path: Path, holder: str) -> Iterator[str]:
-    """Names of modules, among others: of `from a import b` both `a` and `a.b`. `holder` is the package the file is in."""
-    for level, module, names in _parsed(path).imports:
-        if level < 0:
-            yield module
-            continue
-        parts = holder.split(".")
-        above = parts[: len(parts) - level + 1] if level else []
-        origin = ".".join([*above, module] if module else above)
-        yield origin
-        yield from (f"{origin}.{name}" for name in names)
-
-
-def _file(name: str) -> Path | None:
-    """The file of a module of the package."""
-    path = PACKAGE.parent.joinpath(*name.split("."))
-    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+def _parse(path: Path, *version: int) -> frozenset[str]:
+    """The strings in the code of a file; `version` makes another file of one that was written again."""
+    nodes = ast.walk(ast.parse(path.read_bytes()))
+    return frozenset(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))

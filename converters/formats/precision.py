@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from converters.contract.values import Tolerance
+from converters.contract.settings import Tolerance
 
 _ERRORS = {
     "float16": Tolerance(error=1e-2, mismatch=0.02, reason="the model itself computes in float16, of 11 bits"),

@@ -1,12 +1,11 @@
 """A model's variables by name, whether it is live or exported; read one at a time, since together they may be large."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from converters.reference.golden import describe_variable
 
 Array = np.ndarray[Any, Any]
 
@@ -78,3 +77,10 @@ def of_saved_model(saved_model: Path) -> Variables:
         return lambda: np.asarray(checkpoint.get_tensor(key))
 
     return Variables((full_names.get(key, key.removesuffix(_VALUE_SUFFIX)), reader(key)) for key in keys)
+
+
+def describe_variable(name: str, value: np.ndarray[Any, Any]) -> str:
+    """One line that two variables share exactly when name, dtype, shape and every byte agree."""
+    content = repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
+    shape = ",".join(map(str, value.shape))
+    return f"{name} {value.dtype.name}[{shape}] sha256:{hashlib.sha256(content).hexdigest()}"

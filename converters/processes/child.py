@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,15 +35,15 @@ from typing import Any, Generic, TypeVar
 import psutil
 
 from converters.contract.errors import ChildDied, ChildFailed, ChildRaised, ChildTimedOut, ChildTooLarge, FanoutError
-from converters.contract.values import Limits
+from converters.contract.settings import Limits
 from converters.processes import memory
+from converters.processes.launch import _PR_SET_PDEATHSIG
 
 T = TypeVar("T")
 
 POLL_SECONDS = 0.2
 MEASURE_SECONDS = 1.0
 TAIL_LINES = 12
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 _forkserver = multiprocessing.get_context("forkserver")
@@ -281,23 +281,6 @@ class Child:
 
 _FATAL = re.compile(r": F \S+:\d+\] (.+)")
 """What TensorFlow logs before it aborts: time, severity, file, line, reason (tsl/platform/default/logging.cc)."""
-
-
-def bound(command: Sequence[str]) -> list[str]:
-    """The command, made to end with the thread of this process that starts it (Linux only).
-
-    Between fork and exec of a process with threads only C may run safely, so a small Python makes the prctl call and
-    then becomes the program.
-    """
-    if sys.platform != "linux":
-        return list(command)
-    launch = (
-        f"import ctypes, os, sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
-        "os.getppid() == int(sys.argv[1]) or sys.exit('parent ended'); os.execv(sys.argv[2], sys.argv[2:])"
-    )
-    return [sys.executable, "-I", "-S", "-c", launch, str(os.getpid()), *command]
-
-
 _hiding = threading.Lock()
 _starts = 0
 _main: Any = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from converters.contract.values import Limits
+from converters.contract.settings import Limits
 from converters.processes.child import Child, Completed
 
 T = TypeVar("T")

@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 
 from converters.contract.errors import BadInput
-from converters.contract.values import Case, Signature, Tensors, TensorSpec, Tolerance
+from converters.contract.settings import GoldenSpec, InputRange, Tolerance
+from converters.contract.values import Case, Signature, Tensors, TensorSpec
 from converters.reference import compare, coverage
 from converters.reference.coverage import Coverage
-from converters.reference.drawing import GoldenSpec, Hints, InputRange, Plan, concrete, draw, samples_of
+from converters.reference.drawing import Hints, Plan, concrete, draw, samples_of
 
 SIZES = (8, 1, 16, 32, 64, 224)
 """Sizes that dynamic dimensions are given, in the order they are tried; one at a time, so that shared ones agree."""

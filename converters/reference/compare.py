@@ -14,54 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from converters.contract.values import Case, CheckResult, Prediction, Quality, Signature, TensorSpec, Tolerance
+from converters.contract.settings import Quality, Tolerance
+from converters.contract.values import Case, CheckResult, Prediction, Signature, TensorSpec
+from converters.formats.dtypes import dtype_name, is_inexact
+from converters.reference.measure import FAR, Array, fidelity, measure, scale_of, scores_classes
 
-FAR = 4.0
-"""How many times the tolerance golden outputs must differ between samples before a comparison counts.
-
-Below about 1 a model that ignores its input would pass; 4 leaves room for the tolerance itself on both samples."""
-
-MOST_DB = 200.0
-"""Signal-to-noise ratios are cut to +- this, so that no error at all has a figure too: float32 alone ends near 150 dB."""
-PROBABILITIES = 1e-3
-"""How far from 1 the rows of a softmax may sum, computed in float16."""
-
-Array = np.ndarray[Any, Any]
 Holds = Callable[[str], str]
 """Model dtype -> the dtype a target holds it as."""
-
-
-def measure(reference: Array, got: Array, scale: float | None = None) -> float:
-    """Distance of two arrays of one shape; NaN where they are non-finite in different places.
-
-    `scale` is what the error of float arrays is relative to: unless given, max |reference|, or 1 where that is 0.
-    """
-    if reference.size == 0:
-        return 0.0
-    if not _is_inexact(reference):
-        return float(np.mean(reference != got))
-    wide = np.complex128 if np.iscomplexobj(reference) else np.float64
-    reference, got = reference.astype(wide), got.astype(wide)
-    finite = np.isfinite(reference)
-    if not np.array_equal(finite, np.isfinite(got)) or not np.array_equal(
-        reference[~finite], got[~finite], equal_nan=True
-    ):
-        return float("nan")
-    if not finite.any():
-        return 0.0
-    with np.errstate(over="ignore"):  # infinite, and so above every limit
-        error = float(np.abs(reference[finite] - got[finite]).max())
-    return error / (scale or scale_of([reference]))
-
-
-def scale_of(references: Sequence[Array]) -> float:
-    """The largest finite magnitude in any of the arrays; 1 where all are zero, empty, or compared exactly."""
-    largest = 0.0
-    for reference in references:
-        if _is_inexact(reference):
-            wide = reference.astype(np.complex128 if np.iscomplexobj(reference) else np.float64)
-            largest = max(largest, float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0)))
-    return largest or 1.0
 
 
 def compare_structure(expected: Signature, declared: Signature, runtime: str, holds: Holds) -> list[CheckResult]:
@@ -84,83 +43,6 @@ def compare_structure(expected: Signature, declared: Signature, runtime: str, ho
         _finding("dtypes", runtime, dtypes, "; ".join(held) or "as in the source"),
         _finding("shapes", runtime, shapes, "as in the source"),
     ]
-
-
-def fidelity(references: Sequence[Array], got: Sequence[Array], *, classes: bool = False) -> dict[str, float]:
-    """How much of a float output is left, over all arrays together; nothing for outputs that are compared exactly.
-
-    `snr_db`: 10 log10(sum |reference|^2 / sum |error|^2), cut to +-MOST_DB. `cosine`: of the two as vectors. With
-    `classes`, `top1`: the share of rows (along the last axis) whose largest element is at the same place. Elements that
-    are not finite on either side are left out of the first two; `measure` judges those.
-    """
-    if not references or not _is_inexact(references[0]):
-        return {}
-    scale = scale_of(references)
-    signal = noise = power = product = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for reference, other in zip(references, got, strict=True):
-            wide = np.complex128 if np.iscomplexobj(reference) else np.float64
-            here, there = reference.astype(wide) / scale, other.astype(wide) / scale
-            both = np.isfinite(here) & np.isfinite(there)
-            here, there = here[both], there[both]
-            signal += float(np.sum(np.abs(here) ** 2))
-            noise += float(np.sum(np.abs(here - there) ** 2))
-            power += float(np.sum(np.abs(there) ** 2))
-            product += float(np.sum(np.real(np.conj(here) * there)))
-        figures = {"snr_db": _decibels(signal, noise)}
-        lengths = float(np.sqrt(signal) * np.sqrt(power))
-    figures["cosine"] = 1.0 if noise == 0 else max(-1.0, min(1.0, product / lengths)) if 0 < lengths < np.inf else 0.0
-    if classes:
-        agree = [r.argmax(axis=-1) == g.argmax(axis=-1) for r, g in zip(references, got, strict=True) if r.size]
-        figures["top1"] = float(np.mean(np.concatenate([np.atleast_1d(a) for a in agree]))) if agree else 1.0
-    return figures
-
-
-def _decibels(signal: float, noise: float) -> float:
-    if noise == 0:
-        return MOST_DB
-    if signal == 0 or not np.isfinite(noise):
-        return -MOST_DB
-    return float(np.clip(10 * np.log10(signal / noise), -MOST_DB, MOST_DB))
-
-
-def scores_classes(references: Sequence[Array]) -> bool:
-    """Whether a float output is a classifier's beyond doubt: [n, classes], each row none negative and summing to 1.
-
-    Logits look like any other vectors, and so are a classifier's only where the config says so.
-    """
-    for reference in references:
-        if reference.ndim != 2 or reference.shape[1] < 2 or "float" not in reference.dtype.name:
-            return False
-        rows = reference.astype(np.float64)
-        if not (np.all(rows >= 0) and np.all(np.abs(rows.sum(axis=1) - 1) <= PROBABILITIES)):
-            return False
-    return bool(references)
-
-
-def accuracy(output: Array, labels: Array) -> float:
-    """The share of samples that an output gets right; labels are [n].
-
-    A float output of [n, classes] answers with the index of its largest element, one of [n] or [n, 1] with whether it is
-    above 0.5 (a sigmoid), and any other dtype with its value.
-
-    Raises:
-        ValueError: the shapes do not fit; says how.
-    """
-    if labels.ndim != 1 or output.ndim not in (1, 2) or len(output) != len(labels):
-        raise ValueError(
-            f"accuracy takes labels of [n] and an output of [n] or [n, classes], not {list(labels.shape)} and "
-            f"{list(output.shape)}; give a metric of your own"
-        )
-    if output.ndim == 2 and output.shape[1] > 1:
-        if not _is_inexact(output):
-            raise ValueError(f"accuracy cannot read {output.dtype.name} of {list(output.shape)} as classes")
-        answers = output.astype(np.float64).argmax(axis=1)
-    else:
-        answers = output.reshape(-1)
-        if _is_inexact(output):
-            answers = (answers.astype(np.float64) > 0.5).astype(np.int64)
-    return float(np.mean(answers == labels))
 
 
 def check_metric(
@@ -250,7 +132,7 @@ def check_variation(
     """
     exact, vacuous, ratios = [], [], []
     for name in signature.outputs:
-        inexact = _is_inexact(cases[0].outputs[name])
+        inexact = is_inexact(cases[0].outputs[name])
         spread = _spread([case.outputs[name] for case in cases], [_batch_size(case) for case in cases], signature)
         if not inexact:
             exact.append(spread > tolerance.mismatch)
@@ -290,7 +172,7 @@ def _values(
     references = [cases[i].outputs[name] for i in indices]
     distances = [measure(r, prediction.outputs[i][name], scale) for r, i in zip(references, indices, strict=True)]
     worst = float("nan") if any(np.isnan(d) for d in distances) else max(distances)
-    inexact = _is_inexact(references[0])
+    inexact = is_inexact(references[0])
     limit = tolerance.error if inexact else tolerance.mismatch
     unit = "max |error| / max |reference|" if inexact else "share of unequal elements"
     samples = sum(_batch_size(cases[i]) or 1 for i in indices)
@@ -350,8 +232,8 @@ def _output_problems(cases: Sequence[Case], prediction: Prediction, signature: S
         problems += _differences("output", signature.outputs.keys(), got.keys())
         for name in signature.outputs.keys() & got.keys():
             dtype = holds(signature.outputs[name].dtype)
-            if _dtype_name(got[name]) != dtype:
-                problems.append(f"output {name!r} is {_dtype_name(got[name])}, expected {dtype}")
+            if dtype_name(got[name]) != dtype:
+                problems.append(f"output {name!r} is {dtype_name(got[name])}, expected {dtype}")
             if got[name].shape != case.outputs[name].shape:
                 problems.append(
                     f"output {name!r} has shape {got[name].shape}, the live model's {case.outputs[name].shape}"
@@ -359,17 +241,8 @@ def _output_problems(cases: Sequence[Case], prediction: Prediction, signature: S
     return list(dict.fromkeys(problems))
 
 
-def _is_inexact(array: Array) -> bool:
-    """Whether an error can be small; by name, since NumPy counts bfloat16 among no kind of its own."""
-    return any(kind in array.dtype.name for kind in ("float", "complex"))
-
-
-def _dtype_name(array: Array) -> str:
-    return "string" if array.dtype.kind in "OSU" else array.dtype.name
-
-
 def _lost(reference: Array, got: Array) -> int:
-    if not _is_inexact(reference):
+    if not is_inexact(reference):
         return 0
     return int(np.sum(np.isfinite(reference.astype(np.complex128)) & ~np.isfinite(got.astype(np.complex128))))
 
@@ -404,7 +277,7 @@ def _spread(outputs: Sequence[Array], batches: Sequence[int], signature: Signatu
         return 0.0
     here = np.stack(arrays)
     there = np.roll(here, 1, axis=0)
-    if _is_inexact(here):
+    if is_inexact(here):
         both = np.isfinite(here) & np.isfinite(there)
         here, there = np.where(both, here, 0), np.where(both, there, 0)
     return measure(here, there)

@@ -7,50 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from converters.contract.values import Frozen, Signature, Tensors, TensorSpec
+from converters.contract.settings import GoldenSpec, InputRange
+from converters.contract.values import Signature, Tensors, TensorSpec
+from converters.formats.dtypes import as_bytes, numpy_dtype
 
 SAMPLES = 16
 """Samples of golden, unless the config says how many."""
-
-
-class InputRange(Frozen):
-    """How to draw one golden input: uniform in [low, high), in a concrete shape; or the values to draw from."""
-
-    low: float | None = None
-    high: float | None = None
-    shape: tuple[int, ...] | None = Field(default=None, description="one sample's shape, without a dynamic batch")
-    values: tuple[str | float, ...] | None = Field(default=None, description="draw from these")
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> "InputRange":
-        if self.low is not None and self.high is not None and not self.low < self.high:
-            raise ValueError(f"'low' must be below 'high', not {self.low:g} and {self.high:g}")
-        return self
-
-    def bounds(self, width: float) -> tuple[float, float]:
-        """Low and high, `width` apart where only one is given (from 0, where that is within)."""
-        if self.low is None and self.high is not None:
-            return min(0.0, self.high - width), self.high
-        low = self.low or 0.0
-        return low, low + width if self.high is None else self.high
-
-
-class GoldenSpec(Frozen):
-    """The `golden:` part of a config."""
-
-    data: str | None = Field(
-        default=None, description="FILE.py:FUNCTION returning {input: array}, or that by signature"
-    )
-    samples: int | None = Field(
-        default=None,
-        ge=2,
-        description="samples to draw, or to take of the data at most; 16, or drawn as many as it takes",
-    )
-    seed: int = 0
-    inputs: dict[str, InputRange] = Field(default={}, description="how to draw an input, by its name")
-    constant: tuple[str, ...] = Field(default=(), description="outputs that are the same for every input, on purpose")
 
 
 @dataclass(frozen=True)
@@ -241,17 +204,3 @@ def concrete(tensor: TensorSpec, batch: int, sample: Sequence[int] | None, plan:
         return ((batch or 8,) + (plan.size,) * (plan.rank - 2) + (plan.size if plan.rank < 4 else 3,))[: plan.rank]
     shape = tuple(plan.size if dimension is None else dimension for dimension in tensor.shape)
     return (batch, *shape[1:]) if batch else shape
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """NumPy's dtype of TensorFlow's name for it."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
-
-
-def as_bytes(item: Any) -> bytes:
-    """An element of a string tensor."""
-    return item if isinstance(item, bytes) else str(item).encode()

@@ -6,10 +6,9 @@ The file is an .npz without pickles. A case's arrays are named `SIGNATURE/INDEX/
 are stored as bytes of fixed width whose last byte, 0x01, ends the element, because NumPy drops trailing zeros.
 """
 
-import hashlib
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from converters.contract.errors import BadInput, Damaged
+from converters.contract.settings import GoldenSpec
 from converters.contract.values import Case, Frozen, Signature, Tensors
+from converters.formats.dtypes import as_bytes, as_strings, numpy_dtype
 from converters.reference.coverage import Coverage
-from converters.reference.drawing import SAMPLES, GoldenSpec, as_bytes, numpy_dtype
+from converters.reference.drawing import SAMPLES
 
 _KEY = re.compile(r"(?P<signature>.+?)/(?P<index>\d+)/(?P<side>inputs|outputs)/(?P<name>.+)")
 VARIABLES = "variables"
@@ -40,13 +41,6 @@ class Golden(Frozen):
 
 
 _COVERAGES = TypeAdapter(dict[str, Coverage])
-
-
-def describe_variable(name: str, value: np.ndarray[Any, Any]) -> str:
-    """One line that two variables share exactly when name, dtype, shape and every byte agree."""
-    content = repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
-    shape = ",".join(map(str, value.shape))
-    return f"{name} {value.dtype.name}[{shape}] sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def save(golden: Golden, path: Path) -> None:
@@ -152,14 +146,6 @@ def from_data(
 def expected_variables(golden: Golden) -> list[Case]:
     """The live model's variables as one case without inputs, so that a weights file is compared like an output."""
     return [Case(inputs={}, outputs={VARIABLES: as_strings(golden.variables)})]
-
-
-def as_strings(lines: Iterable[str]) -> np.ndarray[Any, Any]:
-    """A string tensor of shape [n]."""
-    items = [line.encode() for line in lines]
-    array = np.empty(len(items), dtype=object)
-    array[:] = items
-    return array
 
 
 def _as_dtype(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from converters.contract.errors import BadInput
-from converters.formats import saved_model
-from converters.formats.saved_model import Scope, Use
+from converters.reference import dataflow
+from converters.reference.dataflow import Scope, Use
 from converters.reference.drawing import Hint, Plan, elements
 
 ReadTable = Callable[[str, int, int], Any]
@@ -51,7 +51,7 @@ def hint(scope: Scope, tensor: str, read_table: ReadTable) -> Hint:
     values: tuple[Any, ...] = ()
     sentences = False
     features: dict[str, Feature] = {}
-    for use in saved_model.uses(scope, tensor):
+    for use in dataflow.uses(scope, tensor):
         op = use.node.op
         if op in _SIZED:
             size = _size(use)
@@ -205,7 +205,7 @@ def of_concrete(concrete: Any, names: Mapping[str, Any]) -> dict[str, Hint]:
 
     captured = {inner.op.name: outer for outer, inner in concrete.graph.captures}
     known = {name: shape for name, outer in captured.items() if (shape := _held_shape(outer)) is not None}
-    scope = saved_model.root(concrete.graph.as_graph_def(add_shapes=True), known)
+    scope = dataflow.root(concrete.graph.as_graph_def(add_shapes=True), known)
 
     def read_table(handle: str, keys: int, values: int) -> Any:
         table = captured.get(handle.partition(":")[0])

@@ -15,52 +15,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from converters.contract.errors import BadInput, BuilderFailed, Damaged
-from converters.contract.values import DEFAULT_SIGNATURE, Case, Frozen, Limits, Signature, Tensors
+from converters.contract.layout import EVALUATION, METRIC
+from converters.contract.settings import ACCURACY, EvaluationSpec, GoldenSpec, Limits
+from converters.contract.values import DEFAULT_SIGNATURE, Case, Frozen, Signature, Tensors
+from converters.formats import dtypes
 from converters.processes import userland
 from converters.processes.child import run
-from converters.reference import compare, golden
-from converters.reference.drawing import GoldenSpec
+from converters.reference import golden, measure
 from converters.reference.golden import Golden
 
-DATA = "evaluation.npz"
-METRIC = "metric.py"
-ACCURACY = "accuracy"
-MAX_DROP = 0.02
-"""Of accuracy: seven of 360 images, where float32 in another order of summation costs none or one."""
-
 _CALLS, _LABELS = "calls", "labels"
-
-
-class EvaluationSpec(Frozen):
-    """The `evaluation:` part of a config."""
-
-    data: str = Field(
-        description="FILE.py:FUNCTION returning {input: array, ..., labels: array}, or an .npz file of those"
-    )
-    labels: str = Field(default="labels", description="the name of the labels in the data")
-    signature: str | None = Field(default=None, description="default: the only one, or serving_default")
-    output: str | None = Field(default=None, description="what accuracy is of; default: the signature's only output")
-    metric: str = Field(default=ACCURACY, description="accuracy, or FILE.py:FUNCTION(outputs, labels) -> float")
-    better: Literal["higher", "lower"] = Field(default="higher", description="which values of the metric are better")
-    samples: int = Field(default=256, ge=1, description="samples at most, in every runtime")
-    batch: int = Field(default=64, ge=1, description="samples in one call, where the batch is dynamic")
-    max_drop: float = Field(
-        default=MAX_DROP, ge=0, description="how much worse than the live model's a target's metric may be"
-    )
-
-    @model_validator(mode="after")
-    def _in_its_unit(self) -> "EvaluationSpec":
-        if self.metric != ACCURACY and "max_drop" not in self.model_fields_set:
-            raise ValueError("'max_drop' is required with a metric of your own, in its unit")
-        return self
-
-    @property
-    def name(self) -> str:
-        """What the metric is called."""
-        return self.metric.rpartition(":")[2]
 
 
 class EvaluationRecord(Frozen):
@@ -120,7 +86,7 @@ class Evaluation:
         if self.metric is None:
             assert self.output is not None
             try:
-                return compare.accuracy(together[self.output], self.labels)
+                return measure.accuracy(together[self.output], self.labels)
             except ValueError as error:
                 raise BadInput(f"evaluation: output {self.output!r}: {error}") from error
         try:
@@ -179,7 +145,7 @@ def record(
     labels = labels[:samples]
     calls = [Case(inputs=given, outputs=call(key, given)) for given in inputs]
     cases = {_CALLS: calls, _LABELS: [Case(inputs={}, outputs={_LABELS: labels})]}
-    golden.save(Golden(cases=cases), out_dir / DATA)
+    golden.save(Golden(cases=cases), out_dir / EVALUATION)
     metric = None
     if spec.metric != ACCURACY:
         source, _ = userland.split(spec.metric, base, "evaluation.metric")
@@ -200,12 +166,12 @@ def load(release: Path, spec: EvaluationSpec | None, signatures: Mapping[str, Si
     if spec is None:
         return None
     key, output = _chosen(spec, signatures)
-    cases = golden.load(release / DATA).cases
+    cases = golden.load(release / EVALUATION).cases
     try:
         labels = cases[_LABELS][0].outputs[_LABELS]
         calls = cases[_CALLS]
     except (KeyError, IndexError) as error:
-        raise Damaged(f"{release / DATA} holds no labelled data: {error} is missing") from error
+        raise Damaged(f"{release / EVALUATION} holds no labelled data: {error} is missing") from error
     metric = release / METRIC if spec.metric != ACCURACY else None
     if metric is not None and not metric.is_file():
         raise Damaged(f"{metric} is missing, and with it the metric {spec.name!r}")
@@ -247,7 +213,7 @@ def _labels(data: Mapping[str, Any], spec: EvaluationSpec) -> np.ndarray[Any, An
     if labels.ndim == 0:
         raise BadInput(f"evaluation.data ({spec.data}): {spec.labels!r} must have one label for each sample")
     if labels.dtype.kind in "OSU":
-        flat = golden.as_strings(item.decode() if isinstance(item, bytes) else str(item) for item in labels.ravel())
+        flat = dtypes.as_strings(item.decode() if isinstance(item, bytes) else str(item) for item in labels.ravel())
         return flat.reshape(labels.shape)
     return labels
 

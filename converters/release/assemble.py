@@ -6,17 +6,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from converters.config.spec import ModelSpec
+from converters.contract.layout import CONFIG, REPORT
 from converters.contract.values import Frozen
 from converters.reference import labelled as evaluation
 from converters.reference.labelled import EvaluationRecord
+from converters.release import files, publish, regression, report, verdict
 from converters.release import manifest as manifests
-from converters.release import publish, regression, report
-from converters.release.manifest import Manifest, Row, SourceRecord
+from converters.release.manifest import Comparison, Manifest, Row, SourceRecord
 from converters.release.publish import Staging
-from converters.release.regression import Comparison
-
-CONFIG = "config.json"
-REPORT = "report.html"
 
 
 class Released(Frozen):
@@ -62,7 +59,7 @@ def assemble(
     labelled = evaluation.load(place.release, spec.evaluation, source.signatures)
     record = labelled.record(spec.limits) if labelled is not None else None
     comparison = _with_current(place, spec, rows, record)
-    refusals = manifests.refusals(rows, spec.targets, comparison)
+    refusals = verdict.refusals(rows, spec.targets, comparison)
     manifest = Manifest(
         model=spec.name,
         version=place.version,
@@ -78,7 +75,7 @@ def assemble(
         refusals=refusals,
     )
     (place.release / REPORT).write_text(report.render(manifest, refusals, spec.description, place.release))
-    manifest = manifest.model_copy(update={"files": manifests.record_files(place.release)})
+    manifest = manifest.model_copy(update={"files": files.record_files(place.release)})
     path = place.publish(manifest)
     promoted = promote and not refusals
     if promoted:

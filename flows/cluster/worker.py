@@ -23,8 +23,8 @@ from converters.contract.values import Frozen
 from converters.processes import child as isolate
 from converters.processes import resident
 from converters.processes.slots import Slots
-from converters.steps import key
-from converters.steps import unit as work
+from converters.steps import key, remote
+from converters.steps.remote import Done, Parcel
 from converters.steps.store import Store
 from flows import settings
 
@@ -43,7 +43,7 @@ class Answer(Frozen):
     """What became of a unit: `done`, or `failed` with a sentence, or not begun since it was `lost` with a worker before."""
 
     worker: str
-    done: work.Done | None = None
+    done: Done | None = None
     failed: str | None = None
     lost: str | None = None
 
@@ -70,8 +70,8 @@ def describe(store: str, probe: str, dask_worker: Worker) -> str:
     return Described(worker=_called(dask_worker), tools=_tools(), problem=problem).model_dump_json()
 
 
-def perform(unit_json: str, number: str) -> str:
-    """On a worker, in one of its threads: do a `work.Unit`, given as JSON; an Answer, as JSON.
+def perform(parcel_json: str, number: str) -> str:
+    """On a worker, in one of its threads: do a `remote.Parcel`, given as JSON; an Answer, as JSON.
 
     The scheduler by itself runs again what a lost worker ran, on one worker after another. How often it is done is for
     the deploying side to decide, so a unit of a `number` that was begun before is not begun again.
@@ -80,16 +80,16 @@ def perform(unit_json: str, number: str) -> str:
     begun = [message for _, message in client.get_events(TOPIC) if message["number"] == number]
     if begun:
         return Answer(worker=me, lost=begun[-1]["worker"]).model_dump_json()
-    unit = work.Unit.model_validate_json(unit_json)
-    if different := work.difference(_tools(), unit.tools):
+    parcel = Parcel.model_validate_json(parcel_json)
+    if different := remote.difference(_tools(), parcel.tools):
         return Answer(worker=me, failed=f"worker {me} is not equal to this machine: {different}").model_dump_json()
     here = Path(get_worker().local_directory)
     answer = Answer(worker=me)
     with isolate.Group() as group, _ended_when_unwanted(group):
         try:
-            with _places().held(unit.need_mb), tempfile.TemporaryDirectory(prefix="unit-", dir=here) as root:
+            with _places().held(parcel.need_mb), tempfile.TemporaryDirectory(prefix="unit-", dir=here) as root:
                 client.log_event(TOPIC, {"number": number, "worker": me})
-                answer = Answer(worker=me, done=work.do(unit, Path(root), here / "fanout-files"))
+                answer = Answer(worker=me, done=remote.do(parcel, Path(root), here / "fanout-files"))
         except FanoutError as error:
             answer = Answer(worker=me, failed=f"on worker {me}: {error}")
         if isolate.ending():  # what it found is only that its children were ended

@@ -19,7 +19,8 @@ from prefect.artifacts import (
 from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
 
-from converters.release.assemble import REPORT, Released
+from converters.contract.layout import REPORT
+from converters.release.assemble import Released
 from converters.release.manifest import Manifest, Row
 from flows import settings
 from flows.show.events import Event, listening

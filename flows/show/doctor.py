@@ -1,14 +1,15 @@
 """Which runtimes are on this machine, their versions, and how to get what is missing."""
 
 import sys
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
+from converters.contract import target as contract
 from converters.contract.errors import FanoutError
+from converters.targets.registry import TARGETS
 
 _SETUP = "run 'make setup' in the checkout"
 
@@ -24,21 +25,17 @@ class Runtime(NamedTuple):
 
 
 def examine() -> list[Runtime]:
-    """Look for everything that a build, a conversion or a check runs."""
+    """Look for everything that a build, a conversion or a check runs: what each target says that it needs."""
     found = [_python()]
-    for package, needed_for in (
-        ("tensorflow", "building, exporting, TF Lite"),
-        ("tf-keras", "Keras 2 models, HDF5"),
-        ("keras", "Keras 3 models"),
-        ("tensorflowjs", "converting to tensorflow.js"),
-        ("ai-edge-litert", "checking TF Lite"),
-        ("tensorflow-serving-api", "TF Serving's warmup requests and config"),
-        ("prefect", "running the flows"),
-    ):
-        found.append(_package(package, needed_for))
-    found.append(_c_library())
-    found += _javascript()
-    found.append(_model_server())
+    packages = {name: what for target in TARGETS.values() for name, what in target.packages.items()}
+    found += [_package(name, what) for name, what in {**packages, "prefect": "running the flows"}.items()]
+    needed: dict[str, tuple[contract.Runtime, list[str]]] = {}
+    for target in TARGETS.values():
+        for runtime in target.runtimes:
+            if runtime.program not in packages:
+                titles = needed.setdefault(runtime.program, (runtime, []))[1]
+                titles += [target.title] if target.title not in titles else []
+    found += [_program(runtime, titles) for runtime, titles in needed.values()]
     return found
 
 
@@ -55,41 +52,12 @@ def _package(name: str, needed_for: str) -> Runtime:
         return Runtime(name, needed_for, True, None, _SETUP)
 
 
-def _c_library() -> Runtime:
-    from converters.processes import child as isolate
-    from converters.targets.saved_model import c_api
-
-    found, remedy = _attempt(lambda: isolate.run(c_api.version, fresh=True).value)
-    return Runtime("tensorflow C library", "checking SavedModel and TF Serving", True, found, remedy)
-
-
-def _javascript() -> list[Runtime]:
-    from converters.targets.tfjs import javascript
-
-    versions = javascript.versions()
-    purposes = {
-        "node": "checking tensorflow.js",
-        "tfjs": "checking tensorflow.js",
-        "chromium": "checking tensorflow.js in a browser",
-    }
-    return [
-        Runtime(name, purposes[name], True, entry if isinstance(entry, str) else None, str(entry))
-        for name, entry in versions.items()
-    ]
-
-
-def _model_server() -> Runtime:
-    from converters.targets.serving import model_server
-
-    found, remedy = _attempt(model_server.look)
-    return Runtime("ModelServer", "checking TF Serving over gRPC and REST", False, found, remedy)
-
-
-def _attempt(look: Callable[[], str]) -> tuple[str | None, str]:
+def _program(runtime: contract.Runtime, titles: list[str]) -> Runtime:
+    needed_for = f"checking {' and '.join(titles)}"
     try:
-        return look(), _SETUP
+        return Runtime(runtime.program, needed_for, not runtime.optional, runtime.version(), _SETUP)
     except FanoutError as error:
-        return None, str(error)
+        return Runtime(runtime.program, needed_for, not runtime.optional, None, str(error))
 
 
 def table(runtimes: list[Runtime]) -> Table:

@@ -7,10 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from converters.contract.values import CheckResult
-from converters.reference.compare import MOST_DB
 from converters.reference.labelled import EvaluationRecord
-from converters.release.manifest import Manifest, Row
-from converters.release.regression import Comparison
+from converters.reference.measure import MOST_DB
+from converters.release.manifest import Comparison, Manifest, Row
 from flows.show.progress import MARKS, STYLES
 
 _WIDE = 124

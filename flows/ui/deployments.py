@@ -16,7 +16,7 @@ from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
-from converters.config import spec
+from converters.config import read
 from converters.contract.errors import BadInput
 from converters.contract.settings import NEVER, Schedule
 from converters.release import publish
@@ -61,18 +61,18 @@ def plan() -> Plan:
     Raises:
         BadInput: there is no config, or a schedule is none that Prefect can keep.
     """
-    models = spec.names()
+    models = read.names()
     if not models:
-        raise BadInput(f"{spec.CONFIGS} holds no config; write one, NAME.yaml for a model NAME")
+        raise BadInput(f"{read.CONFIGS} holds no config; write one, NAME.yaml for a model NAME")
     schedules: dict[str, Schedule | None] = {}
     problems = []
     for name in models:
         try:
-            schedules[name] = spec.find(name).schedule
+            schedules[name] = read.find(name).schedule
         except BadInput as error:
             schedules[name] = None
             problems.append(str(error))
-    common = spec.nightly().schedule
+    common = read.nightly().schedule
     own = [
         Scheduled(name, schedule, {"model": name})
         for name, schedule in schedules.items()
@@ -83,9 +83,9 @@ def plan() -> Plan:
     chosen = {} if len(rest) == len(models) else {"models": rest}
     together = [Scheduled("nightly", common, chosen)] if rest and common.cron != NEVER else []
     for scheduled in own:
-        _require_cron(scheduled.schedule, f"{spec.CONFIGS / scheduled.slug}.yaml")
+        _require_cron(scheduled.schedule, f"{read.CONFIGS / scheduled.slug}.yaml")
     for scheduled in together:
-        _require_cron(scheduled.schedule, f"{spec.CONFIGS / spec.NIGHTLY}.yaml")
+        _require_cron(scheduled.schedule, f"{read.CONFIGS / read.NIGHTLY}.yaml")
     released = sorted({*models, *_released()})
     doing = {"targets": _TARGETS, "force": _FORCE, "promote": _PROMOTE}
     a_release = {"model": _choice("The model.", released), "version": _VERSION}

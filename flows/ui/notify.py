@@ -11,7 +11,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging import get_logger
 
-from converters.config import spec
+from converters.config import read
 from converters.contract.errors import BadInput
 from converters.contract.settings import OnFailure
 from converters.release.assemble import Released
@@ -58,10 +58,10 @@ def _tell(flow_run: FlowRun, state: State[Any], released: Released | None) -> No
 def configured(model: str) -> OnFailure | None:
     """What the model's config says, or else nightly.yaml; a config that is itself what is wrong says nothing."""
     try:
-        own = spec.find(model).on_failure
+        own = read.find(model).on_failure
     except BadInput:
         own = None
-    return own or spec.nightly().on_failure
+    return own or read.nightly().on_failure
 
 
 def describe(model: str, flow_run: FlowRun, state: State[Any], released: Released | None) -> dict[str, Any]:

@@ -25,8 +25,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from converters.release.assemble import REPORT
-from converters.release.manifest import MANIFEST
+from converters.contract.layout import MANIFEST, REPORT
 from flows import settings
 
 _VIEWS = Path(prefect.server.api.__file__).parent / "collections_data" / "views"

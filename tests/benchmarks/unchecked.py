@@ -6,7 +6,8 @@ Rows are `not_run`, so nothing is promoted and the command ends with status 1.
 import sys
 from typing import Any
 
-from converters.release.manifest import Row, row
+from converters.release.manifest import Row
+from converters.release.verdict import row
 from converters.steps import check as checking
 from converters.steps.convert import Conversion
 from flows.cli import main

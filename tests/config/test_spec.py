@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from converters.config import spec
+from converters.config import read
 from converters.contract.errors import BadInput
-from converters.contract.values import Tolerance
+from converters.contract.settings import Tolerance
 from converters.targets.registry import TARGETS
 from converters.targets.tflite.target import TFLiteOptions
 
@@ -26,16 +26,16 @@ def write(folder: Path, text: str, name: str = "wrong.yaml") -> Path:
 
 @pytest.mark.parametrize("name", ["digits", "features", "mobilenet_v2"])
 def test_find_gives_a_valid_spec_when_the_config_is_one_of_ours(name: str) -> None:
-    found = spec.find(name)
+    found = read.find(name)
     assert found.name == name
-    assert found.base == spec.CONFIGS
+    assert found.base == read.CONFIGS
     assert list(found.targets) == list(TARGETS)
     assert (found.base / found.model.partition(":")[0]).is_file()
-    assert found == spec.read(spec.CONFIGS / f"{name}.yaml") == spec.find(str(spec.CONFIGS / f"{name}.yaml"))
+    assert found == read.read(read.CONFIGS / f"{name}.yaml") == read.find(str(read.CONFIGS / f"{name}.yaml"))
 
 
 def test_names_lists_every_config() -> None:
-    assert {"digits", "features", "mobilenet_v2"} <= set(spec.names())
+    assert {"digits", "features", "mobilenet_v2"} <= set(read.names())
 
 
 def test_read_types_every_option_when_the_config_uses_all(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ targets:
   hdf5:
 limits: {seconds: 5, memory_gb: 1.5}
 """
-    found = spec.read(write(tmp_path, text))
+    found = read.read(write(tmp_path, text))
     assert found.name == "all-of_it.2"
     assert found.base == tmp_path
     assert found.inputs["x"].shape == (None, 3)
@@ -74,7 +74,7 @@ limits: {seconds: 5, memory_gb: 1.5}
 
 
 def test_read_asks_for_every_target_when_the_config_names_none(tmp_path: Path) -> None:
-    found = spec.read(write(tmp_path, MODEL))
+    found = read.read(write(tmp_path, MODEL))
     assert list(found.targets) == list(TARGETS)
     assert found.name == "wrong"
 
@@ -153,7 +153,7 @@ def test_read_names_file_field_and_remedy_when_one_thing_is_wrong(tmp_path: Path
     text, words = WRONG[what]
     path = write(tmp_path, text)
     with pytest.raises(BadInput, match=re.escape(words)) as caught:
-        spec.read(path)
+        read.read(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -163,7 +163,7 @@ def test_read_names_file_field_and_remedy_when_one_thing_is_wrong(tmp_path: Path
 def test_read_names_every_problem_when_there_are_several(tmp_path: Path) -> None:
     text = "golde: {}\ntargets: {tflite: {a: 1}, hdf5: {b: 2}}\n"
     with pytest.raises(BadInput) as caught:
-        spec.read(write(tmp_path, text))
+        read.read(write(tmp_path, text))
     for words in ("model: is required", "golde: unknown key", "targets.tflite.a: unknown", "hdf5.b: unknown"):
         assert words in str(caught.value)
 
@@ -172,34 +172,34 @@ def test_read_raises_bad_input_when_the_file_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(BadInput, match=r"binary\.yaml: is not valid YAML"):
-        spec.read(path)
+        read.read(path)
 
 
 def test_find_raises_bad_input_when_the_config_is_missing(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"absent\.yaml: cannot be read: No such file"):
-        spec.find(str(tmp_path / "absent.yaml"))
+        read.find(str(tmp_path / "absent.yaml"))
 
 
 def test_find_suggests_a_name_when_there_is_no_such_model() -> None:
     with pytest.raises(BadInput, match=r"no model 'digit' in configs/; did you mean 'digits'\?.*features"):
-        spec.find("digit")
+        read.find("digit")
 
 
 @pytest.mark.parametrize("what", ["some/where", "absent.keras", "absent.h5", "absent.onnx"])
 def test_find_says_that_a_path_does_not_exist_when_it_looks_like_one(what: str) -> None:
     with pytest.raises(BadInput, match=f"{re.escape(what)} does not exist"):
-        spec.find(what)
+        read.find(what)
 
 
 def test_find_says_what_it_takes_when_the_file_is_of_another_kind(tmp_path: Path) -> None:
     path = write(tmp_path, "", "model.onnx")
     with pytest.raises(BadInput, match=r"is no SavedModel directory, \.keras or \.h5 file; give a model's name"):
-        spec.find(str(path))
+        read.find(str(path))
 
 
 def test_find_raises_bad_input_when_the_directory_is_no_saved_model(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"is no SavedModel: it holds no saved_model\.pb"):
-        spec.find(str(tmp_path))
+        read.find(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_find_raises_bad_input_when_the_directory_is_no_saved_model(tmp_path: Pa
 def test_find_makes_every_target_optional_when_the_path_has_no_config(tmp_path: Path, made: str, name: str) -> None:
     (tmp_path / made).mkdir()
     write(tmp_path / made, "", "saved_model.pb")
-    found = spec.find(str(tmp_path / made))
+    found = read.find(str(tmp_path / made))
     assert found.name == name
     assert found.model == str(tmp_path / made)
     assert {target: options.optional for target, options in found.targets.items()} == {
@@ -218,12 +218,12 @@ def test_find_makes_every_target_optional_when_the_path_has_no_config(tmp_path: 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_find_names_the_model_by_its_file_when_it_is_keras(tmp_path: Path, suffix: str) -> None:
-    found = spec.find(str(write(tmp_path, "", f"scores.v3{suffix}")))
+    found = read.find(str(write(tmp_path, "", f"scores.v3{suffix}")))
     assert found.name == "scores.v3"
 
 
 def test_with_targets_keeps_options_when_targets_are_chosen(tmp_path: Path) -> None:
-    found = spec.read(write(tmp_path, MODEL + "targets: {tflite: {variants: [int8]}, hdf5: {}}\n"))
+    found = read.read(write(tmp_path, MODEL + "targets: {tflite: {variants: [int8]}, hdf5: {}}\n"))
     chosen = found.with_targets(["tflite", "serving"])
     assert list(chosen.targets) == ["saved_model", "tflite", "serving"]
     assert chosen.targets["tflite"].variants == ("int8",)
@@ -231,7 +231,7 @@ def test_with_targets_keeps_options_when_targets_are_chosen(tmp_path: Path) -> N
 
 def test_with_targets_suggests_a_name_when_there_is_no_such_target(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no target 'tfj'; did you mean 'tfjs'\?"):
-        spec.read(write(tmp_path, MODEL)).with_targets(["tfj"])
+        read.read(write(tmp_path, MODEL)).with_targets(["tfj"])
 
 
 def test_find_needs_no_tensorflow() -> None:

@@ -10,8 +10,8 @@ import pytest
 import samples
 from command import Fanout, Ran, Server
 
-from converters.config import spec
-from converters.release import manifest
+from converters.config import read
+from converters.release import files, manifest
 from converters.steps import key, reuse
 
 HELPED = """
@@ -90,7 +90,7 @@ def test_deploy_prints_the_current_manifest_when_unchanged_and_asked_for_json(de
 
 def kept(folder: Path, releases: Path) -> reuse.Kept:
     """What a deploy would keep now."""
-    wanted = spec.read(folder / "helped.yaml")
+    wanted = read.read(folder / "helped.yaml")
     return reuse.look(releases, wanted, key.known(wanted))
 
 
@@ -189,7 +189,7 @@ def test_deploy_converts_one_target_alone_when_its_options_changed(
             assert (row.seconds, row.checks) == (same[row.target].seconds, same[row.target].checks)
             assert (now_path / (row.path or "")).is_dir()
     assert now.source.reused_from == before.version
-    assert manifest.changed_files(path, before) == {} == manifest.changed_files(now_path, now)
+    assert files.changed_files(path, before) == {} == files.changed_files(now_path, now)
     tasks = server.task_runs(server.flow_runs(f"deploy {folder / 'helped.yaml'}")[0]["id"])
     fresh = {name for name, state in tasks.items() if state != "Cached"}
     assert fresh == {

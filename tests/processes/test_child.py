@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from converters.config import spec
+from converters.config import read
 from converters.contract.errors import BadInput, ChildDied, ChildFailed, ChildRaised, ChildTimedOut, ChildTooLarge
-from converters.contract.values import Limits
+from converters.contract.settings import Limits
 from converters.processes.child import Child, run
 
 ROOT = Path(__file__).parents[2]
@@ -142,7 +142,7 @@ def test_run_raises_child_raised_when_the_exception_cannot_be_pickled() -> None:
 
 def test_run_raises_the_same_error_when_it_is_one_of_ours(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"absent\.yaml: cannot be read") as caught:
-        run(spec.read, tmp_path / "absent.yaml")
+        run(read.read, tmp_path / "absent.yaml")
     assert type(caught.value) is BadInput
 
 
@@ -255,7 +255,8 @@ def test_run_ends_grandchildren_when_the_child_ends(ending: str, tmp_path: Path)
 def test_child_ends_when_its_parent_is_killed(fresh: bool, tmp_path: Path) -> None:
     log = tmp_path / "log"
     script = (
-        "import pathlib\nfrom converters.processes.child import run\ncode = 'import os, time; print(os.getpid()); time.sleep(300)'\n"
+        "import pathlib\nfrom converters.processes.child import run\n"
+        "code = 'import os, time; print(os.getpid()); time.sleep(300)'\n"
         f"run(exec, code, log=pathlib.Path({str(log)!r}), fresh={fresh})"
     )
     caller = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)

@@ -13,7 +13,7 @@ import pytest
 from samples import Sample, converted
 
 from converters.contract.errors import ChildDied, ChildTimedOut, ChildTooLarge
-from converters.contract.values import Limits
+from converters.contract.settings import Limits
 from converters.processes import resident
 
 LIMITS = Limits(seconds=60)

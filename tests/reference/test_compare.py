@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from converters.contract.values import Case, CheckResult, Prediction, Quality, Signature, Tensors, TensorSpec, Tolerance
+from converters.contract.settings import Quality, Tolerance
+from converters.contract.values import Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
 from converters.reference import compare as parity
+from converters.reference import measure
 
 NAN, INF = math.nan, math.inf
 TOLERANCE = Tolerance(error=1e-3, mismatch=0.1)
@@ -93,13 +95,13 @@ def failed(results: Mapping[str, CheckResult]) -> set[str]:
 def test_measure_gives_the_distance_when_arrays_differ(
     reference: np.ndarray[Any, Any], got: np.ndarray[Any, Any], distance: float
 ) -> None:
-    assert parity.measure(reference, got) == pytest.approx(distance, nan_ok=True)
+    assert measure.measure(reference, got) == pytest.approx(distance, nan_ok=True)
 
 
 @given(PAIRS)
 def test_measure_is_zero_only_when_finite_arrays_are_equal(pair: tuple[np.ndarray[Any, Any], ...]) -> None:
-    assert (parity.measure(*pair) == 0) == np.array_equal(*pair)
-    assert parity.measure(pair[0], pair[0]) == 0
+    assert (measure.measure(*pair) == 0) == np.array_equal(*pair)
+    assert measure.measure(pair[0], pair[0]) == 0
 
 
 @given(PAIRS, st.integers(-20, 20))
@@ -109,27 +111,27 @@ def test_measure_is_unchanged_when_both_arrays_are_scaled(
     reference, got = (array.astype(np.float64) for array in pair)
     if not reference.any():  # an error against zeros has no scale of the reference's own
         return
-    assert parity.measure(reference * 2.0**exponent, got * 2.0**exponent) == parity.measure(reference, got)
+    assert measure.measure(reference * 2.0**exponent, got * 2.0**exponent) == measure.measure(reference, got)
 
 
 @given(PAIRS)
 def test_measure_is_unchanged_when_elements_are_reordered(pair: tuple[np.ndarray[Any, Any], ...]) -> None:
-    assert parity.measure(pair[0][::-1], pair[1][::-1]) == parity.measure(*pair)
+    assert measure.measure(pair[0][::-1], pair[1][::-1]) == measure.measure(*pair)
 
 
 @given(VECTORS, st.data(), st.sampled_from([NAN, INF, -INF]))
 def test_measure_is_nan_when_one_element_is_lost(vector: np.ndarray[Any, Any], data: st.DataObject, odd: float) -> None:
     broken = vector.copy()
     broken[data.draw(st.integers(0, len(vector) - 1))] = odd
-    assert math.isnan(parity.measure(vector, broken))
-    assert math.isnan(parity.measure(broken, vector))
+    assert math.isnan(measure.measure(vector, broken))
+    assert math.isnan(measure.measure(broken, vector))
 
 
 @given(arrays.arrays(np.int64, 10), arrays.arrays(np.int64, 10))
 def test_measure_counts_unequal_elements_when_arrays_are_integer(
     reference: np.ndarray[Any, Any], got: np.ndarray[Any, Any]
 ) -> None:
-    assert parity.measure(reference, got) == pytest.approx(
+    assert measure.measure(reference, got) == pytest.approx(
         sum(a != b for a, b in zip(reference, got, strict=True)) / 10
     )
 
@@ -265,7 +267,7 @@ def test_compare_passes_exactly_when_the_distance_is_within_the_limit(
         as_is,
     )
     (values,) = [result for result in results if result.name == "values"]
-    assert (values.status == "passed") == (parity.measure(vector, got) <= limit)
+    assert (values.status == "passed") == (measure.measure(vector, got) <= limit)
 
 
 WANTED = Signature(
@@ -314,8 +316,8 @@ def test_check_variation_passes_when_outputs_differ_between_samples() -> None:
     result = variation(*GOLDEN, y="float32")
     assert result.status == "passed"
     assert result.measured is not None
-    assert result.limit == parity.FAR
-    assert result.measured >= parity.FAR
+    assert result.limit == measure.FAR
+    assert result.measured >= measure.FAR
 
 
 @pytest.mark.parametrize("value", [0.0, 0.001, 1e30])
@@ -327,7 +329,7 @@ def test_check_variation_fails_when_outputs_are_constant(value: float) -> None:
 
 
 def test_check_variation_fails_when_outputs_differ_by_less_than_the_limit() -> None:
-    near = 1 + np.float32(TOLERANCE.error * parity.FAR / 2) * np.float32([0, 1, 0, 1])
+    near = 1 + np.float32(TOLERANCE.error * measure.FAR / 2) * np.float32([0, 1, 0, 1])
     assert variation(case(y=near), y="float32").status == "failed"
 
 
@@ -425,15 +427,15 @@ def judged(
 @pytest.mark.parametrize(
     ("reference", "got", "snr_db", "cosine"),
     [
-        ([3, 4], [3, 4], parity.MOST_DB, 1),
+        ([3, 4], [3, 4], measure.MOST_DB, 1),
         ([1, 0], [1.1, 0], 20, 1),
         ([1, 0], [0, 1], -3.0103, 0),
         ([1, 0], [-1, 0], -6.0206, -1),
-        ([0, 0], [0, 0], parity.MOST_DB, 1),
-        ([0, 0], [1, 0], -parity.MOST_DB, 0),
+        ([0, 0], [0, 0], measure.MOST_DB, 1),
+        ([0, 0], [1, 0], -measure.MOST_DB, 0),
         ([1, 0], [0, 0], 0, 0),
         ([1e30, 0], [1.1e30, 0], 20, 1),
-        ([NAN, 1], [NAN, 1], parity.MOST_DB, 1),
+        ([NAN, 1], [NAN, 1], measure.MOST_DB, 1),
         ([1, 1], [INF, 1.1], 20, 1),
         ([1 + 1j, 0], [1.1 + 1.1j, 0], 20, 1),
     ],
@@ -441,7 +443,7 @@ def judged(
 def test_fidelity_gives_snr_and_cosine_when_outputs_are_inexact(
     reference: list[complex], got: list[complex], snr_db: float, cosine: float
 ) -> None:
-    figures = parity.fidelity([_inexact(reference)], [_inexact(got)])
+    figures = measure.fidelity([_inexact(reference)], [_inexact(got)])
     assert figures == pytest.approx({"snr_db": snr_db, "cosine": cosine}, abs=1e-4)
 
 
@@ -450,22 +452,22 @@ def _inexact(values: list[complex]) -> np.ndarray[Any, Any]:
 
 
 def test_fidelity_is_over_all_arrays_together() -> None:
-    figures = parity.fidelity([np.float32([1, 0]), np.float32([0])], [np.float32([1, 0]), np.float32([0.1])])
+    figures = measure.fidelity([np.float32([1, 0]), np.float32([0])], [np.float32([1, 0]), np.float32([0.1])])
     assert figures["snr_db"] == pytest.approx(20, abs=1e-4)
 
 
 def test_fidelity_is_empty_when_an_output_is_compared_exactly() -> None:
-    assert parity.fidelity([np.int64([1])], [np.int64([2])]) == {}
-    assert parity.fidelity([texts(b"a")], [texts(b"b")]) == {}
-    assert parity.fidelity([], []) == {}
+    assert measure.fidelity([np.int64([1])], [np.int64([2])]) == {}
+    assert measure.fidelity([texts(b"a")], [texts(b"b")]) == {}
+    assert measure.fidelity([], []) == {}
 
 
 @given(PAIRS)
 def test_fidelity_is_finite_and_within_its_bounds(pair: tuple[np.ndarray[Any, Any], ...]) -> None:
-    figures = parity.fidelity([pair[0]], [pair[1]])
-    assert abs(figures["snr_db"]) <= parity.MOST_DB
+    figures = measure.fidelity([pair[0]], [pair[1]])
+    assert abs(figures["snr_db"]) <= measure.MOST_DB
     assert -1 <= figures["cosine"] <= 1
-    assert (figures["snr_db"] == parity.MOST_DB) >= np.array_equal(*pair)
+    assert (figures["snr_db"] == measure.MOST_DB) >= np.array_equal(*pair)
 
 
 @pytest.mark.parametrize(
@@ -518,7 +520,7 @@ def test_compare_limits_no_top1_when_there_are_too_few_samples() -> None:
     ],
 )
 def test_scores_classes_is_true_when_rows_are_probabilities(output: Any, classes: bool) -> None:
-    assert parity.scores_classes([output]) == classes
+    assert measure.scores_classes([output]) == classes
 
 
 @pytest.mark.parametrize(
@@ -534,7 +536,7 @@ def test_scores_classes_is_true_when_rows_are_probabilities(output: Any, classes
     ],
 )
 def test_accuracy_is_the_share_of_right_answers(output: Any, labels: Any, value: float) -> None:
-    assert parity.accuracy(output, np.asarray(labels)) == value
+    assert measure.accuracy(output, np.asarray(labels)) == value
 
 
 @pytest.mark.parametrize(
@@ -543,7 +545,7 @@ def test_accuracy_is_the_share_of_right_answers(output: Any, labels: Any, value:
 )
 def test_accuracy_raises_when_the_shapes_do_not_fit(output: Any, labels: Any) -> None:
     with pytest.raises(ValueError, match="accuracy"):
-        parity.accuracy(output, np.asarray(labels))
+        measure.accuracy(output, np.asarray(labels))
 
 
 @pytest.mark.parametrize(

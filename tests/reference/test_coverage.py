@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.contract.values import Case, Signature, Tensors, TensorSpec, Tolerance
+from converters.contract.settings import GoldenSpec, Tolerance
+from converters.contract.values import Case, Signature, Tensors, TensorSpec
 from converters.processes.child import run
 from converters.reference import choosing, coverage
 from converters.reference.coverage import Coverage, Reached
-from converters.reference.drawing import GoldenSpec, Hint
+from converters.reference.drawing import Hint
 
 NARROW = Tolerance(error=1e-4)
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from converters.contract.errors import BadInput, Damaged
-from converters.contract.values import Case, Signature, Tensors, TensorSpec, Tolerance
+from converters.contract.settings import GoldenSpec, InputRange, Tolerance
+from converters.contract.values import Case, Signature, Tensors, TensorSpec
+from converters.formats import variables
 from converters.reference import choosing, drawing, golden
-from converters.reference.drawing import GoldenSpec, Hint, InputRange, Plan
+from converters.reference.drawing import Hint, Plan
 from converters.reference.golden import Golden
 
 NUMERIC = (
@@ -473,4 +475,4 @@ def test_describe_variable_differs_when_any_bit_does(one: np.ndarray[Any, Any], 
     same = (one.dtype, one.shape) == (two.dtype, two.shape) and (
         one.tolist() == two.tolist() if one.dtype == object else one.tobytes() == two.tobytes()
     )
-    assert (golden.describe_variable("v", one) == golden.describe_variable("v", two)) == same
+    assert (variables.describe_variable("v", one) == variables.describe_variable("v", two)) == same

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.contract.errors import BadInput
-from converters.contract.values import Artifact, CheckResult, LayerLoss, Options, Signature, TensorSpec
+from converters.contract.target import Options
+from converters.contract.values import Artifact, CheckResult, LayerLoss, Signature, TensorSpec
+from converters.release import files
 from converters.release import manifest as manifests
-from converters.release.manifest import Losses, Manifest, Row, SourceRecord, refusals, row, row_status, title
+from converters.release.manifest import Losses, Manifest, Row, SourceRecord, title
+from converters.release.verdict import refusals, row, row_status
 
 STATUSES = st.sampled_from(["passed", "failed", "not_run"])
 
@@ -255,7 +258,7 @@ def test_record_files_gives_size_and_digest_of_every_file_but_the_manifest(tmp_p
     (tmp_path / "deep" / "er" / "file").write_bytes(b"abc")
     for name in ("manifest.json", "empty"):
         (tmp_path / name).touch()
-    records = manifests.record_files(tmp_path)
+    records = files.record_files(tmp_path)
     assert list(records) == ["deep/er/file", "empty"]
     assert records["deep/er/file"].bytes == 3
     assert records["deep/er/file"].sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

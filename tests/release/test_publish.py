@@ -17,7 +17,7 @@ import pytest
 from converters.contract.errors import BadInput
 from converters.release import publish as release
 from converters.release.manifest import Manifest, SourceRecord
-from converters.targets.serving import target as serving
+from converters.targets.serving import layout
 
 
 def manifest(version: int, status: Literal["passed", "failed"] = "passed", model: str = "m") -> Manifest:
@@ -313,7 +313,7 @@ def test_promote_lists_every_promoted_and_served_model_in_models_config(tmp_path
         if model != "unpromoted":
             release.promote(tmp_path, model, 1)
     text = (tmp_path / "models.config").read_text()
-    assert serving.parse_models_config(text) == {
+    assert layout.parse_models_config(text) == {
         "a": "/models/a/current/serving",
         "b": "/models/b/current/serving",
     }
@@ -326,7 +326,7 @@ def test_promote_keeps_every_model_in_models_config_when_several_promote_at_once
         publish(tmp_path, model=name)
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda name: release.promote(tmp_path, name, 1), names))
-    assert sorted(serving.parse_models_config((tmp_path / "models.config").read_text())) == names
+    assert sorted(layout.parse_models_config((tmp_path / "models.config").read_text())) == names
 
 
 def test_promote_needs_no_tensorflow(tmp_path: Path) -> None:

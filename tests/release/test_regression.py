@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from converters.contract.errors import BadInput
-from converters.contract.values import CheckResult, Options
+from converters.contract.settings import RegressionSpec
+from converters.contract.target import Options
+from converters.contract.values import CheckResult
 from converters.reference.labelled import EvaluationRecord
 from converters.release import publish
-from converters.release.manifest import FileRecord, Manifest, Row, SourceRecord, refusals
-from converters.release.regression import Comparison, RegressionSpec, compare
+from converters.release.manifest import Comparison, FileRecord, Manifest, Row, SourceRecord
+from converters.release.regression import compare
+from converters.release.verdict import refusals
 
 SIGNATURE = "serving_default"
 ACCURACY = EvaluationRecord(

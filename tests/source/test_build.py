@@ -11,12 +11,13 @@ import pytest
 import samples
 from samples import Sample
 
-from converters.config import spec as specs
+from converters.config import read
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, BuilderFailed, FanoutError
 from converters.contract.values import Tensors, TensorSpec
 from converters.processes.child import run
-from converters.source.build import Builder, Built
+from converters.source.build import Built
+from converters.source.builder import Builder
 
 Make = Callable[..., Sample]
 MakeSpec = Callable[..., ModelSpec]
@@ -251,7 +252,7 @@ def test_build_loads_the_model_when_it_is_a_keras_file(
     code = samples.KERAS.replace("tf_keras", library)
     saved = tmp_path / f"saved{suffix}"
     run(samples.save_keras, make_spec(code), saved)
-    from_file = samples.build(specs.find(str(saved)), _made(tmp_path / "from_file"))
+    from_file = samples.build(read.find(str(saved)), _made(tmp_path / "from_file"))
     from_builder = samples.build(make_spec(code), _made(tmp_path / "from_builder"))
     assert from_file.source.kind == library
     assert from_file.source.keras_file is not None
@@ -273,12 +274,12 @@ def test_build_raises_bad_input_when_the_keras_file_is_damaged(tmp_path: Path, s
     path = tmp_path / f"broken{suffix}"
     path.write_bytes(b"neither zip nor HDF5")
     with pytest.raises(BadInput, match=rf"broken\{suffix} is no \{suffix} file"):
-        only_build(specs.find(str(path)), tmp_path)
+        only_build(read.find(str(path)), tmp_path)
 
 
 def test_build_reads_signatures_when_the_source_is_a_saved_model(module_sample: Sample, tmp_path: Path) -> None:
     copied = shutil.copytree(module_sample.source.saved_model, tmp_path / "given")
-    sample = samples.build(specs.find(str(copied)), tmp_path)
+    sample = samples.build(read.find(str(copied)), tmp_path)
     assert sample.source.kind == "saved_model"
     assert sample.source.signatures == module_sample.source.signatures
     assert sample.source.digest == module_sample.source.digest
@@ -304,10 +305,10 @@ def test_build_raises_when_the_saved_model_is_damaged(module_sample: Sample, tmp
     copied = shutil.copytree(module_sample.source.saved_model, tmp_path / "given")
     shutil.rmtree(copied / "variables")
     with pytest.raises(BadInput, match="given cannot be loaded"):
-        only_build(specs.find(str(copied)), tmp_path)
+        only_build(read.find(str(copied)), tmp_path)
     (copied / "saved_model.pb").write_bytes(b"\xff" * 100)
     with pytest.raises(FanoutError, match="cannot be read as a SavedModel"):
-        only_build(specs.find(str(copied)), tmp_path)
+        only_build(read.find(str(copied)), tmp_path)
 
 
 FAULTY = {

@@ -12,12 +12,13 @@ import samples
 import zoo_sources
 from samples import Sample
 
-from converters.config import spec as specs
+from converters.config import read
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput
 from converters.processes.child import run
 from converters.reference import golden
-from converters.source.build import Builder, Built
+from converters.source.build import Built
+from converters.source.builder import Builder
 
 pytestmark = pytest.mark.usefixtures("kept_runtimes")
 
@@ -28,7 +29,7 @@ MakeSpec = Callable[..., ModelSpec]
 def given(tmp_path: Path, write: Callable[..., None], *arguments: Any) -> ModelSpec:
     """The spec of a SavedModel that a child process writes, named by its path."""
     run(write, tmp_path / "given", *arguments)
-    return specs.find(str(tmp_path / "given"))
+    return read.find(str(tmp_path / "given"))
 
 
 def only_build(model: ModelSpec, folder: Path) -> Built:
@@ -128,7 +129,7 @@ def test_build_draws_examples_when_functions_parse_them(make_sample: Make) -> No
 
 def test_build_draws_examples_when_an_exported_function_parses_them(make_sample: Make, tmp_path: Path) -> None:
     exported = make_sample(PARSING).source.saved_model
-    sample = samples.build(specs.find(str(shutil.copytree(exported, tmp_path / "given"))), tmp_path)
+    sample = samples.build(read.find(str(shutil.copytree(exported, tmp_path / "given"))), tmp_path)
     assert_served(sample, "many", "one", "mapped", "image")
 
 
@@ -211,7 +212,7 @@ def test_build_draws_within_tables_when_inputs_index_them(make_sample: Make, tmp
     sample = make_sample(INDICES)
     if exported:
         copied = shutil.copytree(sample.source.saved_model, tmp_path / "given")
-        sample = samples.build(specs.find(str(copied)), tmp_path)
+        sample = samples.build(read.find(str(copied)), tmp_path)
     for key, (allowed, distinct) in RANGES.items():
         drawn = set(inputs_of(sample, key)["i"].ravel().tolist())
         assert drawn <= allowed, key
@@ -447,4 +448,4 @@ def test_build_raises_bad_input_when_a_saved_model_is_damaged(
     else:
         os.truncate(path, size)
     with pytest.raises(BadInput, match=words):
-        only_build(specs.find(str(tmp_path / "given")), tmp_path)
+        only_build(read.find(str(tmp_path / "given")), tmp_path)

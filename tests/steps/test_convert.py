@@ -6,8 +6,8 @@ import pytest
 import samples
 from samples import Sample
 
-from converters.steps.convert import convert, plan
-from converters.targets.registry import TARGETS
+from converters.steps.convert import convert
+from converters.steps.unit import Unit, plan
 
 Make = Callable[..., Sample]
 
@@ -25,8 +25,9 @@ def test_convert_gives_every_signature_an_artifact_when_the_saved_model_is_missi
 ) -> None:
     source = module_sample.source.model_copy(update={"saved_model": module_sample.source.saved_model / "none"})
     spec = module_sample.spec.with_targets([target])
-    variant = TARGETS[target].variants(source, spec.targets[target])[0]
-    made = convert(source, target, variant, module_sample.source.saved_model.parent / f"none-{target}", spec)
+    _, (_, variant), *_ = plan(source, spec)
+    release = module_sample.source.saved_model.parent / f"none-{target}"
+    made = convert(Unit(target=target, variant=variant, source=source, spec=spec, release=release))
     assert "cannot be read as a SavedModel" in str(made.error)
     assert {artifact.signature for artifact in made.artifacts} == source.signatures.keys()
     assert {artifact.path for artifact in made.artifacts} == {None}

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 import samples
 
-from converters.config.spec import ModelSpec, without_config
+from converters.config.read import without_config
+from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput
 from converters.formats import digest
+from converters.processes import userland
 from converters.processes.child import Child
 from converters.source import watch
 from converters.steps import key
-from converters.targets.registry import TARGETS
-
-SHARED = ("converters.steps.convert", "converters.steps.check")
 
 
 @pytest.fixture(name="package")
@@ -46,56 +45,40 @@ def differing(before: key.Known, now: key.Known) -> set[str]:
     return parts | {t for t in before["converters"] if before["converters"][t] != now["converters"][t]}
 
 
-def test_known_differs_for_a_target_when_any_file_of_its_converter_is_edited(package: Path, spec: ModelSpec) -> None:
-    made_of: dict[Path, set[str]] = {}
-    for target, module in TARGETS.items():
-        files = digest.closure([module.__name__, *SHARED], ["converters.targets.registry"])  # type: ignore[attr-defined]
-        assert len(files) > 5
-        for path in files:
-            made_of.setdefault(path, set()).add(target)
-    before = key.known(spec)
-    for path, targets in made_of.items():
-        edited(path)
-        now = key.known(spec)
-        assert targets <= differing(before, now), path
-        before = now
-
-
 @pytest.mark.parametrize(
-    ("file", "parts"),
+    "file",
     [
-        ("tflite_convert.py", {"tflite"}),
-        ("hdf5.py", {"hdf5"}),
-        ("js/core.mjs", {"tfjs"}),
-        ("js/package-lock.json", {"tfjs"}),
-        ("javascript.py", {"tfjs"}),
-        ("variables.py", {"source", "hdf5"}),
-        ("templates/report.html.j2", {"release"}),
-        ("describe.py", set()),
+        "targets/tflite/convert.py",
+        "targets/tfjs/js/core.mjs",
+        "targets/tfjs/js/package-lock.json",
+        "formats/variables.py",
+        "release/report.html.j2",
+        "processes/preload.py",
     ],
 )
-def test_known_differs_for_nothing_else_when_a_file_is_edited(
-    package: Path, spec: ModelSpec, file: str, parts: set[str]
+def test_known_differs_in_every_part_when_a_file_of_the_package_is_edited(
+    package: Path, spec: ModelSpec, file: str
 ) -> None:
     before = key.known(spec)
     edited(package / file)
-    assert differing(before, key.known(spec)) == parts
+    assert differing(before, key.known(spec)) == {"source", "release", *spec.targets}
 
 
-@pytest.mark.parametrize("file", ["live.py", "golden.py", "preload.py", "isolate.py", "userland.py"])
-def test_known_differs_for_the_source_when_what_builds_it_is_edited(package: Path, spec: ModelSpec, file: str) -> None:
+def test_known_differs_when_a_file_is_added_to_the_package(package: Path, spec: ModelSpec) -> None:
     before = key.known(spec)
-    edited(package / file)
-    assert "source" in differing(before, key.known(spec))
+    (package / "targets" / "fresh.json").write_text("{}")
+    assert differing(before, key.known(spec)) == {"source", "release", *spec.targets}
 
 
-def test_closure_follows_an_import_inside_a_function_when_one_is_added(package: Path) -> None:
-    (package / "fresh.py").write_text("TABLE = 'fresh.json'\n")
-    (package / "fresh.json").write_text("{}")
-    with (package / "hdf5.py").open("a") as file:
-        file.write("\ndef late():\n    from converters import fresh\n    return fresh\n")
-    names = {path.name for path in digest.closure(["converters.targets.hdf5.target"])}
-    assert {"fresh.py", "fresh.json"} <= names
+def test_of_package_differs_when_what_defines_a_member_of_another_package_is_edited(tmp_path: Path) -> None:
+    module = tmp_path / "elsewhere" / "toy.py"
+    module.parent.mkdir()
+    module.write_text("def convert():\n    pass\n")
+    member = userland.load(module).convert
+    before = digest.of_package(member)
+    assert before != digest.of_package()
+    edited(module)
+    assert before != digest.of_package(member)
 
 
 def test_source_differs_when_a_given_file_is_edited(tmp_path: Path) -> None:

@@ -10,14 +10,18 @@ import pytest
 import samples
 from samples import Converted, Sample
 
-from converters.config import spec
+from converters.config import read
 from converters.config.spec import ModelSpec
+from converters.contract import layout
 from converters.contract.errors import BadInput, Damaged
-from converters.contract.values import Artifact, Limits, Options, Quality, Signature, Tensors, TensorSpec
+from converters.contract.settings import EvaluationSpec, Limits, Quality
+from converters.contract.target import Options
+from converters.contract.values import Artifact, Signature, Tensors, TensorSpec
 from converters.processes import child as isolate
 from converters.reference import labelled as evaluation
-from converters.reference.labelled import Evaluation, EvaluationSpec
+from converters.reference.labelled import Evaluation
 from converters.release.manifest import Row
+from converters.targets.tflite import check
 from converters.targets.tflite import target as tflite
 from converters.targets.tflite.target import TFLiteOptions
 
@@ -68,12 +72,12 @@ def test_check_measures_accuracy_in_the_targets_own_runtimes(
     assert row.status == "passed", row.reason
     metrics = [check for check in row.checks if check.name == "metric"]
     assert {check.runtime.split()[0] for check in metrics} == runtimes
-    for check in metrics:
-        assert check.figures["live"] == 0.9
-        assert check.figures["samples"] == 40
-        assert check.measured == pytest.approx(0.9 - check.figures["metric"])
+    for metric in metrics:
+        assert metric.figures["live"] == 0.9
+        assert metric.figures["samples"] == 40
+        assert metric.measured == pytest.approx(0.9 - metric.figures["metric"])
         if variant != "int8":
-            assert check.figures["metric"] == 0.9
+            assert metric.figures["metric"] == 0.9
     worst = row.metric()
     assert worst is not None
     assert worst.measured == max(check.measured or 0 for check in metrics)
@@ -124,7 +128,7 @@ def test_check_holds_to_ones_own_metric_from_nothing_but_the_release(
     assert checked(sample, "saved_model").status == "passed"
     release = sample.source.golden.parent
     assert not list(release.rglob("*.pyc"))
-    (release / evaluation.METRIC).unlink()
+    (release / layout.METRIC).unlink()
     with pytest.raises(Damaged, match=r"metric\.py is missing, and with it the metric 'closeness'"):
         int8.check()
 
@@ -239,7 +243,7 @@ def test_record_raises_bad_input_when_data_or_metric_do_not_fit(
 
 def test_load_raises_damaged_when_the_data_is_gone(tmp_path: Path) -> None:
     recorded(tmp_path)
-    (tmp_path / "release" / evaluation.DATA).unlink()
+    (tmp_path / "release" / layout.EVALUATION).unlink()
     with pytest.raises(Damaged, match=r"evaluation\.npz"):
         evaluation.load(tmp_path / "release", EvaluationSpec(data="data.npz"), KNOWN)
 
@@ -270,8 +274,8 @@ def test_read_keeps_defaults_of_what_is_left_out_when_quality_is_given(tmp_path:
     fields = {"tflite": {"quality": {"int8": {"top1": 0.97, "snr_db": None}, "float32": {"cosine": 1}}}}
     wanted = samples.write_spec(tmp_path, labelled.CLASSIFIER, targets=fields)
     quality = wanted.targets["tflite"].quality
-    assert quality["int8"] == tflite.QUALITY["int8"].model_copy(update={"top1": 0.97, "snr_db": None})
-    assert quality["dynamic"] == tflite.QUALITY["dynamic"]
+    assert quality["int8"] == tflite.TARGET.variant("int8").quality.model_copy(update={"top1": 0.97, "snr_db": None})
+    assert quality["dynamic"] == tflite.TARGET.variant("dynamic").quality
     assert quality["float32"] == Quality(cosine=1)
     again = ModelSpec.model_validate_json(wanted.model_dump_json())
     assert again.targets["tflite"].quality == quality
@@ -291,7 +295,7 @@ def test_build_raises_bad_input_when_a_classifier_is_no_output(
 def whole_release(sample: Sample, variant: str) -> Converted:
     """Converted beside the SavedModel, as in a release."""
     root = sample.source.saved_model.parent
-    return Converted(sample, samples.convert(sample.source, "tflite", variant, root, sample.spec), root)
+    return Converted(sample, samples.convert(samples.unit_of(sample, "tflite", variant, root)), root)
 
 
 def test_check_names_the_layer_when_int8_was_calibrated_on_zeros(
@@ -334,11 +338,11 @@ def test_layers_are_those_of_their_signature_when_a_file_has_two(module_sample: 
 
 def _layers(artifact: Artifact, sample: Sample) -> Any:
     inputs = sample.golden.cases[artifact.signature or ""][0].inputs
-    return tflite.layers(artifact, sample.source.saved_model, inputs)
+    return check.layers(artifact, sample.source.saved_model, inputs)
 
 
 def test_configs_name_only_outputs_that_exist() -> None:
-    assert spec.read(spec.CONFIGS / "mobilenet_v2.yaml").classifiers == ("logits",)
-    found = spec.read(spec.CONFIGS / "digits.yaml").evaluation
+    assert read.read(read.CONFIGS / "mobilenet_v2.yaml").classifiers == ("logits",)
+    found = read.read(read.CONFIGS / "digits.yaml").evaluation
     assert found is not None
     assert found.samples == 360

@@ -7,14 +7,17 @@ import pytest
 import samples
 
 from converters.config.spec import ModelSpec
+from converters.contract import layout
 from converters.contract.errors import BadInput, Damaged, StoreFailed
 from converters.contract.values import Artifact
 from converters.formats import digest
 from converters.release.publish import staging
-from converters.source.build import Builder
-from converters.steps import unit as work
+from converters.source.builder import Builder
+from converters.steps import remote
+from converters.steps.check import check
 from converters.steps.convert import Conversion
 from converters.steps.store import Store
+from converters.steps.unit import Unit
 
 
 @pytest.fixture(name="file")
@@ -75,23 +78,23 @@ def test_relocated_moves_every_path_when_they_are_nested() -> None:
             Artifact(target="t", variant="v", signature=s, path=p) for s, p in (("a", Path("/x/a")), ("b", None))
         ],
     )
-    moved = work.relocated(made, Path("/x"), Path("/y/z"))
+    moved = remote.relocated(made, Path("/x"), Path("/y/z"))
     assert [artifact.path for artifact in moved.artifacts] == [Path("/y/z/a"), None]
-    assert work.relocated(moved, Path("/y/z"), Path("/x")) == made
+    assert remote.relocated(moved, Path("/y/z"), Path("/x")) == made
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "release/../../x"])
 def test_below_refuses_a_name_that_leads_out(name: str, tmp_path: Path) -> None:
     with pytest.raises(Damaged, match="is no place in"):
-        work.below(tmp_path, name)
+        remote.below(tmp_path, name)
 
 
 def test_difference_names_what_two_machines_do_not_share() -> None:
     ours = {"tensorflow": "2.19.0", "the code of tf-fanout": "1"}
-    assert work.difference(dict(ours), ours) is None
-    assert work.difference({**ours, "tensorflow": "2.18.0"}, ours) == "tensorflow is 2.18.0 there and 2.19.0 here"
-    assert work.difference({**ours, "the code of tf-fanout": "2"}, ours) == "the code of tf-fanout is another there"
-    assert work.difference({**ours, "$TF_X": "1"}, ours) == "$TF_X is 1 there and missing here"
+    assert remote.difference(dict(ours), ours) is None
+    assert remote.difference({**ours, "tensorflow": "2.18.0"}, ours) == "tensorflow is 2.18.0 there and 2.19.0 here"
+    assert remote.difference({**ours, "the code of tf-fanout": "2"}, ours) == "the code of tf-fanout is another there"
+    assert remote.difference({**ours, "$TF_X": "1"}, ours) == "$TF_X is 1 there and missing here"
 
 
 def test_a_unit_as_text_gives_the_rows_that_working_here_gives(
@@ -110,21 +113,23 @@ def test_a_unit_as_text_gives_the_rows_that_working_here_gives(
         reads = builder.reads(place.root)
         assert source.builder is not None
 
-        def elsewhere(unit: work.Unit, folder: Path) -> work.Done:
+        def elsewhere(parcel: remote.Parcel, folder: Path) -> remote.Done:
             (tmp_path / folder).mkdir()
-            told = work.Unit.model_validate_json(unit.model_dump_json())
-            done = work.do(told, tmp_path / folder, tmp_path / "cache")
-            return work.receive(work.Done.model_validate_json(done.model_dump_json()), place.root, store)
+            told = remote.Parcel.model_validate_json(parcel.model_dump_json())
+            done = remote.do(told, tmp_path / folder, tmp_path / "cache")
+            return remote.receive(remote.Done.model_validate_json(done.model_dump_json()), place.root, store)
 
-        unit = work.to_convert(source, "hdf5", "model", place, spec, reads, 1.0, store)
-        assert {name for name in unit.files if name.startswith("base/")} == {"base/tiny.py", "base/beside.py"}
-        conversion = elsewhere(unit, Path("a")).conversion
+        log = place.root / layout.check_log("hdf5", "model")
+        unit = Unit(target="hdf5", variant="model", source=source, spec=spec, release=place.release, log=log)
+        parcel = remote.to_convert(unit, reads, 1.0, store)
+        assert {name for name in parcel.files if name.startswith("base/")} == {"base/tiny.py", "base/beside.py"}
+        conversion = elsewhere(parcel, Path("a")).conversion
         assert conversion is not None
         assert conversion.error is None, conversion.error
         assert conversion.artifacts[0].path == place.release / "hdf5" / "model.h5"
-        there = elsewhere(work.to_check(conversion, source, place, spec, 1.0, store), Path("b")).rows
-        here = work.check(conversion, source, place.root, spec)
-        assert (place.root / work.check_log("hdf5", "model")).is_file()
+        there = elsewhere(remote.to_check(unit, conversion, 1.0, store), Path("b")).rows
+        here = check(unit, conversion)
+        assert log.is_file()
     (row,), (same,) = there, here
     assert row.status == "passed"
     assert [(c.name, c.status, c.measured) for c in row.checks] == [(c.name, c.status, c.measured) for c in same.checks]

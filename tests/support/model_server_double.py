@@ -21,6 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from converters.targets.serving import layout
+
 VERSION = "TensorFlow ModelServer: 2.19.0+dev.sha.0\nTensorFlow Library: 2.19.0"
 BEHAVIOURS = (
     "sound", "exits", "load error", "loading", "wrong grpc", "wrong rest", "wrong classify", "dies", "hangs",
@@ -128,11 +130,10 @@ class Served:
         from converters.formats.protos import load
         from converters.targets.saved_model import c_api
         from converters.targets.serving import client as serving_client
-        from converters.targets.serving import target as serving
 
         self.behaviour, self.load = behaviour, load
         self.lock = threading.Lock()
-        ((self.name, base),) = serving.parse_models_config(config).items()
+        ((self.name, base),) = layout.parse_models_config(config).items()
         folder = _resolved(base)
         self.version = max(int(path.name) for path in folder.iterdir() if path.name.isdigit())
         path = folder / str(self.version)

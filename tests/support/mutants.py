@@ -28,13 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from converters.config.spec import ModelSpec
-from converters.contract.values import Artifact, Case, Prediction, Signature, Tensors, Tolerance
-from converters.reference import compare, golden
+from converters.contract import layout
+from converters.contract.layout import CONFIG, GOLDEN
+from converters.contract.settings import Tolerance
+from converters.contract.values import Artifact, Case, Prediction, Signature, Tensors
+from converters.reference import golden, measure
 from converters.reference.golden import Golden
-from converters.release import manifest
-from converters.release.assemble import CONFIG
+from converters.release import files, manifest
 from converters.release.manifest import Manifest, Row
-from converters.source.build import GOLDEN
 from converters.steps.recheck import recheck
 from converters.targets.registry import TARGETS
 
@@ -109,8 +110,8 @@ def _mutant(written: Manifest, release: Path, target: str, variant: str, one: Wr
 
 def write_manifest(written: Manifest, rows: Sequence[Row], folder: Path) -> None:
     """A manifest of these rows, with the digests of what is there."""
-    fresh = written.model_copy(update={"targets": list(rows), "files": manifest.record_files(folder)})
-    (folder / manifest.MANIFEST).write_text(fresh.to_json())
+    fresh = written.model_copy(update={"targets": list(rows), "files": files.record_files(folder)})
+    (folder / layout.MANIFEST).write_text(fresh.to_json())
 
 
 def compose(
@@ -161,7 +162,7 @@ def _judged(
         ]
         shutil.rmtree(folder)
     spec = ModelSpec.model_validate_json((release / CONFIG).read_bytes())
-    tolerance = spec.targets[key[0]].tolerance.get(key[1]) or TARGETS[key[0]].TOLERANCES[key[1]]
+    tolerance = spec.targets[key[0]].tolerance.get(key[1]) or TARGETS[key[0]].variant(key[1]).tolerance
     shown = _Shown(written, release, key, residents, legal, seed, tolerance)
     unseen = [(m, s) for m, found in zip(made, red, strict=True) for s in m.rows if s not in found]
     differences = shown.of([(m.release, s) for m, s in unseen])
@@ -236,10 +237,10 @@ class _Shown:
         if not artifacts:
             return []
         structure = self.residents.run(converter.inspect, artifacts[0]).value
-        runtime, fresh = structure.runtimes[0], structure.runtimes[0] in converter.FRESH
+        runtime = converter.runtime(structure.runtimes[0])
         if target == "tfjs":
-            return list(self.residents.run(converter.predict, artifacts, cases, runtime, fresh=fresh).value)
-        return [self.residents.run(converter.predict, [a], cases, runtime, fresh=fresh).value[0] for a in artifacts]
+            return list(self.residents.run(runtime.run, artifacts, cases, 600.0, fresh=runtime.fresh).value)
+        return [self.residents.run(runtime.run, [a], cases, 600.0, fresh=runtime.fresh).value[0] for a in artifacts]
 
     def _compare(self, reference: Prediction, known: Prediction, got: Prediction, signature: Signature) -> Difference:
         if got.error is not None:
@@ -250,11 +251,11 @@ class _Shown:
             equal = equal and mutant.tobytes() == original.tobytes()
             inexact = want.dtype.kind == "f"
             limit = self.tolerance.error if inexact else self.tolerance.mismatch
-            scale = compare.scale_of([want])
+            scale = measure.scale_of([want])
             changes = [
-                compare.measure(o, m, scale)
+                measure.measure(o, m, scale)
                 for w, o, m in zip(want, original, mutant, strict=True)
-                if not inexact or compare.measure(w, o, scale) <= limit
+                if not inexact or measure.measure(w, o, scale) <= limit
             ]
             worst = float(np.mean(changes)) if not inexact else max(np.nan_to_num(changes, nan=np.inf), default=0.0)
             largest = max(largest, worst / limit if limit else worst)

@@ -276,9 +276,10 @@ def _swap_lines(path: Path, number: int) -> None:
 
 
 def _of_serving(servable: Path, here: Path) -> Iterator[Mutation]:
-    from converters.targets.serving.target import WARMUP, warmup_requests
+    from converters.targets.serving.layout import WARMUP
+    from converters.targets.serving.warmup import requests
 
-    recorded = warmup_requests(servable / WARMUP)
+    recorded = requests(servable / WARMUP)
 
     def edit(kind: str, what: str, change: str, *args: Any) -> Mutation:
         return Mutation(kind, what, lambda f: damage.edit_warmup(f / here / WARMUP, change, *args))

@@ -20,7 +20,7 @@ import psutil
 import samples
 import yaml
 
-from converters.config.spec import NIGHTLY
+from converters.config.read import NIGHTLY
 from converters.targets.tfjs import javascript
 
 START_SECONDS = 120

@@ -7,14 +7,15 @@ from pathlib import Path
 from resident import Residents
 
 from converters.config.spec import ModelSpec
-from converters.reference import golden
 from converters.release import publish as release
 from converters.release.assemble import Released, assemble
-from converters.release.manifest import Row, SourceRecord, row
+from converters.release.manifest import Row, SourceRecord
+from converters.release.verdict import row
 from converters.source import build as source
 from converters.steps import reuse
 from converters.steps.check import check
-from converters.steps.convert import convert, plan
+from converters.steps.convert import convert
+from converters.steps.unit import Unit, plan
 
 
 def publish(
@@ -26,14 +27,14 @@ def publish(
         (place.release / reuse.SOURCE).mkdir()
         residents.run(source.build, spec, place.release, place.release / reuse.SOURCE)
         exported = residents.run(source.export, spec, place.release, place.release / reuse.SOURCE, place.version).value
-        reference = golden.load(exported.golden)
 
         def made(key: tuple[str, str]) -> list[Row]:
-            conversion = convert(exported, *key, place.release, spec)
+            target, variant = key
+            unit = Unit(target=target, variant=variant, source=exported, spec=spec, release=place.release)
+            conversion = convert(unit)
             if not checked:
                 return [row(artifact, [], conversion.error, {}, place.release) for artifact in conversion.artifacts]
-            options, constant = spec.targets[key[0]], spec.golden.constant
-            return check(conversion, exported.signatures, reference, options, spec.limits, place.release, constant)
+            return check(unit, conversion)
 
         rows = [found for every in pool.map(made, plan(exported, spec)) for found in every]
         record = SourceRecord(kind=exported.kind, digest=exported.digest, signatures=exported.signatures)

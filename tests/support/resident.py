@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 from converters.contract.errors import ChildFailed, ChildRaised
-from converters.contract.values import Limits
+from converters.contract.settings import Limits
 from converters.processes import child as isolate
 
 
@@ -32,7 +32,7 @@ class Residents:
     ) -> Any:
         """What `isolate.run` returns and raises; `log` is not written."""
         kept: dict[Any, isolate.Child] = self._mine.__dict__.setdefault("kept", {})
-        key = (function.__module__, args[-1]) if fresh else None
+        key = function if fresh else None
         if key not in kept:
             kept[key] = isolate.Child(limits=limits, fresh=fresh)
             self._every.append(kept[key])
@@ -54,7 +54,7 @@ def residents() -> Iterator[Residents]:
     """Within it, conversions and checks of every thread run in resident children."""
     found = Residents()
     try:
-        with mock.patch("converters.steps.check.run", found.run), mock.patch("converters.steps.convert.run", found.run):
+        with mock.patch.object(isolate, "run", found.run):
             yield found
     finally:
         found.close()

@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import yaml
 
-from converters.config import spec
+from converters.config import read
 from converters.config.spec import ModelSpec
+from converters.contract.layout import EVALUATION, METRIC
 from converters.contract.values import Artifact, CheckResult, Source, Tensors
 from converters.processes import userland
-from converters.reference import golden, labelled
+from converters.reference import golden
 from converters.reference.golden import Golden
 from converters.release.manifest import Row
-from converters.source.build import Builder, Built
+from converters.source.build import Built
+from converters.source.builder import Builder
 from converters.steps.check import check
 from converters.steps.convert import Conversion, convert
+from converters.steps.unit import Unit
 
 KERAS = """
 import tf_keras
@@ -78,7 +81,7 @@ def write_spec(folder: Path, code: str, *, name: str = "tiny", **fields: Any) ->
     (folder / f"{name}.py").write_text(code)
     config = folder / f"{name}.yaml"
     config.write_text(yaml.safe_dump({"model": f"{name}.py:build", **fields}))
-    return spec.read(config)
+    return read.read(config)
 
 
 @dataclass(frozen=True)
@@ -133,18 +136,16 @@ class Converted:
 
     def check(self) -> list[Row]:
         """The manifest's rows."""
-        sample = self.sample
-        return check(
-            self.conversion,
-            sample.source.signatures,
-            sample.golden,
-            sample.spec.targets[self.conversion.target],
-            sample.spec.limits,
-            self.root,
-            sample.spec.golden.constant,
-            sample.spec.classifiers,
-            labelled.load(sample.source.golden.parent, sample.spec.evaluation, sample.source.signatures),
-        )
+        unit = unit_of(self.sample, self.conversion.target, self.conversion.variant, self.root)
+        return check(unit, self.conversion)
+
+
+def unit_of(sample: Sample, target: str, variant: str, release: Path) -> Unit:
+    """The unit of work that converts and checks a sample's variant in `release`."""
+    for name in (EVALUATION, METRIC):
+        if (made := sample.source.golden.parent / name).is_file() and not (release / name).exists():
+            shutil.copy(made, release / name)
+    return Unit(target=target, variant=variant, source=sample.source, spec=sample.spec, release=release)
 
 
 def _moved(artifact: Artifact, root: Path, folder: Path) -> Artifact:
@@ -157,7 +158,7 @@ def converted(sample: Sample, target: str, variant: str = "default") -> Converte
     """Convert into a directory of its own; the SavedModel is where it was exported."""
     release = sample.source.saved_model.parent
     root = release if target == "saved_model" else Path(tempfile.mkdtemp(prefix=f"{target}-", dir=release.parent))
-    return Converted(sample, convert(sample.source, target, variant, root, sample.spec), root)
+    return Converted(sample, convert(unit_of(sample, target, variant, root)), root)
 
 
 def not_passed(rows: Sequence[Row]) -> list[CheckResult]:
@@ -173,7 +174,7 @@ def turned(rows: Sequence[Row]) -> dict[str | None, set[str]]:
 
 def labels_of_digits() -> Any:
     """The labels of configs/digits.py's test images, [360] int; run in a child, since that module imports tf_keras."""
-    return userland.load(spec.CONFIGS / "digits.py").split()[3]
+    return userland.load(read.CONFIGS / "digits.py").split()[3]
 
 
 def serve(saved_model: Path, key: str, inputs: Sequence[Tensors]) -> list[Tensors]:

@@ -17,7 +17,8 @@ from samples import Sample, converted
 from converters.contract.errors import BadInput
 from converters.contract.values import Signature
 from converters.processes import child as isolate
-from converters.targets.describe import describe, render
+from converters.targets.describe import describe
+from flows.show.description import render
 
 FLEX = """
 import tensorflow as tf

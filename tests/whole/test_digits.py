@@ -13,7 +13,7 @@ from samples import labels_of_digits
 from converters.processes import child as isolate
 from converters.reference import golden
 from converters.release import manifest
-from converters.targets.serving import target as serving
+from converters.targets.serving import layout
 
 SIGNATURE = "serving_default"
 
@@ -82,7 +82,7 @@ def test_deploy_publishes_the_documented_layout_when_it_passes(deployed: Ran, re
     ):
         assert (release / name).is_file(), name
     assert (releases / "digits" / "current").resolve() == release
-    served = serving.parse_models_config((releases / "models.config").read_text())
+    served = layout.parse_models_config((releases / "models.config").read_text())
     assert served == {"digits": "/models/digits/current/serving"}
     assert sorted(path.name for path in (releases / "digits").iterdir()) == ["1", "current"]
 

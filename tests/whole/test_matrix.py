@@ -7,10 +7,10 @@ import samples
 import zoo_sources
 from samples import Sample
 
-from converters.config import spec
+from converters.config import read
 from converters.processes import child as isolate
 from converters.release.manifest import Row
-from converters.steps.convert import plan
+from converters.steps.unit import plan
 
 pytestmark = pytest.mark.usefixtures("kept_runtimes")
 
@@ -139,7 +139,7 @@ def _sample(model: str, folder: Path) -> Sample:
     else:
         path = folder / "given"
         isolate.run(getattr(zoo_sources, name), path)
-    return samples.build(spec.find(str(path)), folder)
+    return samples.build(read.find(str(path)), folder)
 
 
 def _cells_of(rows: list[Row], signatures: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ import releases
 import samples
 from resident import residents
 
-from converters.release import manifest
+from converters.contract import layout
 
 LATER = ("digests", "repeats")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -66,8 +66,8 @@ def test_check_gives_the_same_rows_when_only_the_release_is_left(tmp_path: Path,
     shutil.rmtree(origin)
     status, document = checked_in(another_checkout(tmp_path / "checkout"), elsewhere / "copy", home)
     assert status == 0
-    written = json.loads((elsewhere / "copy" / manifest.MANIFEST).read_bytes())
+    written = json.loads((elsewhere / "copy" / layout.MANIFEST).read_bytes())
     assert findings(document["targets"]) == findings(written["targets"])
-    assert (elsewhere / "copy" / manifest.MANIFEST).read_bytes() == json.dumps(written, indent=1).encode() + b"\n"
+    assert (elsewhere / "copy" / layout.MANIFEST).read_bytes() == json.dumps(written, indent=1).encode() + b"\n"
     shutil.rmtree(elsewhere / "copy" / "saved_model" / "variables")
     assert checked_in(tmp_path / "checkout", elsewhere / "copy", home)[0] == 1

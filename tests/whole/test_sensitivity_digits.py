@@ -9,10 +9,10 @@ import pytest
 import releases
 from resident import residents
 
-from converters.config import spec
+from converters.config import read
+from converters.contract.layout import GOLDEN
 from converters.contract.values import Tensors
 from converters.reference import golden
-from converters.source.build import GOLDEN
 
 
 @pytest.mark.timeout(1800)
@@ -21,7 +21,7 @@ def test_check_catches_every_mutation_of_digits_when_it_changes_what_is_computed
 ) -> None:
     with residents() as children, ThreadPoolExecutor(2) as pool:
         # Its labelled data would be asked of every mutant, whose signatures have other names.
-        digits = spec.find("digits").model_copy(update={"evaluation": None})
+        digits = read.find("digits").model_copy(update={"evaluation": None})
         released = releases.publish(digits, tmp_path / "releases", children, pool)
         assert released.refusals == []
         (images, _) = golden.load(released.path / GOLDEN).cases["serving_default"]

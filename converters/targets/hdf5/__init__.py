@@ -1,0 +1,3 @@
+"""HDF5: a Keras model's file, or the variables of any other."""
+
+NAME = "hdf5"

@@ -1,0 +1,3 @@
+"""TF Serving: a servable with its version and warmup requests."""
+
+NAME = "serving"

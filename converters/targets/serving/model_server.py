@@ -16,6 +16,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +24,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from converters.contract.errors import BadInput, Damaged, MissingRuntime, ServerFailed
-from converters.contract.values import Answered, Artifact, Frozen, Prediction, Tensors
-from converters.processes import child as isolate
-from converters.targets.serving import target as serving
+from converters.contract.target import Cases
+from converters.contract.values import Artifact, Frozen, Prediction, Tensors
+from converters.processes import launch
+from converters.targets.serving import NAME as SERVING
+from converters.targets.serving import layout, warmup
+from converters.targets.serving.layout import CONFIG, RELEASES, models_config
 
 if TYPE_CHECKING:
     from converters.targets.serving.client import Client, Servable
@@ -41,6 +45,7 @@ IMAGE = "tensorflow/serving"
 _ADDRESSES = re.compile(r"grpc=(?P<grpc>[^\s,=]+:\d+),rest=(?P<rest>[^\s,=]+:\d+)")
 _VERSION = re.compile(r"ModelServer:\s*([^\s+]+)")
 _WARMED_UP = re.compile(r"Number of warmup records read: (\d+)")
+_SHARE = 0.8
 _PROBE_SECONDS = 20.0
 _CONNECT_SECONDS = 5.0
 _STOP_SECONDS = 5.0
@@ -50,23 +55,26 @@ _PORTS = {"grpc": 8500, "rest": 8501}
 _WHILE_HELD = 'exec 3<&0; "$@" & server=$!; (cat <&3 >/dev/null; kill $server) & wait $server'
 
 
-class ModelServer(Frozen):
-    """The ModelServer as a check of serving's rows. `required` makes its absence a failure."""
+def find() -> "Remote | Program | Container":
+    """The one to ask. Raises MissingRuntime; BadInput where FANOUT_MODEL_SERVER is not as it must be."""
+    if given := os.environ.get(ADDRESSES):
+        found = _ADDRESSES.fullmatch(given.strip())
+        if found is None:
+            raise BadInput(f"{ADDRESSES} is {given!r}; it must be grpc=HOST:PORT,rest=HOST:PORT")
+        return Remote(grpc=found["grpc"], rest=found["rest"])
+    if path := shutil.which(PROGRAM):
+        return Program(path=Path(path))
+    return _container()
 
-    required: bool = False
-    name: ClassVar[str] = NAME
-    runtime: ClassVar[str] = PROGRAM
 
-    def find(self) -> "Remote | Program | Container":
-        """The one to ask. Raises MissingRuntime; BadInput where FANOUT_MODEL_SERVER is not as it must be."""
-        if given := os.environ.get(ADDRESSES):
-            found = _ADDRESSES.fullmatch(given.strip())
-            if found is None:
-                raise BadInput(f"{ADDRESSES} is {given!r}; it must be grpc=HOST:PORT,rest=HOST:PORT")
-            return Remote(grpc=found["grpc"], rest=found["rest"])
-        if path := shutil.which(PROGRAM):
-            return Program(path=Path(path))
-        return _container()
+def predict(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list[Prediction]:
+    """Have the servable served and asked, in four fifths of the time, so that the server is stopped, and says why, first.
+
+    Raises MissingRuntime, BadInput, ServerFailed, Damaged.
+    """
+    deadline = time.monotonic() + _SHARE * seconds
+    with tempfile.TemporaryDirectory(prefix="fanout-") as work:
+        return find().predict(artifacts, cases, Path(work), deadline)
 
 
 def _container() -> "Container":
@@ -126,23 +134,23 @@ class _Layout:
         release = root / self.model / str(self.version)
         release.mkdir(parents=True)
         if link:
-            (release / serving.NAME).symlink_to(self.servable.parent.absolute())
+            (release / SERVING).symlink_to(self.servable.parent.absolute())
         else:
-            (release / serving.NAME).mkdir()
+            (release / SERVING).mkdir()
         (root / self.model / "current").symlink_to(str(self.version))
-        (root / serving.CONFIG).write_text(serving.models_config([self.model], releases))
-        return root / serving.CONFIG
+        (root / CONFIG).write_text(models_config([self.model], releases))
+        return root / CONFIG
 
 
 def _layout(servable: Path) -> _Layout:
     """Model name and number of requests are read from the warmup file. Raises Damaged."""
     try:
-        logs = serving.warmup_logs(servable / serving.WARMUP)
+        logs = warmup.logs(servable / layout.WARMUP)
     except Damaged as error:
         raise Damaged(f"the model's name is not to be had: {error}") from error
     names = [log.predict_log.request.model_spec.name for log in logs]
     if len(set(names)) != 1 or not names[0]:
-        raise Damaged(f"the model's name is not to be had: {serving.WARMUP.name} names {sorted(set(names))}")
+        raise Damaged(f"the model's name is not to be had: {layout.WARMUP.name} names {sorted(set(names))}")
     return _Layout(servable, names[0], len(names))
 
 
@@ -214,9 +222,7 @@ class _Server(Frozen):
         """The server, started if need be and stopped at the end."""
         raise NotImplementedError
 
-    def predict(
-        self, artifacts: Sequence[Artifact], cases: Mapping[str, Sequence[Tensors]], work: Path, deadline: float
-    ) -> list[Answered]:
+    def predict(self, artifacts: Sequence[Artifact], cases: Cases, work: Path, deadline: float) -> list[Prediction]:
         """Predict over gRPC and REST for each signature; classify or regress too where its method name says so.
 
         Each call has its share of the time that is left, so that one that hangs leaves some to the others.
@@ -235,7 +241,7 @@ class _Server(Frozen):
         ):
             running.wait_available(client, deadline)
             available = time.monotonic() - started
-            warmup = running.warmup(layout)
+            replayed = running.warmup(layout)
             plans = [_Plan.of(artifact, known) for artifact in artifacts]
             left = sum(len(plan.calls) for plan in plans)
             answers = []
@@ -247,8 +253,8 @@ class _Server(Frozen):
                     predictions.append(plan.ask(running, client, how, method, cases[plan.key], until))
                     left -= 1
                 since = f"AVAILABLE after {available:.1f} s" if running.process is not None else "AVAILABLE"
-                detail = "; ".join([f"{running.how}: {since}", warmup, *plan.notes])
-                answers.append(Answered(runtime=running.runtime, detail=detail, predictions=predictions))
+                detail = "; ".join([f"{running.how}: {since}", replayed, *plan.notes])
+                answers.append(Prediction(runtime=running.runtime, ran=detail, also=predictions))
             return answers
 
 
@@ -393,11 +399,11 @@ class Container(_Server):
         """Started with its ports on loopback and the release mounted, read-only."""
         ports = _free_ports()
         root = work / "models"
-        layout.write(root, serving.RELEASES, link=False)
+        layout.write(root, RELEASES, link=False)
         name = f"fanout-{uuid.uuid4().hex[:12]}"
         mounts = {
-            serving.RELEASES: root,
-            f"{serving.RELEASES}/{layout.model}/{layout.version}/{serving.NAME}": layout.servable.parent.absolute(),
+            RELEASES: root,
+            f"{RELEASES}/{layout.model}/{layout.version}/{SERVING}": layout.servable.parent.absolute(),
         }
         command = [
             *(str(self.docker), "run", "--interactive", "--rm", "--init", "--pull", "never", "--name", name),
@@ -409,7 +415,7 @@ class Container(_Server):
             ),
             *("--env", "TF_CPP_MIN_LOG_LEVEL=0", "--entrypoint", "/bin/sh", self.image, "-c", _WHILE_HELD, "sh"),
             *(PROGRAM, f"--port={_PORTS['grpc']}", f"--rest_api_port={_PORTS['rest']}"),
-            *(f"--model_config_file={serving.RELEASES}/{serving.CONFIG}", "--max_num_load_retries=0"),
+            *(f"--model_config_file={RELEASES}/{CONFIG}", "--max_num_load_retries=0"),
         ]
         runtime = f"{PROGRAM} {self._version()}".strip()
         try:
@@ -437,7 +443,7 @@ def _started(command: Sequence[str], environment: Mapping[str, str], log: Path) 
     with log.open("wb") as stream:
         try:
             process = subprocess.Popen(
-                isolate.bound(command), env=environment, stdin=subprocess.PIPE, stdout=stream, stderr=stream
+                launch.bound(command), env=environment, stdin=subprocess.PIPE, stdout=stream, stderr=stream
             )
         except OSError as error:
             raise ServerFailed(f"{command[0]} cannot be started: {error.strerror}") from error
@@ -456,4 +462,4 @@ def _started(command: Sequence[str], environment: Mapping[str, str], log: Path) 
 
 def look() -> str:
     """The ModelServer of this machine, for a person. Raises MissingRuntime, BadInput."""
-    return ModelServer().find().describe()
+    return find().describe()

@@ -20,8 +20,8 @@ import numpy as np
 
 from converters.contract.errors import Damaged
 from converters.contract.values import Signature, Tensors, TensorSpec
+from converters.formats.dtypes import CODES, DTYPES, NAMES
 from converters.formats.protos import load
-from converters.targets.saved_model.c_api import CODES, DTYPES, NAMES
 
 _FIELDS = {
     **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val"),

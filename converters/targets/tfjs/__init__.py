@@ -1,0 +1,3 @@
+"""tensorflow.js: graph models and layers models, for browsers and Node."""
+
+NAME = "tfjs"

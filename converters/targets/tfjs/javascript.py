@@ -30,10 +30,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from converters.contract.errors import ChildDied, ChildTimedOut, Damaged, FanoutError, MissingRuntime
+from converters.contract.errors import ChildDied, ChildTimedOut, Damaged, MissingRuntime
 from converters.contract.values import Tensors
 from converters.processes import resident
-from converters.processes.child import bound
+from converters.processes.launch import bound
 
 Runtime = Literal["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -211,24 +211,17 @@ def find_chromium() -> Path:
     raise MissingRuntime(f"No Chromium is on this machine. {install} Chrome or Chromium, or set FANOUT_CHROMIUM.")
 
 
-def versions() -> dict[str, str | FanoutError]:
-    """Ask `node`, `tfjs` and `chromium` what they are; for one that is missing, the error that says how to get it."""
+def node_version() -> str:
+    """Node's and tensorflow.js's, with Node's path. Raises MissingRuntime."""
+    node = find_node()
+    return f"{_node_version(node)} ({node}), tfjs {_tfjs_version()}"
 
-    def node() -> str:
-        return f"{_node_version(find_node())} ({find_node()})"
 
-    def chromium() -> str:
-        with Runner() as runner, tempfile.TemporaryDirectory(prefix="fanout-js-") as work:
-            described, path = runner._answer("chromium-webgl", Path(work), {}, 60)
-        return f"{described.removeprefix('chromium ')} ({path})"
-
-    found: dict[str, str | FanoutError] = {}
-    for name, probe in {"node": node, "tfjs": _tfjs_version, "chromium": chromium}.items():
-        try:
-            found[name] = probe()
-        except (MissingRuntime, ChildDied, ChildTimedOut) as error:
-            found[name] = error
-    return found
+def chromium_version() -> str:
+    """Chromium's, which is started to tell, with its path. Raises MissingRuntime, ChildDied, ChildTimedOut."""
+    with Runner() as runner, tempfile.TemporaryDirectory(prefix="fanout-js-") as work:
+        described, path = runner._answer("chromium-webgl", Path(work), {}, 60)
+    return f"{described.removeprefix('chromium ')} ({path})"
 
 
 def _node_version(node: Path) -> str:

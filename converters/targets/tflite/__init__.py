@@ -1,0 +1,3 @@
+"""TF Lite: files for phones and small devices."""
+
+NAME = "tflite"

@@ -8,17 +8,16 @@ ValueError with a list of ops, and its runtime an Error that names the layer's c
 """
 
 import re
-from collections.abc import Iterable
 from typing import Literal
 
+from converters.contract.errors import MOST
 from converters.contract.values import Frozen
+from converters.formats.graph import named_ops
 
 Need = Literal["select", "lists", "custom", "freeze", "quantize", "other"]
 """What a failed TF Lite conversion lacks: select TF ops; these for tensor lists too; a kernel that exists nowhere; a frozen
 graph; an int8 kernel."""
 
-MOST = 300
-"""Characters of a message that are shown at most."""
 
 _LISTED = re.compile(r"^(TF Select|Flex|Custom) ops: *(.+)$", re.MULTILINE)
 _NO_KERNEL = re.compile(r"error: (loc\(.*\)): '(?:tf|tfl)\.(\w+)' op (.+)")
@@ -27,11 +26,6 @@ _NAMED = re.compile(r'"([^"]+)"')
 _NO_INT8 = re.compile(r"[Qq]uantization (?:is )?not (?:yet )?supported for op: '?(\w+)'?")
 _PINNED = re.compile(r"Cannot assign a device for operation ([^\s:]+):.*?(/device:(?!CPU)\w+:\d+)", re.DOTALL)
 _LISTS = re.compile(r"'tf\.(TensorList\w+)' op requires element_shape to be static")
-_TFJS_LACKS = re.compile(
-    r"unknown \w+:|is not (?:yet )?(?:supported|implemented)|does not support|not supported|unsupported|"
-    r"not (?:yet )?implemented|notimplemented|has not been registered|missing layer",
-    re.IGNORECASE,
-)
 
 
 class Diagnosis(Frozen):
@@ -54,15 +48,15 @@ def of_tflite(error: BaseException) -> Diagnosis:
         ops += [op for op in re.split(r",\s*", names.strip()) if op and op not in ops]
     nodes = _nodes(log)
     if "Custom" in listed:
-        why = f"TF Lite has no kernel for {_shown(listed['Custom'], nodes)}, built in or among the select TF ops"
+        why = f"TF Lite has no kernel for {named_ops(listed['Custom'], nodes)}, built in or among the select TF ops"
         remedy = "do this part before or after the model, or write a custom op"
         return Diagnosis(need="custom", sentence=f"{why}; {remedy}", ops=tuple(listed["Custom"]))
     if "Select" in listed:
-        why = f"TF Lite has no built-in kernel for {_shown(listed['Select'], nodes)}"
+        why = f"TF Lite has no built-in kernel for {named_ops(listed['Select'], nodes)}"
         remedy = "allow select TF ops (select_ops: auto), or replace it"
         return Diagnosis(need="select", sentence=f"{why}; {remedy}", ops=tuple(listed["Select"]))
     if found := _LISTS.search(log):
-        why = f"{_shown([found[1]], nodes)} keeps a list of tensors whose shape varies with the batch, as loops of Keras do"
+        why = f"{named_ops([found[1]], nodes)} keeps a list of tensors whose shape varies with the batch, as loops of Keras do"
         remedy = "allow select TF ops (select_ops: auto), or fix the batch size"
         return Diagnosis(need="lists", sentence=f"{why}; {remedy}", ops=(found[1],))
     if found := _PINNED.search(log):
@@ -74,36 +68,6 @@ def of_tflite(error: BaseException) -> Diagnosis:
         why = f"a variable is written, or of TF 1's reference kind{which}; export a signature that only reads them"
         return Diagnosis(need="freeze", sentence=why)
     return Diagnosis(need="other", sentence=f"the TF Lite converter: {first_error(log) or type(error).__name__}")
-
-
-def of_tfjs_ops(error: BaseException, where: dict[str, str]) -> str | None:
-    """The sentence for the tensorflow.js converter's complaint about ops; None where it is another.
-
-    `where` is op -> name of a node of that op, for those that are known.
-    """
-    said, _, listed = str(error).partition("\n")
-    if not said.startswith("Unsupported Ops"):
-        return None
-    return of_tfjs_lacking([op for op in listed.split(", ") if op], where)
-
-
-def of_tfjs_lacking(ops: Iterable[str], where: dict[str, str]) -> str:
-    """The sentence for ops that tensorflow.js has not; `where` as in `of_tfjs_ops`."""
-    named = sorted(ops)
-    remedy = "replace it, or do this part outside the model"
-    if "InitializeTableFromTextFileV2" in named:
-        remedy = "give the vocabulary as a list in place of a file, or do this part outside the model"
-    return f"tensorflow.js has no op {_shown(named, where)}; {remedy}"
-
-
-def of_tfjs_layers(message: str) -> str | None:
-    """tensorflow.js's own words where it lacks what a layers model needs; None where it complains of anything else."""
-    text = " ".join(message.split())
-    if not _TFJS_LACKS.search(text):
-        return None
-    return (
-        f"tensorflow.js cannot load it as a layers model: {text.partition(' This may be due')[0][:MOST].rstrip(' .')}"
-    )
 
 
 def first_error(log: str) -> str:
@@ -128,8 +92,3 @@ def _nodes(log: str) -> dict[str, str]:
         if fused:
             nodes.setdefault(op, fused[0].partition("@")[0])
     return nodes
-
-
-def _shown(ops: Iterable[str], nodes: dict[str, str]) -> str:
-    """`OP (node NODE)`, joined; the node only where it is known and says more than the op does."""
-    return ", ".join(f"{op} (node {nodes[op]})" if nodes.get(op, op) != op else op for op in ops)

@@ -16,8 +16,8 @@ import numpy as np
 
 from converters.contract.errors import Damaged
 from converters.contract.values import LayerLoss, Tensors
-from converters.reference import compare
-from converters.targets.tflite import convert as tflite_convert
+from converters.reference import measure
+from converters.targets.tflite import routes as tflite_convert
 
 SAMPLES = 8
 """Samples of a batch that are run: every tensor of the graph is kept in memory for all of them."""
@@ -154,7 +154,7 @@ def _compared(graph: _Graph, references: dict[str, np.ndarray[Any, Any]]) -> Ite
             if reference is None or value is None or reference.shape != value.shape:
                 noise[index] = entering
                 continue
-            snr = compare.fidelity([reference.astype(np.float64)], [value])["snr_db"]
+            snr = measure.fidelity([reference.astype(np.float64)], [value])["snr_db"]
             noise[index] = 10 ** (-snr / 10)
             layer = _layer(alias.get(index, graph.names[index]))
             yield LayerLoss(layer=layer, op=operator.op, snr_db=round(snr, 2), added=noise[index] - entering)

@@ -12,7 +12,7 @@ import pytest
 import samples
 from samples import Converted, Sample
 
-from converters.steps.convert import plan
+from converters.steps.unit import plan
 
 pytestmark = pytest.mark.usefixtures("kept_runtimes")
 

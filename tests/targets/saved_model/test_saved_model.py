@@ -11,7 +11,7 @@ import pytest
 import samples
 from samples import Converted, Sample
 
-from converters.contract.values import Limits
+from converters.contract.settings import Limits
 from converters.processes import resident
 from converters.processes.child import run
 

@@ -21,11 +21,12 @@ import samples
 from samples import Converted, Sample
 
 from converters.contract.errors import BadInput, ChildDied, MissingRuntime, ServerFailed
-from converters.contract.values import Answered, CheckResult, Limits
+from converters.contract.settings import Limits
+from converters.contract.values import CheckResult, Prediction
 from converters.processes.child import Child, run
 from converters.release.manifest import Row
 from converters.targets.serving import model_server
-from converters.targets.serving.model_server import Container, ModelServer, Program, Remote
+from converters.targets.serving.model_server import Container, Program, Remote
 
 EVERY = {"serving_default", "summary"}
 RUNTIME = "tensorflow_model_server 2.19.0"
@@ -150,12 +151,12 @@ def of_server(row: Row) -> list[CheckResult]:
     return [c for c in row.checks if c.runtime.startswith(("tensorflow_model_server", "ModelServer"))]
 
 
-def asked(made: Converted, server: Any, work: Path, seconds: float = 60) -> list[Answered]:
+def asked(made: Converted, server: Any, work: Path, seconds: float = 60) -> list[Prediction]:
     """What a server makes of each signature, in a child of its own as in a check."""
     work.mkdir()
     cases = {key: [case.inputs for case in cases] for key, cases in made.sample.golden.cases.items()}
     artifacts, deadline = made.conversion.artifacts, time.monotonic() + seconds
-    answered: list[Answered] = run(server.predict, artifacts, cases, work, deadline, fresh=True).value
+    answered: list[Prediction] = run(server.predict, artifacts, cases, work, deadline, fresh=True).value
     return answered
 
 
@@ -199,7 +200,7 @@ def test_find_raises_missing_runtime_and_pulls_nothing_when_docker_cannot_run_it
 ) -> None:
     double.write_docker(path, tags)
     with pytest.raises(MissingRuntime, match=re.escape(said)):
-        ModelServer().find()
+        model_server.find()
     assert set(docker_commands(path)) <= {"version", "image"}
 
 
@@ -343,19 +344,19 @@ def test_predict_raises_server_failed_when_the_program_cannot_be_executed(
 
 def test_predict_does_not_claim_a_warmup_when_the_log_is_silent(sound: Converted, path: Path, tmp_path: Path) -> None:
     answers = asked(sound, Program(path=double.write_program(path, "silent")), tmp_path / "work")
-    assert "its log says nothing of warmup requests" in answers[0].detail
-    assert [prediction.error for prediction in answers[0].predictions] == [None, None]
+    assert "its log says nothing of warmup requests" in (answers[0].ran or "")
+    assert [prediction.error for prediction in answers[0].also] == [None, None]
 
 
 def test_predict_gives_an_error_for_one_signature_when_its_calls_hang(
     sound: Converted, path: Path, tmp_path: Path
 ) -> None:
     first, second = asked(sound, Program(path=double.write_program(path, "hangs")), tmp_path / "work", 20)
-    assert [prediction.error for prediction in first.predictions] == [
+    assert [prediction.error for prediction in first.also] == [
         "a call over gRPC had no answer in the time it had",
         "predict over REST had no answer in the time it had",
     ]
-    assert [prediction.error for prediction in second.predictions] == [None, None]
+    assert [prediction.error for prediction in second.also] == [None, None]
 
 
 def test_server_is_killed_when_it_ignores_sigterm(sound: Converted, path: Path, tmp_path: Path) -> None:
@@ -397,7 +398,7 @@ def test_find_chooses_the_image_of_this_tensorflow_or_the_latest(
     path: Path, tags: tuple[str, ...], chosen: str
 ) -> None:
     docker = double.write_docker(path, tags)
-    assert ModelServer().find() == Container(docker=docker, image=f"tensorflow/serving:{chosen}")
+    assert model_server.find() == Container(docker=docker, image=f"tensorflow/serving:{chosen}")
 
 
 def test_check_runs_the_container_when_docker_holds_the_image(sound: Converted, path: Path) -> None:
@@ -465,8 +466,8 @@ def test_check_asks_the_server_at_the_address_and_leaves_it_running(
     assert samples.turned(rows) == {}
     assert {f"ModelServer at {running[0]} grpc", f"ModelServer at {running[0]} rest"} <= set(rows[0].runtimes())
     assert "whether it replayed the warmup requests is not to be seen from here" in of_server(rows[0])[0].detail
-    again = asked(sound, ModelServer().find(), tmp_path / "work")
-    assert [prediction.error for answered in again for prediction in answered.predictions] == [None] * 4
+    again = asked(sound, model_server.find(), tmp_path / "work")
+    assert [prediction.error for answered in again for prediction in answered.also] == [None] * 4
 
 
 def test_predict_raises_server_failed_when_the_address_serves_another_version(
@@ -511,7 +512,7 @@ def test_predict_gives_an_error_over_rest_when_the_address_answers_no_http(
     sound: Converted, running: tuple[str, str], tmp_path: Path
 ) -> None:
     for answered in asked(sound, Remote(grpc=running[0], rest=running[0]), tmp_path / "work"):
-        over_grpc, over_rest = answered.predictions
+        over_grpc, over_rest = answered.also
         assert over_grpc.error is None
         assert str(over_rest.error).startswith("predict over REST was cut off: ")
 
@@ -520,7 +521,7 @@ def test_predict_gives_an_error_over_rest_when_the_address_answers_no_http(
 def test_find_raises_bad_input_when_the_address_is_malformed(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(model_server.ADDRESSES, given)
     with pytest.raises(BadInput, match=r"it must be grpc=HOST:PORT,rest=HOST:PORT"):
-        ModelServer().find()
+        model_server.find()
 
 
 def test_look_says_version_and_place_of_each_kind(path: Path, running: tuple[str, str], monkeypatch: Any) -> None:

@@ -13,7 +13,7 @@ from samples import Converted, Sample
 
 from converters.contract.errors import Damaged
 from converters.processes.child import run
-from converters.targets.serving import target as serving
+from converters.targets.serving import layout, warmup
 
 pytestmark = pytest.mark.usefixtures("kept_runtimes")
 
@@ -49,7 +49,7 @@ def test_convert_names_the_directory_by_the_version(module_sample: Sample, tmp_p
 
 
 def test_warmup_requests_are_goldens_when_read_back(sound: Converted) -> None:
-    recorded = run(serving.warmup_requests, sound.path / serving.WARMUP).value
+    recorded = run(warmup.requests, sound.path / layout.WARMUP).value
     assert recorded.keys() == EVERY
     for key, inputs in recorded.items():
         wanted = sound.sample.golden.cases[key][-1].inputs
@@ -125,14 +125,14 @@ def flip_last(path: Path) -> None:
     ids=["missing", "truncated", "flipped", "foreign"],
 )
 def test_check_fails_warmup_alone_when_its_file_is_damaged(copy: Converted, harm: Callable[[Path], Any]) -> None:
-    harm(copy.path / serving.WARMUP)
+    harm(copy.path / layout.WARMUP)
     rows = copy.check()
     assert samples.turned(rows) == {key: {"runs"} for key in EVERY}
     assert {result.runtime for result in samples.not_passed(rows)} == {"warmup"}
 
 
 def test_check_fails_warmup_when_its_file_is_empty(copy: Converted) -> None:
-    (copy.path / serving.WARMUP).write_bytes(b"")
+    (copy.path / layout.WARMUP).write_bytes(b"")
     rows = copy.check()
     assert samples.turned(rows) == {key: {"runs"} for key in EVERY}
     assert "no warmup request is for signature 'summary'" in str(rows[1].reason)
@@ -153,15 +153,15 @@ def test_check_fails_warmup_when_its_file_is_empty(copy: Converted) -> None:
 def test_check_fails_warmup_alone_when_a_request_is_edited(
     copy: Converted, change: str, args: tuple[Any, ...], failed: dict[str, set[str]]
 ) -> None:
-    run(damage.edit_warmup, copy.path / serving.WARMUP, change, *args)
+    run(damage.edit_warmup, copy.path / layout.WARMUP, change, *args)
     rows = copy.check()
     assert samples.turned(rows) == failed
     assert all(result.runtime.startswith("warmup") for result in samples.not_passed(rows))
 
 
 def test_models_config_parses_as_the_servers_proto() -> None:
-    text = run(serving.models_config, ["b", "a.1"]).value
-    assert run(serving.parse_models_config, text).value == {
+    text = run(layout.models_config, ["b", "a.1"]).value
+    assert run(layout.parse_models_config, text).value == {
         "a.1": "/models/a.1/current/serving",
         "b": "/models/b/current/serving",
     }
@@ -169,4 +169,4 @@ def test_models_config_parses_as_the_servers_proto() -> None:
 
 def test_parse_models_config_raises_damaged_when_the_text_is_something_else() -> None:
     with pytest.raises(Damaged, match=r"models\.config is no ModelServerConfig"):
-        run(serving.parse_models_config, "model_config_list { configs { name: 'a' } }")
+        run(layout.parse_models_config, "model_config_list { configs { name: 'a' } }")

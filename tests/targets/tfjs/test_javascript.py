@@ -475,7 +475,8 @@ def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tm
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_kept_node_and_chromium_end_when_the_caller_is_killed(models: Models) -> None:
     script = (
-        "import numpy as np, time; from pathlib import Path; from converters.targets.tfjs import javascript; from converters.processes import resident as kept\n"
+        "import numpy as np, time; from pathlib import Path; from converters.targets.tfjs import javascript\n"
+        "from converters.processes import resident as kept\n"
         "from converters.contract.values import Limits\n"
         "case = {'n': np.array(3, np.int32), 'x': np.zeros(2, np.float32)}\n"
         f"request = javascript.Request(Path({str(models.path('loop'))!r}), 'graph', [case])\n"

@@ -13,12 +13,13 @@ import samples
 from pydantic import ValidationError
 from samples import Converted, Sample, converted, not_passed
 
-from converters.config.spec import without_config
+from converters.config.read import without_config
 from converters.contract.errors import Damaged
 from converters.contract.values import Artifact
 from converters.formats import saved_model
 from converters.release.manifest import Row
 from converters.steps.convert import Conversion
+from converters.targets.tfjs import check, graph_model
 from converters.targets.tfjs import target as tfjs
 
 pytestmark = [
@@ -153,7 +154,7 @@ def test_convert_gives_an_unsupported_row_when_an_op_is_missing(graph: Converted
     assert not (graph.root / "tfjs" / "graph" / "text").exists()
 
 
-@pytest.mark.parametrize("variant", tfjs.TOLERANCES)
+@pytest.mark.parametrize("variant", [variant.name for variant in tfjs.VARIANTS])
 def test_check_passes_when_a_keras_model_is_converted(keras_sample: Sample, variant: str) -> None:
     (row,) = converted(keras_sample, "tfjs", variant).check()
     assert row.status == "passed", not_passed([row])
@@ -236,7 +237,7 @@ def test_check_passes_when_only_other_signatures_are_damaged(damaged: dict[str |
 def test_inspect_raises_damaged_when_model_json_is_another(tmp_path: Path, content: str) -> None:
     (tmp_path / "model.json").write_text(content)
     with pytest.raises(Damaged, match=r"model\.json"):
-        tfjs.inspect(Artifact(target="tfjs", variant="graph", signature="s", path=tmp_path / "model.json"))
+        check.inspect(Artifact(target="tfjs", variant="graph", signature="s", path=tmp_path / "model.json"))
 
 
 DTYPES = """
@@ -389,9 +390,9 @@ def test_check_passes_when_a_model_is_pinned_to_a_gpu(tmp_path: Path) -> None:
 def test_too_large_counts_the_variables_that_a_signature_uses(module_sample: Sample) -> None:
     definition = saved_model.read(module_sample.source.saved_model)
     needed = 4 * (4 * 5 + 5)
-    assert tfjs._too_large(definition, "serving_default", needed) is None
-    assert "split the model" in str(tfjs._too_large(definition, "serving_default", needed - 1))
-    assert tfjs._too_large(definition, "summary", needed - 1) is None
+    assert graph_model.too_large(definition, "serving_default", needed) is None
+    assert "split the model" in str(graph_model.too_large(definition, "serving_default", needed - 1))
+    assert graph_model.too_large(definition, "summary", needed - 1) is None
 
 
 COMPLEX = """

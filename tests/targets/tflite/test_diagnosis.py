@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from converters.contract import errors
+from converters.targets.tfjs import diagnosis as tfjs_diagnosis
 from converters.targets.tflite import diagnosis
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # from TensorFlow's import
@@ -89,7 +91,7 @@ def test_of_tflite_keeps_to_one_sentence_whatever_was_said(log: str, need: str, 
     found = diagnosis.of_tflite(RuntimeError(log))
     assert found.need == need
     assert words in found.sentence
-    assert len(found.sentence) < 2 * diagnosis.MOST
+    assert len(found.sentence) < 2 * errors.MOST
 
 
 def test_of_tflite_reads_a_message_that_is_no_text() -> None:
@@ -100,9 +102,9 @@ def test_of_tflite_reads_a_message_that_is_no_text() -> None:
 
 def test_of_tfjs_ops_names_ops_with_their_nodes() -> None:
     error = ValueError("Unsupported Ops in the model before optimization\nStringUpper, MatrixInverse")
-    sentence = diagnosis.of_tfjs_ops(error, {"MatrixInverse": "block/inv"})
+    sentence = tfjs_diagnosis.of_tfjs_ops(error, {"MatrixInverse": "block/inv"})
     assert str(sentence).startswith("tensorflow.js has no op MatrixInverse (node block/inv), StringUpper;")
-    assert diagnosis.of_tfjs_ops(ValueError("something else"), {}) is None
+    assert tfjs_diagnosis.of_tfjs_ops(ValueError("something else"), {}) is None
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,6 @@ def test_of_tfjs_ops_names_ops_with_their_nodes() -> None:
     ],
 )
 def test_of_tfjs_layers_repeats_only_what_says_that_something_is_lacking(message: str, said: str | None) -> None:
-    sentence = diagnosis.of_tfjs_layers(message)
+    sentence = tfjs_diagnosis.of_tfjs_layers(message)
     assert (said is None) == (sentence is None)
     assert said is None or said in str(sentence)

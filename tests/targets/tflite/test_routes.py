@@ -9,7 +9,7 @@ from samples import Sample
 
 from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
-from converters.targets.tflite import routes as tflite_once
+from converters.targets.tflite import once as tflite_once
 
 FAKE_QUANTIZED = """
 import tensorflow as tf

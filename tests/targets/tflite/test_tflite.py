@@ -10,11 +10,12 @@ import pytest
 import samples
 from samples import Converted, Sample
 
-from converters.config.spec import without_config
+from converters.config.read import without_config
 from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
-from converters.targets.tflite import convert as tflite_convert
-from converters.targets.tflite.target import TOLERANCES
+from converters.targets.tflite import routes as tflite_convert
+from converters.targets.tflite import size
+from converters.targets.tflite.target import TARGET, VARIANTS
 
 pytestmark = [
     pytest.mark.usefixtures("kept_runtimes"),
@@ -37,20 +38,22 @@ def copy(sound: Converted, tmp_path: Path) -> Converted:
     return sound.copy(tmp_path)
 
 
-@pytest.mark.parametrize("variant", list(TOLERANCES))
+@pytest.mark.parametrize("variant", [variant.name for variant in VARIANTS])
 def test_check_passes_every_row_when_the_variant_is_sound(keras_sample: Sample, variant: str) -> None:
     made = samples.converted(keras_sample, "tflite", variant)
     (row,) = made.check()
     assert (row.status, row.reason) == ("passed", None)
     assert row.path == f"tflite/{variant}.tflite"
     values = [check for check in row.checks if check.name == "values"]
-    assert [(check.runtime, check.limit) for check in values] == [("litert 2.3.0", TOLERANCES[variant].error)]
+    assert [(check.runtime, check.limit) for check in values] == [
+        ("litert 2.3.0", TARGET.variant(variant).tolerance.error)
+    ]
     assert made.path.read_bytes()[4:8] == b"TFL3"
 
 
 def test_convert_quantizes_when_the_variant_is_int8(make_sample: Make) -> None:
     sample = make_sample(samples.KERAS.replace("Dense(8", "Dense(256").replace("Dense(3", "Dense(64"))
-    sizes = {v: samples.converted(sample, "tflite", v).path.stat().st_size for v in TOLERANCES}
+    sizes = {v: samples.converted(sample, "tflite", v).path.stat().st_size for v in (each.name for each in VARIANTS)}
     assert sizes["float16"] < 0.7 * sizes["float32"]
     assert sizes["dynamic"] < 0.5 * sizes["float32"]
     assert sizes["int8"] < 0.5 * sizes["float32"]
@@ -351,7 +354,7 @@ def too_large(saved_model: Path, keys: list[str], limit: int) -> dict[str, str |
     """Variant -> why it exceeds the limit."""
     graph = meta_graph.read(saved_model)
     variants: list[tflite_convert.Variant] = ["float32", "float16", "dynamic", "int8"]
-    return {variant: tflite_convert.too_large(graph, keys, variant, limit) for variant in variants}
+    return {variant: size.too_large(graph, keys, variant, limit) for variant in variants}
 
 
 def test_too_large_counts_the_variables_that_a_signature_uses(module_sample: Sample) -> None:

@@ -1,0 +1,127 @@
+"""Reading configs: by name, by file, or none at all for a model named by its path."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from converters.config.explain import choices, described
+from converters.config.spec import KERAS_SUFFIXES, ModelSpec
+from converters.contract.errors import BadInput
+from converters.contract.settings import ACCURACY, Nightly
+from converters.processes import userland
+from converters.targets.registry import TARGETS
+
+CONFIGS = Path(os.environ.get("FANOUT_CONFIGS") or Path(__file__).resolve().parents[2] / "configs").absolute()
+"""FANOUT_CONFIGS, or configs/ in the checkout."""
+NIGHTLY = "nightly"
+"""The stem of the file in CONFIGS that is no model's config but says what holds for all of them."""
+
+
+def names() -> list[str]:
+    """The models that have a config, sorted."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != NIGHTLY)
+
+
+def nightly() -> Nightly:
+    """What CONFIGS/nightly.yaml says of all models; without the file, nothing is scheduled and nobody told.
+
+    Raises:
+        BadInput: the file does not validate.
+    """
+    path = CONFIGS / f"{NIGHTLY}.yaml"
+    if not path.exists():
+        return Nightly()
+    try:
+        return Nightly.model_validate(_mapping(path, "schedule: {cron: '0 2 * * *'}"))
+    except ValidationError as error:
+        raise BadInput(f"{path}: {'; '.join(described(error, Nightly))}") from error
+
+
+def find(what: str) -> ModelSpec:
+    """The spec of a model named by its config's name, a config file, or the path of a model without a config.
+
+    Raises:
+        BadInput: nothing by that name or path, or a config that does not validate.
+    """
+    path = Path(what).expanduser()
+    if path.suffix in (".yaml", ".yml"):
+        return read(path)
+    if "/" not in what and what != NIGHTLY and (CONFIGS / f"{what}.yaml").is_file():
+        return read(CONFIGS / f"{what}.yaml")
+    if path.is_dir() or path.suffix in KERAS_SUFFIXES:
+        return without_config(path)
+    if "/" in what or path.suffix or path.exists():
+        kind = "is no SavedModel directory, .keras or .h5 file" if path.exists() else "does not exist"
+        raise BadInput(f"{what} {kind}; give a model's name, a config, or the path of a model")
+    raise BadInput(f"there is no model {what!r} in configs/; {choices(what, names())}")
+
+
+def read(path: Path) -> ModelSpec:
+    """A config, validated.
+
+    Raises:
+        BadInput: the file is missing or no YAML, or a field is wrong; names the file, the field and the remedy.
+    """
+    content = _mapping(path, "model: FILE.py:FUNCTION")
+    if "base" in content:
+        raise BadInput(f"{path}: base: unknown key; paths in a config are relative to its folder")
+    try:
+        spec = ModelSpec.model_validate({"name": path.stem, **content, "base": path.resolve().parent})
+        _require_files(spec)
+        return spec
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    except ValidationError as error:
+        raise BadInput(f"{path}: {'; '.join(described(error, ModelSpec))}") from error
+
+
+def _mapping(path: Path, least: str) -> dict[str, Any]:
+    """A YAML file's content; `least` is what it should hold, for the error."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: holds no mapping; it needs at least '{least}'")
+    return content
+
+
+def _require_files(spec: ModelSpec) -> None:
+    if spec.built_by_python:
+        userland.split(spec.model, spec.base, "model")
+    elif not (spec.base / spec.model).exists():
+        raise BadInput(f"model: {spec.base / spec.model} does not exist")
+    for field, reference in (("golden.data", spec.golden.data), ("representative", spec.representative)):
+        if reference is not None:
+            userland.split(reference, spec.base, field)
+    spec.declared_files()
+    if spec.evaluation is None:
+        return
+    if not spec.evaluation.data.endswith(".npz"):
+        userland.split(spec.evaluation.data, spec.base, "evaluation.data")
+    elif not (spec.base / spec.evaluation.data).is_file():
+        raise BadInput(f"evaluation.data: {spec.base / spec.evaluation.data} does not exist")
+    if spec.evaluation.metric != ACCURACY:
+        userland.split(spec.evaluation.metric, spec.base, "evaluation.metric")
+
+
+def without_config(path: Path) -> ModelSpec:
+    """A spec for a model named by its path: signatures are read from it, golden is seeded, every target optional.
+
+    Raises:
+        BadInput: the path is missing, or a directory that is no SavedModel.
+    """
+    if not path.exists():
+        raise BadInput(f"{path} does not exist")
+    if path.is_dir() and not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+        raise BadInput(f"{path} is no SavedModel: it holds no saved_model.pb")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
+    targets = {target: {"optional": True} for target in TARGETS if target != "saved_model"}
+    content = {"name": name.strip("-._") or "model", "model": str(path.resolve()), "targets": targets}
+    return ModelSpec.model_validate(content)

@@ -1,0 +1,24 @@
+"""The names of a release's files, in one place: who writes one and who reads it agree here."""
+
+GOLDEN = "golden.npz"
+REPRESENTATIVE = "representative.npz"
+SAVED_MODEL = "saved_model"
+"""Where the export is in a release; every target is made from it."""
+CONFIG = "config.json"
+REPORT = "report.html"
+MANIFEST = "manifest.json"
+EVALUATION = "evaluation.npz"
+METRIC = "metric.py"
+
+
+def check_log(target: str, variant: str) -> str:
+    """Where the log of a check is, below a staging directory."""
+    return f"check-{target}-{variant}.log"
+
+
+def log_of(target: str, variant: str, work: str = "convert") -> str:
+    """Where the log of a conversion (or, as `work`, of examining its layers) is, in the release."""
+    return f"logs/{target}-{variant}-{work}.log"
+
+
+KEY = "key.json"

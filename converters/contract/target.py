@@ -1,0 +1,164 @@
+"""What a target is, as values: its variants, the runtimes that run it, and the functions that make and read its files.
+
+A folder below `converters/targets` (or a package of its own, by an entry point in the group `fanout.targets`) offers one
+`Target`. A target converts, inspects and runs; it never judges itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+
+from pydantic import Field, field_validator
+
+from converters.contract.settings import Quality, Tolerance
+from converters.contract.values import Artifact, Frozen, LayerLoss, Prediction, Source, Structure, Tensors
+
+Cases: TypeAlias = Mapping[str, Sequence[Tensors]]
+"""The inputs of every call, by signature key ('' for an artifact without one)."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One kind of file that a target makes.
+
+    `quality` is given where the variant loses something on purpose. `usual_seconds` is what converting and checking one
+    takes where that was never measured: MobileNetV2's. An `early` one is made of a Keras source's `keras_file` alone, and
+    so need not wait for the SavedModel. `trial` is called after the conversion where the runtime alone can say that it
+    lacks what a model needs.
+    """
+
+    name: str
+    tolerance: Tolerance
+    quality: Quality | None = None
+    usual_seconds: float = 2.0
+    early: bool = False
+    trial: "Trial | None" = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Having a runtime load and run what was converted once, in a child process of that runtime (by name).
+
+    `run` raises Unsupported, the files removed, where the runtime lacks something; whatever else goes wrong is left to the
+    checks.
+    """
+
+    runtime: str
+    run: Callable[[Source, Sequence[Artifact]], None]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A program that runs a target's artifacts.
+
+    `run` is called in a child process, and returns a prediction for each artifact, of the calls of its signature; it may
+    take so many seconds, and who can ends before. It raises Damaged, MissingRuntime, ServerFailed. `version` is quick,
+    raises MissingRuntime with how to get it, and says which `program` is here, for a person.
+
+    A `fresh` child has no TensorFlow loaded. What `stays` names is the kind of child that runs it and stays for the next
+    check of that kind, since starting one is slow; none at all may be given to `run` there, which then starts what it will
+    run the others in. `instead` is the runtime that must run what this one lacks a kernel for. An `optional` one is looked
+    for on every machine and may be missing, unless the options require it; any other must run what names it.
+    """
+
+    name: str
+    program: str
+    run: Callable[[Sequence[Artifact], Cases, float], list[Prediction]]
+    version: Callable[[], str]
+    fresh: bool = True
+    stays: str | None = None
+    instead: str | None = None
+    optional: bool = False
+
+
+class Options(Frozen):
+    """What every target can be told. A target's own options extend this."""
+
+    known: ClassVar[tuple[Variant, ...]] = ()
+    """The variants there are."""
+    optional: bool = Field(default=False, description="the target may be unsupported without blocking the release")
+    variants: tuple[str, ...] = Field(default=("default",), description="which variants to make")
+    tolerance: dict[str, Tolerance] = Field(default={}, description="variant -> tolerance, in place of the default")
+    quality: dict[str, Quality] = Field(
+        default={},
+        validate_default=True,
+        description="variant -> quality; what is left out keeps the variant's default",
+    )
+    evaluation_samples: int | None = Field(
+        default=None, ge=1, description="evaluation samples for this target's runtimes, fewer than evaluation.samples"
+    )
+
+    @field_validator("quality", mode="before")
+    @classmethod
+    def _over_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        defaults = {variant.name: variant.quality.model_dump() for variant in cls.known if variant.quality is not None}
+        given = {variant: item for variant, item in value.items() if not isinstance(item, Mapping)}
+        merged = {
+            variant: {**defaults.get(variant, {}), **item} for variant, item in value.items() if variant not in given
+        }
+        return {**defaults, **merged, **given}
+
+    def chosen_runtimes(self) -> tuple[str, ...]:
+        """The runtimes that the config names in place of those that the artifact itself does; empty for none."""
+        return ()
+
+    def requires(self, runtime: str) -> bool:
+        """Whether the absence of an optional runtime is a failure."""
+        return False
+
+
+O = TypeVar("O", bound=Options)  # noqa: E741 - of options
+
+
+def named(source: Source, options: Options) -> Sequence[str]:
+    """The variants that the options name."""
+    return options.variants
+
+
+def unchanged(dtype: str) -> str:
+    """Every dtype as it is."""
+    return dtype
+
+
+@dataclass(frozen=True)
+class Target(Generic[O]):
+    """One target.
+
+    Args:
+        name: as configs, manifests and releases have it.
+        title: as a person calls it.
+        options: what it can be told; `options.known` are its variants.
+        convert: writes a variant below the release's directory and returns an Artifact for each signature; raises
+            Unsupported where the target can hold nothing of this source. Runs in a child process.
+        inspect: reads back what the file declares; raises Damaged. Runs in a child process.
+        runtimes: what runs its artifacts.
+        chosen: the variants to make: those the options name, or those this source can have.
+        holds: the dtype in which the target holds the model's.
+        layers: what each layer of a lossy variant lost against the SavedModel, for these inputs of its signature; those
+            that add most noise first. Runs in a child process.
+        packages: the packages it works with, each with what for.
+        describe: what a file of this format holds, for `fanout inspect`, by suffix or file name. Runs in a child process.
+    """
+
+    name: str
+    title: str
+    options: type[O]
+    convert: Callable[[Source, str, Path, O], list[Artifact]]
+    inspect: Callable[[Artifact], Structure]
+    runtimes: tuple[Runtime, ...]
+    chosen: Callable[[Source, O], Sequence[str]] = named
+    holds: Callable[[str], str] = unchanged
+    layers: Callable[[Artifact, Path, Tensors], list[LayerLoss]] | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+    describe: Mapping[str, Callable[[Path], dict[str, Any]]] = field(default_factory=dict)
+
+    def variant(self, name: str) -> Variant:
+        """Raises KeyError where there is none of that name."""
+        return {variant.name: variant for variant in self.options.known}[name]
+
+    def runtime(self, name: str) -> Runtime:
+        """Raises KeyError where there is none of that name."""
+        return {runtime.name: runtime for runtime in self.runtimes}[name]

@@ -1,0 +1,44 @@
+"""Data types: TensorFlow's names for them, its codes, and NumPy's."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import ml_dtypes  # noqa: F401 -- teaches NumPy the name bfloat16
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+CODES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "string": 7, "complex64": 8}
+NAMES = {code: name for name, code in CODES.items()}
+DTYPES = {name: np.dtype(object if name == "string" else name) for name in CODES}
+
+
+def is_inexact(array: Array) -> bool:
+    """Whether an error can be small; by name, since NumPy counts bfloat16 among no kind of its own."""
+    return any(kind in array.dtype.name for kind in ("float", "complex"))
+
+
+def dtype_name(array: Array) -> str:
+    return "string" if array.dtype.kind in "OSU" else array.dtype.name
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """NumPy's dtype of TensorFlow's name for it."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def as_bytes(item: Any) -> bytes:
+    """An element of a string tensor."""
+    return item if isinstance(item, bytes) else str(item).encode()
+
+
+def as_strings(lines: Iterable[str]) -> np.ndarray[Any, Any]:
+    """A string tensor of shape [n]."""
+    items = [line.encode() for line in lines]
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array

@@ -1,0 +1,156 @@
+"""Any model of either Keras: loading its file, its inputs and outputs by name, its call."""
+
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.contract.errors import BadInput
+from converters.contract.values import SourceKind, Tensors, TensorSpec
+from converters.processes import userland
+
+COMPOSITE = ("SparseTensorSpec", "RaggedTensorSpec")
+
+
+def load_keras(path: Path, builder: Path | None = None) -> Any:
+    """A .keras or .h5 file, loaded by the Keras that wrote it; `builder` is imported first, to register custom objects.
+
+    Raises:
+        BadInput: neither Keras can load the file.
+    """
+    if builder is not None:
+        userland.load(builder)
+    version = _keras_version(path)
+    try:
+        if version.startswith("3"):
+            import keras
+
+            return keras.saving.load_model(path, compile=False)
+        import tf_keras
+
+        return tf_keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises of every kind here: ValueError, TypeError, OSError, KeyError, ...
+        text = " ".join(str(error).split())
+        raise BadInput(f"{path.name}: Keras {version or '2'} cannot load it: {text[:400]}") from error
+
+
+def _keras_version(path: Path) -> str:
+    """The version of Keras that wrote the file, or '' where it does not say."""
+    import json
+    import zipfile
+
+    import h5py
+
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
+        with h5py.File(path) as file:
+            if "model_config" not in file.attrs:
+                raise BadInput(
+                    f"{path} holds weights only; give a whole model (model.save), or a builder that loads them"
+                )
+            version = file.attrs.get("keras_version", "")
+            return version.decode() if isinstance(version, bytes) else str(version)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BadInput(f"{path} is no {path.suffix} file: {error}") from error
+
+
+def kind_of(model: Any) -> SourceKind | None:
+    """A model can only be of a Keras that has been imported."""
+    if "tf_keras" in sys.modules and isinstance(model, sys.modules["tf_keras"].Model):
+        return "tf_keras"
+    if "keras" in sys.modules and isinstance(model, sys.modules["keras"].Model):
+        return "keras"
+    return None
+
+
+def is_built(model: Any) -> bool:
+    """Whether every layer has its weights. With declared inputs the layers have been called, though some never say so."""
+    if declared_inputs(model):
+        return True
+    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else [model]
+    return all(layer.built for layer in layers)
+
+
+def dummy(tensor: TensorSpec) -> Any:
+    """A tensor of zeros (or empty strings) that fits the spec, one for every dynamic dimension."""
+    import tensorflow as tf
+
+    shape = [1 if dimension is None else dimension for dimension in tensor.shape or (1,)]
+    return tf.zeros(shape, tensor.dtype) if tensor.dtype != "string" else tf.fill(shape, "")
+
+
+def call_reloaded(model: Any, inputs: Tensors) -> Tensors:
+    """A reloaded Keras model's call on arrays, its outputs named as its signature names them."""
+    import tensorflow as tf
+
+    tensors = {name: tf.constant(value) for name, value in inputs.items()}
+    outputs = named_outputs(call_keras(model, tensors), output_names(model))
+    return {name: np.asarray(value) for name, value in outputs.items()}
+
+
+def output_names(model: Any) -> list[str]:
+    """The names of the layers that a Functional, Sequential or loaded model's outputs come from, where it knows them."""
+    names = getattr(model, "output_names", None)
+    if names is None and getattr(model, "outputs", None):  # a Keras 3 Sequential
+        names = [tensor._keras_history.operation.name for tensor in model.outputs]
+    return list(names or [])
+
+
+def declared_inputs(model: Any) -> dict[str, TensorSpec]:
+    """Inputs of a Functional, Sequential or loaded model, by input-layer name."""
+    import tensorflow as tf
+
+    tensors = tf.nest.flatten(getattr(model, "inputs", None) or [])
+    for tensor in tensors:
+        kind = type(getattr(tensor, "type_spec", None)).__name__
+        if getattr(tensor, "sparse", False) or getattr(tensor, "ragged", False) or kind in COMPOSITE:
+            raise BadInput(
+                f"the input layer {tensor.name!r} is sparse or ragged, and signatures take dense tensors; give the model "
+                "a dense input and convert it inside"
+            )
+    names = getattr(model, "input_names", None) or [tensor.name for tensor in tensors]
+    return {
+        name: TensorSpec(shape=None if t.shape is None else tuple(t.shape), dtype=tf.as_dtype(t.dtype).name)
+        for name, t in zip(names, tensors, strict=True)
+    }
+
+
+def call_keras(model: Any, tensors: dict[str, Any]) -> Any:
+    """The model's call in inference mode, its inputs in the structure the model was defined with."""
+    import tensorflow as tf
+
+    structure = getattr(model, "_nested_inputs", None)  # tf_keras Functional and Sequential
+    if structure is None:
+        structure = getattr(model, "_inputs_struct", None)  # Keras 3 Functional
+    if structure is not None and len(tf.nest.flatten(structure)) == len(tensors):
+        names = list(declared_inputs(model))
+        ordered = [tensors[name] for name in names] if set(names) == set(tensors) else list(tensors.values())
+        return model(tf.nest.pack_sequence_as(structure, ordered), training=False)
+    given = next(iter(tensors.values())) if len(tensors) == 1 else tensors
+    accepts = inspect.signature(model.call).parameters
+    return model(given, training=False) if "training" in accepts else model(given)
+
+
+def named_outputs(result: Any, names: list[str]) -> dict[str, Any]:
+    """Outputs by name: a dict's own keys (nested ones joined by '_'), `names` where they fit, or output_0, output_1, ..."""
+    import tensorflow as tf
+
+    if isinstance(result, Mapping):
+        paths = [("_".join(map(str, path)), value) for path, value in _paths(result)]
+        return dict(paths)
+    flat = tf.nest.flatten(result)
+    chosen = names if len(names) == len(flat) == len(set(names)) else [f"output_{i}" for i in range(len(flat))]
+    return dict(zip(chosen, flat, strict=True))
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:
+    if isinstance(value, Mapping):
+        return [leaf for key in sorted(value) for leaf in _paths(value[key], (*path, key))]
+    if isinstance(value, list | tuple):
+        return [leaf for index, item in enumerate(value) for leaf in _paths(item, (*path, index))]
+    return [(path, value)]

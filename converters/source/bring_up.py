@@ -1,0 +1,184 @@
+"""The model that a config names, built and with its weights."""
+
+from typing import Any
+
+from converters.config.spec import KERAS_SUFFIXES, MethodSpec, ModelSpec
+from converters.contract.errors import BadInput
+from converters.contract.values import DEFAULT_SIGNATURE, TensorSpec
+from converters.formats.keras_model import (
+    call_keras,
+    declared_inputs,
+    dummy,
+    is_built,
+    kind_of,
+    load_keras,
+    named_outputs,
+    output_names,
+)
+from converters.processes import userland
+from converters.source.given import from_saved_model
+from converters.source.live import Endpoint, Live
+
+KERAS_CALL = "call"
+
+
+def bring_up(spec: ModelSpec) -> Live:
+    """The model that the spec names, built and with its weights.
+
+    Raises:
+        BadInput: it cannot be loaded or built; says which field or call is at fault and the remedy.
+        BuilderFailed: the user's builder raised.
+    """
+    if spec.model.rpartition(":")[0].endswith(".py"):
+        path, _ = userland.split(spec.model, spec.base, "model")
+        model = userland.call(spec.model, spec.base, "model")
+        live = _from_object(model, spec, f"{spec.model}")
+        live.builder = path
+        return live
+    path = (spec.base / spec.model).resolve()
+    if not path.exists():
+        raise BadInput(f"model: {path} does not exist")
+    if path.suffix in KERAS_SUFFIXES:
+        return _from_object(load_keras(path), spec, path.name)
+    return from_saved_model(path, spec)
+
+
+def _from_object(model: Any, spec: ModelSpec, where: str) -> Live:
+    import tensorflow as tf
+
+    kind = kind_of(model)
+    if kind is not None:
+        _initialize(model, spec, where)
+        methods = spec.signatures or {DEFAULT_SIGNATURE: MethodSpec(method=KERAS_CALL)}
+        endpoints = {
+            key: _keras_call(model, key, method, spec, where)
+            if method.method == KERAS_CALL
+            else _method(model, key, method, where)
+            for key, method in methods.items()
+        }
+        keras_signature = next((key for key, method in methods.items() if method.method == KERAS_CALL), None)
+        return Live(kind, model, endpoints, keras_signature, variables=list(model.variables))
+    if isinstance(model, tf.Module):
+        methods = spec.signatures or _decorated(model, where)
+        endpoints = {key: _method(model, key, method, where) for key, method in methods.items()}
+        return Live("module", model, endpoints, variables=list(model.variables))
+    raise BadInput(f"{where} returned {type(model).__name__}; return a tf_keras or Keras model, or a tf.Module")
+
+
+def _initialize(model: Any, spec: ModelSpec, where: str) -> None:
+    """Give an unbuilt Keras model its weights: `build` with the config's shapes, or a call on dummy tensors."""
+    if is_built(model):
+        return
+    if not spec.inputs:
+        raise BadInput(
+            f"{where}: the model is not built, so it has no weights; give its first layer an input shape, or name its "
+            "inputs (shape and dtype) under 'inputs:' in the config"
+        )
+    shapes = {name: tensor.shape for name, tensor in spec.inputs.items()}
+    try:
+        if spec.initialize == "shape":
+            model.build(next(iter(shapes.values())) if len(shapes) == 1 else shapes)
+        else:
+            call_keras(model, {name: dummy(tensor) for name, tensor in spec.inputs.items()})
+    except Exception as error:  # the model's own code runs here
+        raise BadInput(
+            f"{where}: initialising its weights by {spec.initialize} failed: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:400]}"
+        ) from error
+    if spec.initialize == "shape" and not is_built(model):
+        raise BadInput(
+            f"{where}: the model is still unbuilt after build({shapes}); set 'initialize: call' in the config"
+        )
+
+
+def _keras_call(model: Any, key: str, method: MethodSpec, spec: ModelSpec, where: str) -> Endpoint:
+    declared = declared_inputs(model)
+    inputs = method.inputs or spec.inputs or declared
+    if declared and set(inputs) != set(declared):
+        raise BadInput(
+            f"{where}: 'inputs:' names {sorted(inputs)}, but the model's input layers are {sorted(declared)}"
+        )
+    if not inputs:
+        raise BadInput(
+            f"{where}: the inputs of the model's call are not known; name them under 'inputs:' in the config"
+        )
+    names = output_names(model)
+
+    def call(tensors: dict[str, Any]) -> dict[str, Any]:
+        return named_outputs(call_keras(model, tensors), names)
+
+    return Endpoint(key, inputs, call)
+
+
+def _decorated(module: Any, where: str) -> dict[str, MethodSpec]:
+    """Without a `signatures:` mapping: every public tf.function that has an input signature, by its name."""
+    found, generic = {}, []
+    for name in dir(type(module)):
+        function = getattr(module, name, None) if not name.startswith("_") or name == "__call__" else None
+        if not hasattr(function, "get_concrete_function"):
+            continue
+        if getattr(function, "input_signature", None) is None:
+            generic.append(name)
+        else:
+            found[DEFAULT_SIGNATURE if name == "__call__" else name] = MethodSpec(method=name)
+    if not found:
+        named = f" ({', '.join(generic)} has none)" if generic else ""
+        raise BadInput(
+            f"{where}: the module has no method decorated with @tf.function(input_signature=[...]){named}; decorate one"
+        )
+    return found
+
+
+def _method(model: Any, key: str, method: MethodSpec, where: str) -> Endpoint:
+    import tensorflow as tf
+
+    function = getattr(model, method.method, None)
+    if not callable(function):
+        raise BadInput(f"{where}: signatures.{key}: {type(model).__name__} has no method {method.method!r}")
+    if method.inputs:
+        specs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in method.inputs.items()]
+        function = tf.function(function, input_signature=specs)
+    if getattr(function, "input_signature", None) is None:
+        raise BadInput(
+            f"{where}: signatures.{key}: {method.method!r} is generic, without an input signature; decorate it with "
+            "@tf.function(input_signature=[tf.TensorSpec(...)]) or give 'inputs:' beside 'method:' in the config"
+        )
+    try:
+        concrete = function.get_concrete_function()
+        structure = concrete.structured_input_signature
+    except Exception as error:  # tracing runs the user's code
+        raise BadInput(
+            f"{where}: signatures.{key}: tracing {method.method!r} failed: {type(error).__name__}: {error}"
+        ) from error
+    leaves = [leaf for leaf in tf.nest.flatten(structure) if isinstance(leaf, tf.TensorSpec)]
+    if len(leaves) != len(tf.nest.flatten(structure)):
+        raise BadInput(f"{where}: signatures.{key}: {method.method!r} has an input that is no dense tensor")
+    names = _input_names(
+        [_as_written(leaf, placeholder) for leaf, placeholder in zip(leaves, concrete.inputs, strict=False)]
+    )
+
+    def call(tensors: dict[str, Any]) -> dict[str, Any]:
+        args, kwargs = tf.nest.pack_sequence_as(structure, [tensors[name] for name in names])
+        return named_outputs(function(*args, **kwargs), [])
+
+    inputs = {
+        n: TensorSpec(shape=_shape(leaf.shape), dtype=leaf.dtype.name) for n, leaf in zip(names, leaves, strict=True)
+    }
+    return Endpoint(key, inputs, call)
+
+
+def _as_written(leaf: Any, placeholder: Any) -> str | None:
+    """An input's name. TensorFlow's signature has it in small letters where it is a parameter's; its placeholder knows."""
+    written: str = placeholder.op.get_attr("_user_specified_name").decode()
+    return written if leaf.name and written.lower() == leaf.name else leaf.name
+
+
+def _input_names(given: list[str | None]) -> list[str]:
+    names: list[str] = []
+    for index, name in enumerate(given):
+        names.append(name if name and name not in names else f"input_{index}")
+    return names
+
+
+def _shape(shape: Any) -> tuple[int | None, ...] | None:
+    return None if shape.rank is None else tuple(shape.as_list())

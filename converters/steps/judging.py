@@ -1,0 +1,116 @@
+"""Is what a runtime returned what the live model computed? Findings, by the one comparison there is."""
+
+from collections.abc import Sequence
+
+from converters.contract.errors import FanoutError
+from converters.contract.settings import Quality, Tolerance
+from converters.contract.target import Cases, Runtime
+from converters.contract.values import Artifact, Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
+from converters.formats import precision
+from converters.reference import compare, coverage
+from converters.reference.golden import VARIABLES, Golden, expected_variables
+from converters.reference.labelled import Evaluation
+from converters.steps.running import key_of
+from converters.steps.unit import Unit
+
+_WEIGHTS = Signature(inputs={}, outputs={VARIABLES: TensorSpec(shape=(None,), dtype="string")})
+"""A weights file is compared as if it were a signature without inputs whose output is the list of variables."""
+
+
+class Judge:
+    """Compares with golden, and with the live model's metric where there is labelled data."""
+
+    def __init__(self, unit: Unit, golden: Golden, evaluation: Evaluation | None) -> None:
+        self._unit = unit
+        self._coverage = golden.coverage
+        self._quality = unit.options.quality.get(unit.variant, Quality())
+        self._evaluation = evaluation.first(unit.options.evaluation_samples) if evaluation is not None else None
+        default = precision.allowing(unit.kind.tolerance, golden.precision)
+        self._tolerance: Tolerance = unit.options.tolerance.get(unit.variant) or default
+        self.signatures = {**unit.source.signatures, "": _WEIGHTS}
+        self._cases: dict[str, list[Case]] = {**golden.cases, "": expected_variables(golden)}
+
+    @property
+    def golden(self) -> Cases:
+        """The inputs of golden, by signature key."""
+        return {key: [case.inputs for case in cases] for key, cases in self._cases.items()}
+
+    @property
+    def inputs(self) -> Cases:
+        """Those of labelled data, and then golden's."""
+        return {key: [case.inputs for case in (*self._labelled(key), *cases)] for key, cases in self._cases.items()}
+
+    def findings(self, artifact: Artifact, runtime: Runtime, prediction: Prediction | CheckResult) -> list[CheckResult]:
+        """What one runtime's answer says of an artifact."""
+        if isinstance(prediction, CheckResult):
+            return [prediction]
+        if prediction.ran is not None:
+            ran = CheckResult(name=runtime.name, runtime=prediction.runtime, status="passed", detail=prediction.ran)
+            return [ran, *(result for each in prediction.also for result in self._compare(artifact, each))]
+        labelled, alone = self._parted(artifact, prediction)
+        compared = self._compare(artifact, alone)
+        if labelled is not None and all(check.status == "passed" for check in compared if check.name == "outputs"):
+            compared.append(self._metric(labelled, compared[0].runtime))
+        return compared
+
+    def of_the_data(
+        self, artifact: Artifact, found: Sequence[CheckResult], constant: Sequence[str]
+    ) -> list[CheckResult]:
+        """What the inputs themselves are worth: whether a comparison with them can fail, and what they reach."""
+        key, findings = key_of(artifact), []
+        if self._labelled(key) and not any(c.name == "metric" or c.status == "failed" for c in found):
+            detail = "none of its runtimes takes labelled data"
+            findings.append(CheckResult(name="metric", runtime="labelled", status="not_run", detail=detail))
+        if artifact.signature is not None and self._cases.get(key):
+            cases, signature = self._cases[key], self.signatures[key]
+            findings.append(compare.check_variation(cases, signature, self._tolerance, constant))
+            findings.append(coverage.check(cases, signature, self._coverage.get(key)))
+        return findings
+
+    def first_inputs(self, artifact: Artifact) -> Tensors:
+        """Golden's first call of the artifact's signature."""
+        return self._cases[key_of(artifact)][0].inputs
+
+    def _labelled(self, key: str) -> list[Case]:
+        """The calls of labelled data, for the signature that has them."""
+        return self._evaluation.calls if self._evaluation is not None and self._evaluation.signature == key else []
+
+    def _parted(self, artifact: Artifact, prediction: Prediction) -> tuple[list[Tensors] | None, Prediction]:
+        """The outputs for labelled data, where there are any, and the prediction for golden alone.
+
+        A runtime that brings its own inputs cannot be given labelled data.
+        """
+        count = len(self._labelled(key_of(artifact)))
+        if prediction.error is not None or not count:
+            return None, prediction
+        if prediction.answered is not None:
+            answered = tuple(i - count for i in prediction.answered)
+            return None, prediction.model_copy(update={"answered": answered})
+        golden_alone = prediction.model_copy(update={"outputs": prediction.outputs[count:]})
+        return prediction.outputs[:count], golden_alone
+
+    def _compare(self, artifact: Artifact, prediction: Prediction) -> list[CheckResult]:
+        if prediction.error is not None:
+            return [CheckResult(name="runs", runtime=prediction.runtime, status="failed", detail=prediction.error)]
+        key = key_of(artifact)
+        return compare.compare(
+            self._cases[key],
+            prediction,
+            self.signatures[key],
+            self._tolerance,
+            self._unit.definition.holds,
+            self._quality,
+            self._unit.spec.classifiers,
+        )
+
+    def _metric(self, outputs: Sequence[Tensors], runtime: str) -> CheckResult:
+        """The metric of labelled data in one runtime, against the live model's on the same samples."""
+        assert self._evaluation is not None
+        spec, samples, limits = self._evaluation.spec, len(self._evaluation.labels), self._unit.limits
+        try:
+            value, live = self._evaluation.score(outputs, limits), self._evaluation.live(limits)
+        except FanoutError as error:
+            return CheckResult(name="metric", runtime=runtime, status="failed", detail=str(error))
+        max_drop = spec.max_drop if self._quality.max_drop is None else self._quality.max_drop
+        higher = spec.better == "higher"
+        return compare.check_metric(spec.name, runtime, value, live, max_drop, higher=higher, samples=samples)

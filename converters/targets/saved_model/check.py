@@ -1,0 +1,82 @@
+"""Reading a SavedModel back, and running it in TensorFlow's C++ loader."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from converters.contract.errors import Damaged
+from converters.contract.target import Cases
+from converters.contract.values import Artifact, Prediction, Structure
+from converters.processes import child, resident
+from converters.processes.timing import median_ms
+
+
+def inspect(artifact: Artifact) -> Structure:
+    """The signatures in saved_model.pb."""
+    from converters.formats import saved_model
+
+    assert artifact.path is not None
+    return Structure(
+        signatures=saved_model.signatures(saved_model.read(artifact.path)),
+        reader="saved_model.pb",
+        runtimes=("c-loader",),
+    )
+
+
+def version() -> str:
+    """That of the C library, which a process of its own loads. Raises MissingRuntime."""
+    from converters.targets.saved_model import c_api
+
+    return child.run(c_api.version, fresh=True).value
+
+
+def predict(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list[Prediction]:
+    """Load once, run every signature."""
+    from converters.targets.saved_model import c_api
+
+    name = f"TensorFlow C API {c_api.version()}"
+    if not artifacts:
+        return []
+    assert artifacts[0].path is not None
+    with loaded(artifacts[0].path) as model:
+        predictions = []
+        for artifact in artifacts:
+            key = artifact.signature or ""
+            try:
+                outputs = [model.run(key, inputs) for inputs in cases[key]]
+                latency = median_ms(lambda key=key: model.run(key, cases[key][-1]))  # type: ignore[misc]
+                predictions.append(Prediction(runtime=name, outputs=outputs, latency_ms=latency))
+            except Damaged as error:
+                predictions.append(Prediction(runtime=name, error=str(error)))
+    return predictions
+
+
+if TYPE_CHECKING:
+    from converters.targets.saved_model.c_api import Model
+
+
+@contextmanager
+def loaded(path: Path) -> "Iterator[Model]":
+    """The model, loaded. A kept child keeps the last one, for the next call on the same files.
+
+    Raises what `c_loader.Model` raises.
+    """
+    from converters.targets.saved_model.c_api import Model
+
+    if not resident.inside():
+        with Model(path) as model:
+            yield model
+        return
+    global _last
+    files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
+    identity = tuple((str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns) for file, stat in files)
+    if _last is None or _last[0] != identity:
+        previous, _last = _last, None
+        if previous is not None:
+            previous[1].close()
+        _last = (identity, Model(path))
+    yield _last[1]
+
+
+_last: "tuple[tuple[tuple[str, int, int, int], ...], Model] | None" = None

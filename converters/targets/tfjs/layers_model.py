@@ -1,0 +1,104 @@
+"""Writing the layers model of a Keras model's call."""
+
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from converters.contract.errors import MOST, BadInput, Unsupported
+from converters.contract.values import Artifact, Source
+from converters.formats import keras_config
+from converters.targets.tfjs import NAME, keras2
+
+
+def layers(source: Source, out_dir: Path) -> list[Artifact]:
+    """The layers model of a Keras model's call."""
+    from tensorflowjs.converters import keras_h5_conversion
+
+    if source.kind not in ("tf_keras", "keras"):
+        raise Unsupported("a layers model is made of a tf_keras or Keras model; use the graph model")
+    if source.keras_signature is None:
+        raise Unsupported(
+            "a layers model holds the model's call alone, which is no signature here; use the graph model"
+        )
+    with tempfile.TemporaryDirectory(prefix="fanout-tfjs-") as scratch:
+        file = _keras2_file(source, Path(scratch))
+        with _writing():
+            topology, weights = keras_h5_conversion.h5_merged_saved_model_to_tfjs_format(str(file))
+            out_dir.mkdir(parents=True)
+            keras_h5_conversion.write_artifacts(topology, weights, str(out_dir))
+    path = out_dir / "model.json"
+    try:
+        _adapt(path)
+    except Unsupported:
+        shutil.rmtree(out_dir)
+        raise
+    other = "a layers model holds the model's call alone; this signature has a graph model"
+    return [
+        Artifact(target=NAME, variant="layers", signature=key, path=path)
+        if key == source.keras_signature
+        else Artifact(target=NAME, variant="layers", signature=key, path=None, reason=other)
+        for key in source.signatures
+    ]
+
+
+def _keras2_file(source: Source, scratch: Path) -> Path:
+    """An HDF5 file of the source as a Functional or Sequential model of tf_keras, whose configs tensorflow.js reads."""
+    from converters.formats.keras_model import load_keras
+
+    if source.keras_file is None:
+        raise Unsupported(f"{source.keras_problem}; use the graph model")
+    if source.kind == "tf_keras" and source.keras_file.suffix == ".h5":
+        return source.keras_file
+    try:
+        model = load_keras(source.keras_file, source.builder)
+    except BadInput as error:
+        raise Unsupported(f"{error}; use the graph model") from error
+    if not keras_config.is_supported(keras_config.of_model(model)):
+        raise Unsupported("a layers model can only be Functional or Sequential; use the graph model")
+    if source.kind == "keras":
+        model = keras2.rebuilt(model)
+    file = scratch / "model.h5"
+    with _writing(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that HDF5 is an old format
+        model.save(file, include_optimizer=False)
+    return file
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Raises Unsupported where what is in the block finds what a layers model cannot hold."""
+    try:
+        yield
+    except (NotImplementedError, ValueError, TypeError) as error:  # a weight's dtype, a layer without config
+        text = " ".join(str(error).split())[:MOST]
+        raise Unsupported(f"it cannot be written as a layers model: {text}; use the graph model") from error
+
+
+def _adapt(path: Path) -> None:
+    """Write a model's config as tensorflow.js expects it: inputs and outputs in a list, and no argument twice.
+
+    tf_keras writes a SeparableConv2D with the arguments of a Conv2D's kernel too, which tensorflow.js refuses.
+
+    Raises:
+        Unsupported: the dict's keys are not the layers' names, by which tensorflow.js names outputs.
+    """
+    model = json.loads(path.read_text())
+    config = model["modelTopology"]["model_config"]["config"]
+    for layer in keras_config.objects(config):
+        if str(layer["class_name"]).startswith("SeparableConv"):
+            for unused in ("kernel_initializer", "kernel_regularizer", "kernel_constraint"):
+                layer["config"].pop(unused, None)
+    for side in ("input_layers", "output_layers"):
+        ends = config.get(side)
+        if not isinstance(ends, dict):
+            continue
+        if side == "output_layers" and any(key != end[0] for key, end in ends.items()):
+            named = ", ".join(f"{key!r} of layer {end[0]!r}" for key, end in ends.items())
+            remedy = "name the layers as the outputs, or use the graph model"
+            raise Unsupported(f"a layers model names outputs by their layers, and this one returns {named}; {remedy}")
+        config[side] = list(ends.values())
+    path.write_text(json.dumps(model))
