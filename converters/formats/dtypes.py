@@ -9,6 +9,9 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 CODES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "string": 7, "complex64": 8}
+CODES |= {"int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18, "float16": 19}
+CODES |= {"uint32": 22, "uint64": 23}
+"""Data type by TensorFlow's name -> TF_DataType (tf_datatype.h, the same numbers as types.proto)."""
 NAMES = {code: name for name, code in CODES.items()}
 DTYPES = {name: np.dtype(object if name == "string" else name) for name in CODES}
 

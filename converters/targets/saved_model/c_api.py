@@ -27,9 +27,6 @@ from converters.contract.values import SERVE, Signature, Tensors, TensorSpec
 from converters.formats.dtypes import CODES, DTYPES, NAMES
 from converters.formats.protos import REMEDY, load, tensorflow_package
 
-CODES |= {"int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18, "float16": 19}
-CODES |= {"uint32": 22, "uint64": 23}
-"""Data type by TensorFlow's name -> TF_DataType (tf_datatype.h, the same numbers as types.proto)."""
 _TSTRING_BYTES = 24
 """sizeof(TF_TString), ctstring_internal.h."""
 
