@@ -52,6 +52,9 @@ MOST_THREADS = 256
 MODELS_AT_ONCE = SIDE_BY_SIDE + 1
 """Models that a deploy-all works on at one time: while the last conversions of one run, the next is built."""
 
+if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker's run: TensorFlow loads while Prefect prepares it
+    isolate.warm_up()
+
 slots = Slots(SIDE_BY_SIDE)
 _turn = contextvars.ContextVar("turn", default=0)
 """The model's place in a deploy-all; an earlier one goes first."""
@@ -186,7 +189,6 @@ class _Making:
             needs.cost,
             lambda each: convert.submit(where, jobs[each], needs.of(each, "convert", jobs[each].unit.source)),
             lambda each, made: check.submit(where, jobs[each], made, needs.of(each, "check", jobs[each].unit.source)),
-            where.shared,
             later,
         )
 

@@ -17,8 +17,6 @@ from converters.steps import check as checking
 from converters.steps import convert as converting
 from converters.steps.convert import Conversion
 from converters.steps.unit import Unit
-from converters.targets.registry import TARGETS
-from flows.order import Key
 
 Begun = Callable[[], None]
 """Called when the work begins, after it had to wait for a place."""
@@ -43,9 +41,6 @@ class Executor(Protocol):
     def early(self) -> bool:
         """Whether it can convert before the source is there as a whole."""
 
-    def shared(self, key: Key) -> frozenset[str]:
-        """What the check of a variant takes hold of that is slow to start a second time, if anything."""
-
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion: ...
 
     def check(self, job: Job, conversion: Conversion, need_mb: float, begun: Begun) -> list[Row]: ...
@@ -64,9 +59,6 @@ class Here:
     @property
     def early(self) -> bool:
         return True
-
-    def shared(self, key: Key) -> frozenset[str]:
-        return frozenset(runtime.stays for runtime in TARGETS[key[0]].runtimes if runtime.stays is not None)
 
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion:
         with self._slots.held(need_mb, job.turn):

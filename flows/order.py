@@ -37,18 +37,16 @@ def run_all(
     cost: Callable[[Key], float],
     convert: Callable[[Key], PrefectFuture[Any]],
     check: Callable[[Key, Conversion], PrefectFuture[Any]],
-    shared: Callable[[Key], frozenset[str]] = lambda key: frozenset(),
     later: Later | None = None,
 ) -> dict[Key, list[Row]]:
     """Submit conversions and checks, `side_by_side` at one time; the rows of each.
 
     A check goes before the next conversion, so that what is wrong shows early; the longest conversion goes first, so
-    that none is left to run alone at the end. Of checks that need the same of what is `shared` (a browser that runs
-    already) one waits for the other, as long as there is something else to do.
+    that none is left to run alone at the end.
 
     Raises what a task raised that has no result, once all that run have ended.
     """
-    line = _Line(cost, convert, check, shared)
+    line = _Line(cost, convert, check)
     line.add(planned)
     if later is not None:
         line.running[later.future] = None
@@ -81,9 +79,8 @@ class _Line:
         cost: Callable[[Key], float],
         convert: Callable[[Key], PrefectFuture[Any]],
         check: Callable[[Key, Conversion], PrefectFuture[Any]],
-        shared: Callable[[Key], frozenset[str]],
     ) -> None:
-        self._cost, self._convert, self._check, self._shared = cost, convert, check, shared
+        self._cost, self._convert, self._check = cost, convert, check
         self._waiting: list[Key] = []
         self._made: list[tuple[Key, Conversion]] = []
         self.running: dict[PrefectFuture[Any], _Work | None] = {}
@@ -101,19 +98,13 @@ class _Line:
     def go_on(self, side_by_side: int) -> bool:
         """Submit what there is room for. Returns whether anything runs."""
         while (self._made or self._waiting) and len(self.running) < side_by_side:
-            ready = next((each for each in self._made if self._is_free(each[0])), None)
-            if ready is None and self._waiting:
+            if self._made:
+                key, conversion = self._made.pop(0)
+                self.running[self._check(key, conversion)] = _Work(key, True)
+            else:
                 key = self._waiting.pop(0)
                 self.running[self._convert(key)] = _Work(key, False)
-                continue
-            ready = ready or self._made[0]
-            self._made.remove(ready)
-            self.running[self._check(*ready)] = _Work(ready[0], True)
         return bool(self.running)
-
-    def _is_free(self, key: Key) -> bool:
-        checked = [work.key for work in self.running.values() if work is not None and work.is_check]
-        return all(self._shared(key).isdisjoint(self._shared(other)) for other in checked)
 
 
 @dataclass(frozen=True)

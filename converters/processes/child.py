@@ -268,7 +268,7 @@ class Child:
         """
         tree = self._tree()
         total = memory.resident(tree)
-        return memory.proportional_now(tree) if total > self.limits.memory_gb * 2**30 else total
+        return memory.proportional(tree) if total > self.limits.memory_gb * 2**30 else total
 
     def _kill(self) -> None:
         for process in reversed(self._tree()):

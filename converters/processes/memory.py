@@ -6,20 +6,13 @@ the system does not tell them (other than Linux) the resident size stands in, wh
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import psutil
 
 SAMPLE_SECONDS = 1.0
-STEADY = 0.02
-"""A process whose resident size has changed by no more than this share is taken to hold what it did a moment ago: the
-kernel walks all of its pages to tell, 10-20 ms for TensorFlow, and most processes of a run only wait."""
-_STEADY_SECONDS = 5.0
-"""But for no longer than this, since its share of a page changes when another process lets go of it."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -29,18 +22,13 @@ def resident(processes: Iterable[psutil.Process]) -> int:
 
 
 def unique(processes: Iterable[psutil.Process]) -> int:
-    """Sum of unique sizes, as of a moment ago: what ending these processes would free."""
-    return _sum(processes, lambda process: _recent(process).unique)
+    """Sum of unique sizes: what ending these processes would free. The kernel walks all pages to tell, 10-20 ms for TensorFlow."""
+    return _sum(processes, lambda process: _full(process, "uss"))
 
 
 def proportional(processes: Iterable[psutil.Process]) -> int:
-    """Sum of proportional sizes, as of a moment ago: what these hold together, if nobody else shares their pages."""
-    return _sum(processes, lambda process: _recent(process).proportional)
-
-
-def proportional_now(processes: Iterable[psutil.Process]) -> int:
-    """The same, measured now."""
-    return _sum(processes, lambda process: _measure(process).proportional)
+    """Sum of proportional sizes: what these hold together, if nobody else shares their pages. As slow to tell."""
+    return _sum(processes, lambda process: _full(process, "pss"))
 
 
 def available() -> int:
@@ -102,32 +90,9 @@ def _sample() -> None:
         pause.wait(SAMPLE_SECONDS)
 
 
-class _Reading(NamedTuple):
-    resident: int
-    unique: int
-    proportional: int
-    at: float
-
-
-_readings: dict[psutil.Process, _Reading] = {}
-_MOST_READINGS = 1000
-
-
-def _recent(process: psutil.Process) -> _Reading:
-    known = _readings.get(process)
-    if known is not None and time.monotonic() - known.at < _STEADY_SECONDS:
-        change = abs(process.memory_info().rss - known.resident)
-        if change <= STEADY * known.resident:
-            return known
-    if len(_readings) >= _MOST_READINGS:  # of processes that have ended, nearly all
-        _readings.clear()
-    _readings[process] = found = _measure(process)
-    return found
-
-
-def _measure(process: psutil.Process) -> _Reading:
-    full: Any = process.memory_full_info()
-    return _Reading(full.rss, getattr(full, "uss", full.rss), getattr(full, "pss", full.rss), time.monotonic())
+def _full(process: psutil.Process, size: str) -> int:
+    full = process.memory_full_info()
+    return int(getattr(full, size, full.rss))
 
 
 def _sum(processes: Iterable[psutil.Process], measure: Callable[[psutil.Process], int]) -> int:

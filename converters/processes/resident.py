@@ -6,7 +6,6 @@ it started, and the next call is given a new one.
 """
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,10 +15,8 @@ from converters.processes.child import Child, Completed
 
 T = TypeVar("T")
 
-_changed = threading.Condition()
+_lock = threading.Lock()
 _idle: dict[str, list[Child]] = {}
-_starting: Counter[str] = Counter()
-_asked: set[str] = set()
 _open = 0
 _inside = False
 
@@ -28,18 +25,17 @@ _inside = False
 def keeping() -> Iterator[None]:
     """Keep children until the end of the block, or of one that it is in or that is open in another thread."""
     global _open
-    with _changed:
+    with _lock:
         _open += 1
     try:
         yield
     finally:
         ended: list[Child] = []
-        with _changed:
+        with _lock:
             _open -= 1
             if not _open:
                 ended = [child for idle in _idle.values() for child in idle]
                 _idle.clear()
-                _asked.clear()
         for child in ended:
             child.close()
 
@@ -51,44 +47,19 @@ def run(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh
 
     Raises what `isolate.Child.call` raises.
     """
-    return _call(kind, _take(kind, limits, fresh), function, *args)
-
-
-def start(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh: bool = False) -> Completed[T]:
-    """The same ahead of time: calls that come meanwhile wait for this child rather than have another started."""
-    with _changed:
-        _starting[kind] += 1
-    try:
-        return _call(kind, _idle_child(kind, limits) or _new(limits, fresh), function, *args)
-    finally:
-        with _changed:
-            _starting[kind] -= 1
-            _changed.notify_all()
-
-
-def _call(kind: str, child: Child, function: Callable[..., T], *args: Any) -> Completed[T]:
+    child = _idle_child(kind, limits) or _new(limits, fresh)
     returned = False
     try:
         done = child.call(function, *args)
         returned = True
     finally:
-        with _changed:
+        with _lock:
             stays = returned and _open > 0
             if stays:
                 _idle.setdefault(kind, []).append(child)
-                _changed.notify_all()
         if not stays:
             child.close()
     return done
-
-
-def first(what: str) -> bool:
-    """Whether nobody asked this before while children are kept: what is to be started once, one of all threads starts."""
-    with _changed:
-        if what in _asked:
-            return False
-        _asked.add(what)
-        return True
 
 
 def inside() -> bool:
@@ -96,16 +67,9 @@ def inside() -> bool:
     return _inside
 
 
-def _take(kind: str, limits: Limits, fresh: bool) -> Child:
-    with _changed:
-        while not _idle.get(kind) and _starting[kind]:
-            _changed.wait()
-    return _idle_child(kind, limits) or _new(limits, fresh)
-
-
 def _idle_child(kind: str, limits: Limits) -> Child | None:
     while True:
-        with _changed:
+        with _lock:
             waiting = _idle.get(kind)
             child = waiting.pop() if waiting else None
         if child is None:

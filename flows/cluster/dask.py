@@ -24,7 +24,6 @@ from converters.steps.remote import Done, Parcel
 from converters.steps.store import Store
 from flows import settings
 from flows.executor import Begun, Job
-from flows.order import Key
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -67,9 +66,6 @@ class Cluster:
     @property
     def early(self) -> bool:
         return False  # a unit's files are all that its source has, and what its builder has read
-
-    def shared(self, key: Key) -> frozenset[str]:
-        return frozenset()  # every worker has its own
 
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion:
         try:

@@ -130,7 +130,7 @@ def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> No
     """Create or bring up to date the work pool and the deployments; a schedule that was paused in the UI stays paused."""
     template = ProcessWorker.get_default_base_job_template()
     defaults = {
-        "command": f"{sys.executable} -m flows.ui.engine",
+        "command": f"{sys.executable} -m prefect.engine",
         "working_dir": str(settings.ROOT),
         "stream_output": False,
     }

@@ -2,9 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -30,7 +29,6 @@ class Workshop:
         self.begun: list[tuple[str, Key]] = []
         self.most = 0
         self.working = 0
-        self._times: dict[tuple[str, Key], tuple[float, float]] = {}
         self._lock = threading.Lock()
         self._broken = broken
 
@@ -39,22 +37,14 @@ class Workshop:
             self.begun.append((what, key))
             self.working += 1
             self.most = max(self.most, self.working)
-        started = time.monotonic()
         time.sleep(0.05)
         with self._lock:
-            self._times[what, key] = (started, time.monotonic())
             self.working -= 1
-
-    def met(self, one: tuple[str, Key], other: tuple[str, Key]) -> bool:
-        """Whether two tasks worked at one time."""
-        (start, end), (begin, stop) = self._times[one], self._times[other]
-        return start < stop and begin < end
 
     def run(
         self,
         costs: dict[Key, float],
         side_by_side: int,
-        shared: Mapping[Key, frozenset[str]] = MappingProxyType({}),
         *,
         first: Sequence[Key] = PLANNED,
         later: Callable[[], Sequence[Key]] | None = None,
@@ -83,7 +73,6 @@ class Workshop:
                 lambda key: costs.get(key, float("inf")),
                 convert.submit,
                 check.submit,
-                lambda key: shared.get(key, frozenset()),
                 more,
             )
             return [row for key in PLANNED for row in rows[key]]
@@ -113,20 +102,6 @@ def test_run_all_keeps_to_its_limit_when_more_is_waiting(limit: int) -> None:
     workshop = Workshop()
     workshop.run({}, limit)
     assert workshop.most == limit
-
-
-def test_run_all_checks_one_after_another_what_shares_a_browser_when_there_is_other_work() -> None:
-    shared = {("a", "1"): frozenset({"browser"}), ("b", "1"): frozenset({"browser"})}
-    workshop = Workshop()
-    workshop.run({("a", "1"): 4.0, ("b", "1"): 3.0, ("c", "1"): 2.0, ("d", "1"): 1.0}, 2, shared)
-    assert not workshop.met(("check", ("a", "1")), ("check", ("b", "1")))
-
-
-def test_run_all_checks_side_by_side_what_shares_a_browser_when_nothing_else_is_left() -> None:
-    shared = {key: frozenset({"browser"}) for key in PLANNED}
-    workshop = Workshop()
-    workshop.run({}, 4, shared)
-    assert workshop.most == 4
 
 
 def test_run_all_converts_what_a_task_gives_at_its_end() -> None:

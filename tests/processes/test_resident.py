@@ -78,25 +78,6 @@ def test_run_gives_two_calls_at_a_time_two_children() -> None:
     assert gone(first)
 
 
-def test_run_waits_for_the_child_that_is_being_started() -> None:
-    with resident.keeping():
-        ahead = threading.Thread(target=resident.start, args=("one", time.sleep, 2), kwargs={"limits": LIMITS})
-        ahead.start()
-        time.sleep(0.5)
-        begun = time.monotonic()
-        first = resident.run("one", identity, limits=LIMITS).value
-        assert time.monotonic() - begun > 1
-        ahead.join()
-        assert resident.run("one", identity, limits=LIMITS).value == first
-
-
-def test_run_starts_a_child_of_its_own_when_the_one_started_ahead_failed() -> None:
-    with resident.keeping():
-        with pytest.raises(ChildDied):
-            resident.start("one", die, limits=LIMITS)
-        assert resident.run("one", identity, limits=LIMITS).value
-
-
 @pytest.mark.parametrize(
     ("function", "arguments", "limits", "error"),
     [
