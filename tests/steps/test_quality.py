@@ -21,7 +21,7 @@ from converters.processes import child as isolate
 from converters.reference import labelled as evaluation
 from converters.reference.labelled import Evaluation
 from converters.release.manifest import Row
-from converters.targets.tflite import check
+from converters.targets.tflite import layers
 from converters.targets.tflite import target as tflite
 from converters.targets.tflite.target import TFLiteOptions
 
@@ -338,7 +338,7 @@ def test_layers_are_those_of_their_signature_when_a_file_has_two(module_sample: 
 
 def _layers(artifact: Artifact, sample: Sample) -> Any:
     inputs = sample.golden.cases[artifact.signature or ""][0].inputs
-    return check.layers(artifact, sample.source.saved_model, inputs)
+    return layers.losses(artifact, sample.source.saved_model, inputs)
 
 
 def test_configs_name_only_outputs_that_exist() -> None:

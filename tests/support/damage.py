@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from converters.targets.tflite import flatbuffer
+
 
 def flip(path: Path, old: bytes) -> None:
     """Flip the top bit of the exponent of the first float32 of `old` (little-endian), found in the file once."""
@@ -59,14 +61,9 @@ def retag(graph: Any, *tags: str) -> None:
 
 def edit_tflite(path: Path, change: str, *args: Any) -> None:
     """Change a flatbuffer by one of the functions below, by its name: it gets the ModelT."""
-    import flatbuffers
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    model = flatbuffer.parse(path.read_bytes())
     globals()[change](model, *args)
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()))
+    path.write_bytes(flatbuffer.pack(model))
 
 
 def _definition(model: Any, key: str) -> Any:

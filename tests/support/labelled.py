@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from converters.targets.tflite import flatbuffer
+
 CLASSIFIER = """
 import numpy as np
 import tf_keras
@@ -63,10 +65,9 @@ def broken(outputs, labels):
 
 def scale_activations(path: Path, name: str, factor: float) -> None:
     """Multiply the scale of the int8 activations whose tensor's name holds `name`; for a child process."""
-    import flatbuffers
-    from tensorflow.lite.python import schema_py_generated as schema
+    from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    model = flatbuffer.parse(path.read_bytes())
     constant = {i for i, buffer in enumerate(model.buffers) if buffer.data is not None and len(buffer.data)}
     found = [
         tensor
@@ -76,6 +77,4 @@ def scale_activations(path: Path, name: str, factor: float) -> None:
     assert found, [tensor.name for tensor in model.subgraphs[0].tensors]
     for tensor in found:
         tensor.quantization.scale = [float(scale) * factor for scale in tensor.quantization.scale]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()))
+    path.write_bytes(flatbuffer.pack(model))

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import damage
 import numpy as np
 
+from converters.targets.tflite import flatbuffer
+
 Array = np.ndarray[Any, Any]
 Change = Callable[[Path], Any]
 """Changes the artifact below a release's copy, which it is given."""
@@ -165,9 +167,9 @@ def _changed_values(value: Array, rng: np.random.Generator) -> Iterator[tuple[st
 
 
 def _of_tflite(path: Path, here: Path, rng: np.random.Generator) -> Iterator[Mutation]:
-    from tensorflow.lite.python import schema_py_generated as schema
+    from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    model = flatbuffer.parse(path.read_bytes())
     dtypes = {
         schema.TensorType.FLOAT32: np.float32,
         schema.TensorType.FLOAT16: np.float16,

@@ -1,10 +1,9 @@
-"""What a converter's exception or log says, as one sentence: which op, which node, and what to do.
+"""What the TF Lite converter's exception or log says, as one sentence: which op, which node, and what to do.
 
-The TF Lite converter reports through MLIR: one `error:` line for each op that has no kernel, with the op's location as
+The converter reports through MLIR: one `error:` line for each op that has no kernel, with the op's location as
 `loc(...)` (a fused location holds "OP:" and "NODE@FUNCTION"), then lists of the ops that select TF ops, or nothing,
 can run (tensorflow/compiler/mlir/lite/flatbuffer_export.cc). Its quantizer and calibrator raise RuntimeError with a
-plain text (tensorflow/compiler/mlir/lite/quantization, lite/tools/optimize). tensorflow.js's converter raises
-ValueError with a list of ops, and its runtime an Error that names the layer's class or the weight.
+plain text (tensorflow/compiler/mlir/lite/quantization, lite/tools/optimize).
 """
 
 import re
@@ -17,8 +16,6 @@ from converters.formats.graph import named_ops
 Need = Literal["select", "lists", "custom", "freeze", "quantize", "other"]
 """What a failed TF Lite conversion lacks: select TF ops; these for tensor lists too; a kernel that exists nowhere; a frozen
 graph; an int8 kernel."""
-
-
 _LISTED = re.compile(r"^(TF Select|Flex|Custom) ops: *(.+)$", re.MULTILINE)
 _NO_KERNEL = re.compile(r"error: (loc\(.*\)): '(?:tf|tfl)\.(\w+)' op (.+)")
 _FUSED = re.compile(r'fused\["(\w*):", "([^"]+)"')

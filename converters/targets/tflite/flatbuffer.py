@@ -1,26 +1,21 @@
-"""TF Lite's flatbuffer as Python objects: ops and dtypes by name, signatures, subgraphs."""
+"""TF Lite's flatbuffer as Python objects: ops and dtypes by name, signatures, and what they run on.
 
+A `model` is the ModelT of tensorflow/lite/schema/schema.fbs, in LiteRT's generated module, which needs no TensorFlow.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from converters.contract.values import Frozen, TensorSpec
-
-
-def specs(subgraph: Any, entries: Any, schema: Any) -> dict[str, TensorSpec]:
-    types = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    specs = {}
-    for entry in entries:
-        tensor = subgraph.tensors[entry.tensorIndex]
-        sizes = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
-        sizes = [] if sizes is None else list(sizes)
-        # Of unknown rank is written as a scalar is, but for this flag.
-        shape = None if not sizes and not tensor.hasRank else tuple(None if size < 0 else int(size) for size in sizes)
-        specs[entry.name.decode()] = TensorSpec(shape=shape, dtype=types[tensor.type])
-    return specs
-
+from converters.contract.errors import Damaged
+from converters.contract.values import Frozen, Signature, TensorSpec
 
 FLEX = "Flex"
 """Prefix of the custom op under which a select TF op is stored (tensorflow/lite/delegates/flex)."""
-_FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
+_IDENTIFIER = b"TFL3"
+_FLOATS = frozenset({"float16", "float32", "float64", "complex64", "complex128"})
 _NO_COMPUTATION = frozenset({"QUANTIZE", "DEQUANTIZE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"})
 
 
@@ -33,44 +28,130 @@ class Uses(Frozen):
     int8: bool
 
 
-def uses(model: Any, schema: Any) -> dict[str, Uses]:
-    """Signature key -> what it runs on, loops and branches included. `model` is the flatbuffer's ModelT."""
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    types = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    found = {}
-    for definition in model.signatureDefs or ():
-        select: dict[str, None] = {}
-        half: dict[str, None] = {}
-        floats: dict[str, None] = {}
-        int8 = False
-        for subgraph in reached(model, definition.subgraphIndex):
-            int8 = int8 or any(types[tensor.type] == "int8" for tensor in subgraph.tensors)
-            for operator in subgraph.operators or ():
-                code = model.operatorCodes[operator.opcodeIndex]
-                custom = code.customCode.decode() if code.customCode else None
-                name = custom or names[max(code.builtinCode, code.deprecatedBuiltinCode)]
-                outputs = {types[subgraph.tensors[index].type] for index in operator.outputs if index >= 0}
-                if custom and custom.startswith(FLEX):
-                    select[custom.removeprefix(FLEX)] = None
-                    if "float16" in {types[subgraph.tensors[index].type] for index in operator.inputs if index >= 0}:
-                        half[custom.removeprefix(FLEX)] = None
-                elif outputs & set(_FLOATS) and name not in _NO_COMPUTATION:
-                    floats[name] = None
-        found[definition.signatureKey.decode()] = Uses(
-            select_ops=tuple(select), half_ops=tuple(half), float_ops=tuple(floats), int8=int8
+def parse(content: bytes) -> Any:
+    """The model in a file's bytes; damaged ones lead the generated code anywhere: struct.error, IndexError, ..."""
+    from ai_edge_litert.tools.flatbuffer_utils import convert_bytearray_to_object
+
+    return convert_bytearray_to_object(content)
+
+
+def pack(model: Any) -> bytes:
+    """The file's bytes."""
+    from ai_edge_litert.tools.flatbuffer_utils import convert_object_to_bytearray
+
+    return bytes(convert_object_to_bytearray(model))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Any]:
+    """The file's model, of which the block reads what it needs. Raises Damaged for whatever goes wrong in doing so."""
+    try:
+        content = path.read_bytes()
+        if content[4:8] != _IDENTIFIER:
+            raise Damaged(f"{path.name} is no TF Lite file: its identifier is {content[4:8]!r}")
+        yield parse(content)
+    except Damaged:
+        raise
+    except Exception as error:
+        raise Damaged(f"{path.name} cannot be read as a flatbuffer: {type(error).__name__}: {error}") from error
+
+
+def op_names(model: Any) -> list[str]:
+    """The name of each operator code: the custom op's, or that of the built-in one.
+
+    Built-in codes above 126 are only in the newer of the two fields.
+    """
+    builtin = _enum("BuiltinOperator")
+    return [
+        code.customCode.decode() if code.customCode else builtin[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        for code in model.operatorCodes or ()
+    ]
+
+
+def signatures(model: Any) -> dict[str, Signature]:
+    """The signatures by key."""
+    return {
+        key: Signature(
+            inputs=_specs(model.subgraphs[definition.subgraphIndex], definition.inputs),
+            outputs=_specs(model.subgraphs[definition.subgraphIndex], definition.outputs),
         )
-    return found
+        for key, definition in definitions(model).items()
+    }
 
 
-def reached(model: Any, index: int) -> list[Any]:
+def definitions(model: Any) -> dict[str, Any]:
+    """The SignatureDefTs by key."""
+    return {definition.signatureKey.decode(): definition for definition in model.signatureDefs or ()}
+
+
+def uses(model: Any) -> dict[str, Uses]:
+    """Signature key -> what it runs on, loops and branches included."""
+    return {key: _uses(model, definition.subgraphIndex) for key, definition in definitions(model).items()}
+
+
+def _uses(model: Any, index: int) -> Uses:
+    types = _enum("TensorType")
+    subgraphs = _reached(model, index)
+    operators = list(_operators(model, subgraphs))
+    flex = [(op.removeprefix(FLEX), inputs) for op, inputs, _ in operators if op.startswith(FLEX)]
+    return Uses(
+        select_ops=_distinct(op for op, _ in flex),
+        half_ops=_distinct(op for op, inputs in flex if "float16" in inputs),
+        float_ops=_distinct(
+            op
+            for op, _, outputs in operators
+            if outputs & _FLOATS and op not in _NO_COMPUTATION and not op.startswith(FLEX)
+        ),
+        int8=any(types[tensor.type] == "INT8" for subgraph in subgraphs for tensor in subgraph.tensors),
+    )
+
+
+def _operators(model: Any, subgraphs: Iterable[Any]) -> Iterator[tuple[str, set[str], set[str]]]:
+    """Op, dtypes of its inputs, and of its outputs."""
+    names, types = op_names(model), _enum("TensorType")
+    for subgraph in subgraphs:
+        for operator in subgraph.operators or ():
+            inputs, outputs = (
+                {types[subgraph.tensors[index].type].lower() for index in side if index >= 0}
+                for side in (operator.inputs, operator.outputs)
+            )
+            yield names[operator.opcodeIndex], inputs, outputs
+
+
+def _reached(model: Any, index: int) -> list[Any]:
     """The subgraph and those its control-flow ops run."""
-    seen, waiting = {}, [index]
+    reached, waiting = {}, [index]
     while waiting:
         number = waiting.pop()
-        if number in seen:
+        if number in reached:
             continue
-        seen[number] = model.subgraphs[number]
-        for operator in model.subgraphs[number].operators or ():
+        reached[number] = model.subgraphs[number]
+        for operator in reached[number].operators or ():
             options = vars(operator.builtinOptions) if operator.builtinOptions else {}
             waiting += [value for name, value in options.items() if name.lower().endswith("subgraphindex")]
-    return list(seen.values())
+    return list(reached.values())
+
+
+def _specs(subgraph: Any, entries: Any) -> dict[str, TensorSpec]:
+    return {entry.name.decode(): _spec(subgraph.tensors[entry.tensorIndex]) for entry in entries}
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    sizes = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
+    sizes = [] if sizes is None else list(sizes)
+    # Of unknown rank is written as a scalar is, but for this flag.
+    shape = None if not sizes and not tensor.hasRank else tuple(None if size < 0 else int(size) for size in sizes)
+    return TensorSpec(shape=shape, dtype=_enum("TensorType")[tensor.type].lower())
+
+
+@cache
+def _enum(name: str) -> dict[int, str]:
+    """The names of one of the schema's enums, by value."""
+    from ai_edge_litert import schema_py_generated
+
+    members = vars(getattr(schema_py_generated, name))
+    return {value: member for member, value in members.items() if isinstance(value, int)}
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from converters.contract.errors import Damaged
-from converters.contract.values import LayerLoss, Tensors
+from converters.contract.errors import Damaged, said
+from converters.contract.values import Artifact, LayerLoss, Tensors
 from converters.reference import measure
-from converters.targets.tflite import routes as tflite_convert
+from converters.targets.tflite import convert, flatbuffer
 
 SAMPLES = 8
 """Samples of a batch that are run: every tensor of the graph is kept in memory for all of them."""
@@ -43,8 +43,8 @@ class _Graph:
     """Tensor -> name of the signature's input or output that it is."""
 
 
-def losses(path: Path, saved_model: Path, key: str, inputs: Tensors) -> list[LayerLoss]:
-    """What each layer of one signature loses, those that add most noise first.
+def losses(artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[LayerLoss]:
+    """What each layer of the file loses against the same SavedModel as float32, those that add most noise first.
 
     Casts between float and int8 are counted to the layers around them: what rounding an input costs shows in what the
     layer makes of it. `inputs` are of one call, of which SAMPLES samples are run where the batch is dynamic.
@@ -52,12 +52,14 @@ def losses(path: Path, saved_model: Path, key: str, inputs: Tensors) -> list[Lay
     Raises:
         Damaged: one of the files cannot be run with all its tensors kept, or they have no tensors in common.
     """
-    result = tflite_convert.convert(saved_model, [key], "float32", select_ops=True, calibration=lambda keys: iter(()))
-    if result.content is None:
-        raise Damaged(f"there is no float32 graph to compare with: {result.reasons[key]}")
+    path, key = artifact.path, artifact.signature or ""
+    assert path is not None
+    file = convert.of_saved_model(saved_model, [key], "float32", select_ops=True, calibration=lambda keys: iter(()))
+    if file.content is None:
+        raise Damaged(f"there is no float32 graph to compare with: {file.reasons[key]}")
     with tempfile.TemporaryDirectory(prefix="fanout-layers-") as scratch:
         reference_file = Path(scratch) / "float32.tflite"
-        reference_file.write_bytes(result.content)
+        reference_file.write_bytes(file.content)
         float_graph, graph = _run(reference_file, key, inputs), _run(path, key, inputs)
     found = sorted(_compared(graph, _by_name(float_graph)), key=lambda loss: -loss.added)
     if not found:
@@ -66,38 +68,29 @@ def losses(path: Path, saved_model: Path, key: str, inputs: Tensors) -> list[Lay
 
 
 def _run(path: Path, key: str, inputs: Tensors) -> _Graph:
-    from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.python.interpreter import Interpreter, OpResolverType
+    import tensorflow as tf
 
     try:
         # Delegates would keep what happens inside them to themselves.
-        interpreter = Interpreter(
+        interpreter = tf.lite.Interpreter(
             model_path=str(path),
             experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         runner = interpreter.get_signature_runner(key)
         details = runner.get_input_details()
         dynamic = all(len(d["shape_signature"]) and d["shape_signature"][0] == -1 for d in details.values())
         runner(**{name: value[:SAMPLES] if dynamic else value for name, value in inputs.items()})
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
-        definition = next(d for d in model.signatureDefs if d.signatureKey.decode() == key)
-        return _read(interpreter, model, definition, schema)
-    except (OSError, ValueError, RuntimeError, StopIteration) as error:
-        raise Damaged(
-            f"{path.name} cannot be run with its tensors kept: {' '.join(str(error).split())[:300]}"
-        ) from error
+        return _read(interpreter, flatbuffer.parse(path.read_bytes()), key)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise Damaged(f"{path.name} cannot be run with its tensors kept: {said(error)}") from error
 
 
-def _read(interpreter: Any, model: Any, definition: Any, schema: Any) -> _Graph:
-    subgraph = model.subgraphs[definition.subgraphIndex]
-    ops = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    codes = [
-        code.customCode.decode() if code.customCode else ops[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        for code in model.operatorCodes
-    ]
+def _read(interpreter: Any, model: Any, key: str) -> _Graph:
+    definition = flatbuffer.definitions(model)[key]
+    subgraph, ops = model.subgraphs[definition.subgraphIndex], flatbuffer.op_names(model)
     operators = [
-        _Operator(codes[o.opcodeIndex], [int(i) for i in o.inputs if i >= 0], [int(i) for i in o.outputs if i >= 0])
+        _Operator(ops[o.opcodeIndex], [int(i) for i in o.inputs if i >= 0], [int(i) for i in o.outputs if i >= 0])
         for o in subgraph.operators or ()
     ]
     values = {}

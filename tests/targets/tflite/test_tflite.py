@@ -13,7 +13,6 @@ from samples import Converted, Sample
 from converters.config.read import without_config
 from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
-from converters.targets.tflite import routes as tflite_convert
 from converters.targets.tflite import size
 from converters.targets.tflite.target import TARGET, VARIANTS
 
@@ -353,7 +352,7 @@ def test_check_fails_loads_when_a_file_called_int8_is_float(keras_sample: Sample
 def too_large(saved_model: Path, keys: list[str], limit: int) -> dict[str, str | None]:
     """Variant -> why it exceeds the limit."""
     graph = meta_graph.read(saved_model)
-    variants: list[tflite_convert.Variant] = ["float32", "float16", "dynamic", "int8"]
+    variants = ["float32", "float16", "dynamic", "int8"]
     return {variant: size.too_large(graph, keys, variant, limit) for variant in variants}
 
 
