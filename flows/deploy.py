@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,14 @@ from converters.release.assemble import Released
 from converters.release.manifest import Row
 from converters.release.publish import Staging
 from converters.source.builder import Builder
-from converters.source.watch import Reads
 from converters.steps import key, reuse
 from converters.steps.reuse import Kept
 from converters.steps.store import Store
 from converters.steps.unit import Unit, plan
-from converters.targets.registry import TARGETS
 from flows import one_at_a_time, settings
 from flows.cluster.dask import Cluster, connected
 from flows.executor import Executor, Here, Job
-from flows.order import Key, Later, measured_needs, run_all
+from flows.order import Key, measured_needs, run_all
 from flows.settings import releases_dir
 from flows.show import artifacts
 from flows.show.events import Event, tell
@@ -155,7 +153,6 @@ class _Making:
         self.rows: dict[Key, list[Row]] = {}
         self._wanted, self._current, self._where, self._place = wanted, current, where, place
         self._needs = measured_needs(releases_dir(), wanted.name)
-        self._jobs: dict[Key, Job] = {}
 
     def run(self) -> Exported:
         """Make and check all that is not kept of the current release. Raises what building or exporting raises."""
@@ -164,60 +161,35 @@ class _Making:
             _show_kept(name, self._current, ["build", "export"])
             kept_source = self._current.copy_source(self._place, self._wanted)
             exported = Exported(kept_source, self._current.source_record(), self._current.built_from())
-            self._run_all(self._jobs_of(exported))
+            self._run_all(exported)
             return exported
         (self._place.release / reuse.SOURCE).mkdir()
         log = self._place.release / "logs" / "build.log"
-        with ExitStack() as building:
-            building.enter_context(slots.held(self._needs.build(self._wanted), turn))
-            builder = building.enter_context(Builder(self._wanted, log=log))
-            begun = build(name, builder, self._place)
-            exporting = export.submit(name, builder, self._place, begun.built)
+        with slots.held(self._needs.build(self._wanted), turn), Builder(self._wanted, log=log) as builder:
+            exported = export(name, builder, self._place, build(name, builder, self._place))
+        self._run_all(exported)
+        return exported
 
-            def others(exported: Exported) -> list[Key]:
-                building.close()
-                return self._jobs_of(exported)
-
-            self._run_all(self._early(begun.source), Later(exporting, others))
-        return exporting.result()
-
-    def _run_all(self, ready: Sequence[Key], later: Later | None = None) -> None:
-        jobs, needs, where = self._jobs, self._needs, self._where
+    def _run_all(self, exported: Exported) -> None:
+        """All variants that are to be made."""
+        source, needs, where = exported.source, self._needs, self._where
+        self._plan(source)
+        jobs = {each: self._job(*each, exported) for each in self.planned if each not in self.rows}
         self.rows |= run_all(
-            ready,
+            list(jobs),
             where.side_by_side,
             needs.cost,
-            lambda each: convert.submit(where, jobs[each], needs.of(each, "convert", jobs[each].unit.source)),
-            lambda each, made: check.submit(where, jobs[each], made, needs.of(each, "check", jobs[each].unit.source)),
-            later,
+            lambda each: convert.submit(where, jobs[each], needs.of(each, "convert", source)),
+            lambda each, made: check.submit(where, jobs[each], made, needs.of(each, "check", source)),
         )
 
-    def _early(self, source: Source | None) -> list[Key]:
-        """The variants that need not wait for the SavedModel; `source` is what there is of the source by now."""
-        if source is None or not self._where.early:
-            return []
-        self._plan(source)
-        early = [each for each in self.planned if TARGETS[each[0]].variant(each[1]).early and each not in self.rows]
-        self._jobs |= {each: self._job(*each, source, None) for each in early}
-        return early
-
-    def _jobs_of(self, exported: Exported) -> list[Key]:
-        """All other variants that are to be made."""
-        source, reads = exported.source, exported.built_from.reads
-        self._plan(source)
-        found = [each for each in self.planned if each not in self._jobs and each not in self.rows]
-        self._jobs |= {each: self._job(*each, source, reads) for each in found}
-        return found
-
-    def _job(self, target: str, variant: str, source: Source, reads: Reads | None) -> Job:
+    def _job(self, target: str, variant: str, exported: Exported) -> Job:
         release, log = self._place.release, self._place.root / check_log(target, variant)
-        unit = Unit(target=target, variant=variant, source=source, spec=self._wanted, release=release, log=log)
-        return Job(unit, reads, _turn.get())
+        unit = Unit(target=target, variant=variant, source=exported.source, spec=self._wanted, release=release, log=log)
+        return Job(unit, exported.built_from.reads, _turn.get())
 
     def _plan(self, source: Source) -> None:
-        """Settle what there is to make, unless that was done, and take what is kept of it."""
-        if self.planned:
-            return
+        """Settle what there is to make, and take what is kept of it."""
         name = self._wanted.name
         self.planned = plan(source, self._wanted)
         for target, variant in self.planned:

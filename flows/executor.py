@@ -37,10 +37,6 @@ class Executor(Protocol):
     def side_by_side(self) -> int:
         """How many units to give it at one time."""
 
-    @property
-    def early(self) -> bool:
-        """Whether it can convert before the source is there as a whole."""
-
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion: ...
 
     def check(self, job: Job, conversion: Conversion, need_mb: float, begun: Begun) -> list[Row]: ...
@@ -55,10 +51,6 @@ class Here:
     @property
     def side_by_side(self) -> int:
         return self._slots.count
-
-    @property
-    def early(self) -> bool:
-        return True
 
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion:
         with self._slots.held(need_mb, job.turn):

@@ -1,6 +1,6 @@
 """Which conversion or check runs next: a check as soon as its artifact exists, conversions longest first."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,11 +24,9 @@ TIMES_MODEL = 12.0
 """Memory of a step that was never measured: TensorFlow's own, and copies of the model. MobileNetV2's int8 needs the most."""
 
 
-class Later(NamedTuple):
-    """A task that runs already and at whose end there is more to convert: `planned` of its result."""
-
-    future: PrefectFuture[Any]
-    planned: Callable[[Any], Sequence[Key]]
+class _Work(NamedTuple):
+    key: Key
+    is_check: bool
 
 
 def run_all(
@@ -37,7 +35,6 @@ def run_all(
     cost: Callable[[Key], float],
     convert: Callable[[Key], PrefectFuture[Any]],
     check: Callable[[Key, Conversion], PrefectFuture[Any]],
-    later: Later | None = None,
 ) -> dict[Key, list[Row]]:
     """Submit conversions and checks, `side_by_side` at one time; the rows of each.
 
@@ -46,65 +43,36 @@ def run_all(
 
     Raises what a task raised that has no result, once all that run have ended.
     """
-    line = _Line(cost, convert, check)
-    line.add(planned)
-    if later is not None:
-        line.running[later.future] = None
-    while line.go_on(side_by_side):
-        future = next(as_completed(list(line.running)))
-        work = line.running.pop(future)
-        # A Failed task carries what it found all the same; one that raised raises here.
-        result = future.result(raise_on_failure=False)
-        if isinstance(result, BaseException):
-            for other in line.running:
-                other.wait()
-            raise result
-        if work is not None:
-            line.take(work, result)
-        elif later is not None:
-            line.add(later.planned(result))
-    return line.rows
-
-
-class _Work(NamedTuple):
-    key: Key
-    is_check: bool
-
-
-class _Line:
-    """What waits, what runs (None: what is more to come after), and what has been found."""
-
-    def __init__(
-        self,
-        cost: Callable[[Key], float],
-        convert: Callable[[Key], PrefectFuture[Any]],
-        check: Callable[[Key, Conversion], PrefectFuture[Any]],
-    ) -> None:
-        self._cost, self._convert, self._check = cost, convert, check
-        self._waiting: list[Key] = []
-        self._made: list[tuple[Key, Conversion]] = []
-        self.running: dict[PrefectFuture[Any], _Work | None] = {}
-        self.rows: dict[Key, list[Row]] = {}
-
-    def add(self, planned: Sequence[Key]) -> None:
-        self._waiting = sorted([*self._waiting, *planned], key=lambda key: -self._cost(key))
-
-    def take(self, work: _Work, result: Any) -> None:
-        if work.is_check:
-            self.rows[work.key] = result
-        else:
-            self._made.append((work.key, result))
-
-    def go_on(self, side_by_side: int) -> bool:
-        """Submit what there is room for. Returns whether anything runs."""
-        while (self._made or self._waiting) and len(self.running) < side_by_side:
-            if self._made:
-                key, conversion = self._made.pop(0)
-                self.running[self._check(key, conversion)] = _Work(key, True)
+    waiting = sorted(planned, key=lambda key: -cost(key))
+    unchecked: list[tuple[Key, Conversion]] = []
+    running: dict[PrefectFuture[Any], _Work] = {}
+    rows: dict[Key, list[Row]] = {}
+    while waiting or unchecked or running:
+        while (waiting or unchecked) and len(running) < side_by_side:
+            if unchecked:
+                key, conversion = unchecked.pop(0)
+                running[check(key, conversion)] = _Work(key, True)
             else:
-                key = self._waiting.pop(0)
-                self.running[self._convert(key)] = _Work(key, False)
-        return bool(self.running)
+                key = waiting.pop(0)
+                running[convert(key)] = _Work(key, False)
+        future = next(as_completed(list(running)))
+        work = running.pop(future)
+        result = _result(future, running)
+        if work.is_check:
+            rows[work.key] = result
+        else:
+            unchecked.append((work.key, result))
+    return rows
+
+
+def _result(future: PrefectFuture[Any], others: Iterable[PrefectFuture[Any]]) -> Any:
+    """What a task found, a Failed one too; what one raises that has no result is raised once the others have ended."""
+    result = future.result(raise_on_failure=False)
+    if isinstance(result, BaseException):
+        for other in others:
+            other.wait()
+        raise result
+    return result
 
 
 @dataclass(frozen=True)
@@ -130,9 +98,7 @@ class Needs:
 
     def of(self, key: Key, step: Literal["convert", "check"], source: Source) -> float:
         """MB that converting one variant needs, or checking it."""
-        # Before the export has ended nothing is to be said of the SavedModel, though there may be a part of one.
-        model = source.saved_model if source.digest else source.keras_file
-        size = sum(file.stat().st_size for file in files_of(model)) if model is not None else 0
+        size = sum(file.stat().st_size for file in files_of(source.saved_model))
         return self.memory_mb.get((*key, step)) or _guess(size)
 
 

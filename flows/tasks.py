@@ -64,26 +64,18 @@ def unchanged(model: str, what: str, version: int) -> State[None]:
     return Completed(name="Cached", message=f"unchanged since {model} {version}")
 
 
-class Begun(NamedTuple):
-    """What building found, and the source as far as it is there before the export, if that is enough for some targets."""
-
-    built: isolate.Completed[Built]
-    source: Source | None
-
-
 @task(name="build", task_run_name="{model} {place.version}: build", **_options)
-def build(model: str, builder: Builder, place: Staging) -> Begun:
-    """Build the live model, record golden, and save the Keras file, in a child process."""
+def build(model: str, builder: Builder, place: Staging) -> isolate.Completed[Built]:
+    """Build the live model and record golden, in a child process."""
     tell(Event(model, "building"))
     try:
         with child_logs.shown(builder.log):
             done = builder.build(place.release, place.release / reuse.SOURCE)
-            kept = builder.keep(place.release, place.release / reuse.SOURCE, place.version)
     except ChildFailed as error:
         raise BuilderFailed(f"building {model} failed: {error}") from error
     built = done.value
     get_run_logger().info("%s with %d parameters, built in %.1f s", built.kind, built.parameters, done.seconds)
-    return Begun(done, kept.value)
+    return done
 
 
 @task(name="export", task_run_name="{model} {place.version}: export", **_options)

@@ -23,16 +23,14 @@ class Variant:
     """One kind of file that a target makes.
 
     `quality` is given where the variant loses something on purpose. `usual_seconds` is what converting and checking one
-    takes where that was never measured: MobileNetV2's. An `early` one is made of a Keras source's `keras_file` alone, and
-    so need not wait for the SavedModel. `trial` is called after the conversion where the runtime alone can say that it
-    lacks what a model needs.
+    takes where that was never measured: MobileNetV2's. `trial` is called after the conversion where the runtime alone can
+    say that it lacks what a model needs.
     """
 
     name: str
     tolerance: Tolerance
     quality: Quality | None = None
     usual_seconds: float = 2.0
-    early: bool = False
     trial: "Trial | None" = None
 
 

@@ -63,10 +63,6 @@ class Cluster:
     def side_by_side(self) -> int:
         return max(1, sum(self._look().values()))
 
-    @property
-    def early(self) -> bool:
-        return False  # a unit's files are all that its source has, and what its builder has read
-
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion:
         try:
             parcel = remote.to_convert(job.unit, job.reads, need_mb, self._store)

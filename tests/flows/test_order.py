@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,10 @@ from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
-from samples import Sample
 
-from converters.contract.errors import BuilderFailed
 from converters.release.manifest import Row
 from converters.steps.convert import Conversion
-from flows.order import Key, Later, Needs, measured_needs, run_all
+from flows.order import Key, Needs, measured_needs, run_all
 
 PLANNED: list[Key] = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]
 
@@ -45,9 +43,6 @@ class Workshop:
         self,
         costs: dict[Key, float],
         side_by_side: int,
-        *,
-        first: Sequence[Key] = PLANNED,
-        later: Callable[[], Sequence[Key]] | None = None,
     ) -> list[Row]:
         @task
         def convert(key: Key) -> Any:
@@ -64,16 +59,12 @@ class Workshop:
 
         @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))  # type: ignore[arg-type]
         def run() -> list[Row]:
-            more = None
-            if later is not None:
-                more = Later(task(later, name="later").submit(), lambda planned: planned)
             rows = run_all(
-                first,
+                PLANNED,
                 side_by_side,
                 lambda key: costs.get(key, float("inf")),
                 convert.submit,
                 check.submit,
-                more,
             )
             return [row for key in PLANNED for row in rows[key]]
 
@@ -104,44 +95,10 @@ def test_run_all_keeps_to_its_limit_when_more_is_waiting(limit: int) -> None:
     assert workshop.most == limit
 
 
-def test_run_all_converts_what_a_task_gives_at_its_end() -> None:
-    workshop = Workshop()
-
-    def others() -> Sequence[Key]:
-        while not workshop.begun:
-            time.sleep(0.01)
-        return PLANNED[1:]
-
-    rows = workshop.run({}, 2, first=PLANNED[:1], later=others)
-    assert [(row.target, row.variant) for row in rows] == PLANNED
-    assert workshop.begun[0] == ("convert", ("a", "1"))
-
-
-def test_run_all_lets_others_end_when_the_task_with_more_to_come_fails() -> None:
-    def fail() -> list[Key]:
-        raise BuilderFailed("no export")
-
-    workshop = Workshop()
-    with pytest.raises(BuilderFailed, match="no export"):
-        workshop.run({}, 2, first=PLANNED[:1], later=fail)
-    assert workshop.working == 0
-
-
 def test_run_all_raises_when_a_task_gives_no_result() -> None:
     with pytest.raises(RuntimeError, match="no result"):
         Workshop(broken=("c", "1")).run({}, 2)
 
 
 def test_measured_needs_is_empty_when_nothing_was_released(tmp_path: Path) -> None:
-
     assert measured_needs(tmp_path, "new") == Needs()
-
-
-def test_needs_go_by_the_keras_file_when_the_saved_model_is_still_being_written(
-    keras_sample: Sample, tmp_path: Path
-) -> None:
-    (tmp_path / "saved_model").mkdir()
-    (tmp_path / "saved_model" / "part").write_bytes(bytes(5_000_000))
-    whole = keras_sample.source.model_copy(update={"saved_model": tmp_path / "saved_model"})
-    early = whole.model_copy(update={"digest": ""})
-    assert Needs().of(("hdf5", "model"), "convert", early) < Needs().of(("hdf5", "model"), "convert", whole)

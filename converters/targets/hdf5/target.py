@@ -12,7 +12,6 @@ VARIANTS = (
     Variant(
         "model",
         Tolerance(error=1e-4, mismatch=0.0, reason="the same weights run by the same Keras, perhaps fused differently"),
-        early=True,
     ),
     Variant(
         "weights",
