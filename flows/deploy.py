@@ -164,9 +164,10 @@ class _Making:
             self._run_all(exported)
             return exported
         (self._place.release / reuse.SOURCE).mkdir()
-        log = self._place.release / "logs" / "build.log"
-        with slots.held(self._needs.build(self._wanted), turn), Builder(self._wanted, log=log) as builder:
-            exported = export(name, builder, self._place, build(name, builder, self._place))
+        place = self._place
+        places = (place.release, place.release / reuse.SOURCE, place.version, place.release / "logs" / "build.log")
+        with slots.held(self._needs.build(self._wanted), turn), Builder(self._wanted, *places) as builder:
+            exported = export(name, builder, place, build(name, builder, place))
         self._run_all(exported)
         return exported
 

@@ -19,7 +19,6 @@ from converters.release.manifest import Row, SourceRecord, title
 from converters.release.publish import Staging
 from converters.source.build import Built
 from converters.source.builder import Builder
-from converters.steps import reuse
 from converters.steps.convert import Conversion
 from converters.steps.reuse import BuiltFrom
 from flows.executor import Executor, Job
@@ -70,7 +69,7 @@ def build(model: str, builder: Builder, place: Staging) -> isolate.Completed[Bui
     tell(Event(model, "building"))
     try:
         with child_logs.shown(builder.log):
-            done = builder.build(place.release, place.release / reuse.SOURCE)
+            done = builder.build()
     except ChildFailed as error:
         raise BuilderFailed(f"building {model} failed: {error}") from error
     built = done.value
@@ -84,7 +83,7 @@ def export(model: str, builder: Builder, place: Staging, built: isolate.Complete
     tell(Event(model, "exporting"))
     try:
         with child_logs.shown(builder.log):
-            done = builder.export(place.release, place.release / reuse.SOURCE, place.version)
+            done = builder.export()
         reads = builder.reads(place.root)
     except ChildFailed as error:
         raise BuilderFailed(f"exporting {model} failed: {error}") from error

@@ -15,6 +15,8 @@ Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
 
 Status = Literal["passed", "failed", "unsupported", "not_run"]
 SourceKind = Literal["tf_keras", "keras", "module", "saved_model"]
+KERAS = ("tf_keras", "keras")
+"""The kinds that are models of either Keras."""
 
 SERVE = "serve"
 """The tag-set TF Serving loads (tensorflow/cc/saved_model/tag_constants.h)."""
@@ -67,8 +69,7 @@ class Source(Frozen):
     (or else `keras_problem` says why not). `keras_signature` is the key of the signature that is the model's call.
     `representative` holds calibration inputs in golden's format. `builder` is the Python file that registers the
     model's custom objects, if there is one. `refused` are the signatures of a given SavedModel that are left out, each
-    with the reason. `notes` say what was changed in the copy of a given SavedModel, a sentence each. Before the export
-    `saved_model` is not there yet, and `digest` is empty.
+    with the reason. `notes` say what was changed in the copy of a given SavedModel, a sentence each.
     """
 
     model: str
@@ -85,6 +86,11 @@ class Source(Frozen):
     representative: Path | None = None
     refused: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_keras(self) -> bool:
+        """Whether it is a model of either Keras."""
+        return self.kind in KERAS
 
 
 class Artifact(Frozen):

@@ -10,23 +10,17 @@ end of the pipe ends an idle child). They stay in the parent's process group, so
 """
 
 import contextvars
-import ctypes
-import faulthandler
 import multiprocessing
 import os
 import pickle
 import re
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
-import traceback
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from pathlib import Path
@@ -34,10 +28,11 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
-from converters.contract.errors import ChildDied, ChildFailed, ChildRaised, ChildTimedOut, ChildTooLarge, FanoutError
+from converters.contract.errors import ChildDied, ChildFailed, ChildTimedOut, ChildTooLarge
 from converters.contract.settings import Limits
 from converters.processes import memory
-from converters.processes.launch import _PR_SET_PDEATHSIG
+from converters.processes.launch import no_main_module
+from converters.processes.serve import How, serve
 
 T = TypeVar("T")
 
@@ -111,7 +106,7 @@ def require_running() -> None:
 
 def warm_up() -> None:
     """Start loading TensorFlow in the fork server, in the background; call it before slow imports of your own."""
-    with _no_main_module():
+    with no_main_module():
         _forkserver.set_forkserver_preload(["converters.processes.preload"])
         forkserver.ensure_running()
 
@@ -128,7 +123,7 @@ def run(
 
 
 class Child:
-    """A child process that serves one call after another, keeping what the functions leave in its memory.
+    """A child process that serves one call after another: of functions, and of methods of one object that it holds.
 
     Args:
         limits: what each call may take.
@@ -151,11 +146,11 @@ class Child:
         self._seen: dict[psutil.Process, None] = {}
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve,
+            target=serve,
             args=(theirs, str(self.log), str(self._scratch), os.getpid() if fresh else None),
             daemon=True,
         )
-        with _no_main_module():
+        with no_main_module():
             if not fresh:
                 _forkserver.set_forkserver_preload(["converters.processes.preload"])
             # On Linux a new interpreter ends with the *thread* that started it, and must outlive the caller's.
@@ -175,17 +170,28 @@ class Child:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def hold(self, make: Callable[..., Any], *args: Any) -> None:
+        """Have the child make an object (of a module-level class) and hold it. Raises what `call` raises."""
+        self._answer("hold", make, args)
+
+    def ask(self, method: Callable[..., T], *args: Any) -> Completed[T]:
+        """Call a method, named by its class, of the object that the child holds. Raises what `call` raises."""
+        return self._answer("ask", method, args)
+
     def call(self, function: Callable[..., T], *args: Any) -> Completed[T]:
         """Call a module-level function in the child.
 
         Raises:
             FanoutError: the child raised one of ours; it is raised here again.
-            ChildRaised, ChildDied, ChildTimedOut, ChildTooLarge: see `converters.errors`.
+            ChildRaised, ChildDied, ChildTimedOut, ChildTooLarge: see `converters.contract.errors`.
         """
+        return self._answer("call", function, args)
+
+    def _answer(self, how: How, function: Callable[..., T], args: tuple[Any, ...]) -> Completed[T]:
         started = measured = time.monotonic()
         held = 0
         try:
-            self._pipe.send((function, args))
+            self._pipe.send((how, function, args))
         except (BrokenPipeError, ConnectionResetError):
             raise self._died() from None
         while not connection.wait([self._pipe, self._process.sentinel], timeout=POLL_SECONDS):
@@ -281,74 +287,3 @@ class Child:
 
 _FATAL = re.compile(r": F \S+:\d+\] (.+)")
 """What TensorFlow logs before it aborts: time, severity, file, line, reason (tsl/platform/default/logging.cc)."""
-_hiding = threading.Lock()
-_starts = 0
-_main: Any = None
-
-
-@contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Hide `__main__` while a child starts.
-
-    A child would import the parent's main module again; under Prefect, pytest or a notebook that takes seconds
-    and can have effects. Nothing sent to a child lives there. Several threads can start children at one time: one with
-    TensorFlow waits until that is loaded, and a fresh one need not.
-    """
-    global _starts, _main
-    with _hiding:
-        if not _starts:
-            _main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
-        _starts += 1
-    try:
-        yield
-    finally:
-        with _hiding:
-            _starts -= 1
-            if not _starts:
-                sys.modules["__main__"], _main = _main, None
-
-
-def _serve(pipe: "connection.Connection[Any, Any]", log: str, scratch: str, parent: int | None) -> None:
-    """The child: answer calls until the pipe closes."""
-    _die_with_parent(parent)
-    tempfile.tempdir = os.environ["TMPDIR"] = scratch
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
-    faulthandler.enable(sys.stderr)
-    while True:
-        try:
-            function, args = pipe.recv()
-        except EOFError:
-            return
-        started = time.monotonic()
-        try:
-            answer = ("returned", function(*args), time.monotonic() - started)
-        except FanoutError as error:
-            traceback.print_exc()
-            answer = ("raised", error, 0.0)
-        except Exception as error:  # whatever a converter raises is told to the parent, which decides
-            traceback.print_exc()
-            answer = ("raised", ChildRaised(_sentence(error), type(error).__name__, traceback.format_exc()), 0.0)
-        pipe.send(answer)
-
-
-def _sentence(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _die_with_parent(parent: int | None) -> None:
-    if parent is None:
-        # Every forked child is given a copy of the pipe end that keeps the fork server running. A busy child would
-        # keep the server, and so itself, alive when the parent was killed.
-        server: Any = forkserver._forkserver
-        os.close(server._forkserver_alive_fd)
-        server._forkserver_alive_fd = None
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent is not None and os.getppid() != parent:  # it ended before the line above
-        os._exit(1)

@@ -67,5 +67,4 @@ with collector.importing():
     _hide_unused()
     _import_quietly()
     _show_again()
-    # All that a child may be asked to do. It is loaded early here and not used, so `digest.closure` does not follow it.
-    importlib.import_module("converters" + ".source.build")
+    importlib.import_module("converters.source.build")  # nearly all that a child may be asked to do

@@ -12,8 +12,8 @@ from converters.contract.values import Signature, Tensors
 from converters.formats import precision
 from converters.processes import userland
 from converters.reference import choosing, drawing, golden
-from converters.source.live import Endpoint, Live
-from converters.source.trace import answer, signature_of
+from converters.source.live import Endpoint, Live, signature_of
+from converters.source.trace import answer
 from converters.targets.registry import TARGETS
 
 
@@ -79,8 +79,8 @@ def given(
     return chosen
 
 
-def save_representative(spec: ModelSpec, live: Live, path: Path) -> None:
-    signatures = {key: signature_of(endpoint) for key, endpoint in live.endpoints.items()}
+def save_representative(spec: ModelSpec, signatures: Mapping[str, Signature], path: Path) -> None:
+    """Write the config's representative data, in golden's format. Raises BadInput."""
     everything = spec.golden.model_copy(update={"samples": 1 << 30})
     where = f"representative ({spec.representative})"
     chosen = {}

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converters.contract.values import Signature, SourceKind, Tensors, TensorSpec
+from converters.contract.values import KERAS, Signature, SourceKind, Tensors, TensorSpec
+from converters.formats import variables
+from converters.formats.variables import Variables
 from converters.reference import coverage
 from converters.reference.coverage import Coverage
 from converters.reference.drawing import Hint
@@ -28,6 +30,11 @@ class Endpoint:
     """What the graph says of the inputs; for others than a SavedModel's it is known once traced, likewise."""
 
 
+def signature_of(endpoint: Endpoint) -> Signature:
+    assert endpoint.signature is not None, "every endpoint is traced before it is used"
+    return endpoint.signature
+
+
 @dataclass
 class Live:
     """A model with its weights, and its endpoints by signature key."""
@@ -41,6 +48,21 @@ class Live:
     refused: dict[str, str] = field(default_factory=dict)
     differentiable: Callable[[str], tuple[Callable[[dict[str, Any]], dict[str, Any]], list[Any]]] | None = None
     """For a signature key, a call that can be differentiated and its variables, where an endpoint's own cannot."""
+
+    @property
+    def is_keras(self) -> bool:
+        """Whether it is a model of either Keras."""
+        return self.kind in KERAS
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """Of every endpoint, once all are traced."""
+        return {key: signature_of(endpoint) for key, endpoint in self.endpoints.items()}
+
+    def weights(self) -> Variables:
+        """The values of its variables."""
+        of_saved_model = self.kind == "saved_model"
+        return variables.of_saved_model(Path(self.model)) if of_saved_model else variables.of_live(self.variables)
 
     def reach(self, endpoint: Endpoint, inputs: Tensors) -> Coverage:
         """Which weights change an output of an endpoint for these inputs."""

@@ -56,11 +56,6 @@ def trace(endpoint: Endpoint) -> None:
     )
 
 
-def signature_of(endpoint: Endpoint) -> Signature:
-    assert endpoint.signature is not None, "every endpoint is traced before it is used"
-    return endpoint.signature
-
-
 def precision_of(live: Live) -> str:
     """The narrowest dtype that any of the signatures computes in."""
     if live.kind == "saved_model":

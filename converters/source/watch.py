@@ -1,7 +1,7 @@
 """What a build depends on, seen while it runs: files its Python read, modules it looked for, files its code names.
 
-`begin` is called in the builder's child before the user's code, `reads` when the model is exported. A file counts
-when the user's side can change it; the standard library and installed packages are known by their versions.
+A `Watcher` begins before the user's code is run, and is asked when the model is exported. A file counts when the user's
+side can change it; the standard library and installed packages are known by their versions.
 
 Seen are: the source of every module of the user's (`sys.modules`); every file opened for reading through Python
 (audit event `open`, PEP 578); every existing file that a string in the user's code names. Files that native code opens
@@ -29,12 +29,6 @@ _LIBRARIES = tuple(
     Path(name) for name in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), _OWN, *_VOLATILE)
 )
 
-_read: set[str] = set()
-_written: set[str] = set()
-_looked_for: dict[str, set[str]] = {}
-_watching = False
-_began = 0.0
-
 
 class Reads(Frozen):
     """What a build depended on. A path below the config's folder is relative to it, any other is absolute."""
@@ -59,56 +53,57 @@ class Reads(Frozen):
         return None
 
 
-def begin() -> None:
-    """Start to watch this process; once begun it is watched until it ends."""
-    global _watching, _began
-    _began = time.time()
-    if not _watching:
-        _watching = True
-        sys.addaudithook(_heard)
-        sys.meta_path.insert(0, _Listener())
+class Watcher(MetaPathFinder):
+    """Watches the process that it is made in from then on until that ends, for an audit hook cannot be removed.
 
-
-def reads(base: Path, products: Sequence[Path]) -> Reads | None:
-    """What was read since `begin`; None where one of the files was changed meanwhile, so that what was read is not known.
-
-    `products` are directories of what the build itself makes.
+    As a finder of modules it finds nothing, and hears which are looked for, and where.
     """
-    modules = {path for module in list(sys.modules.values()) if (path := _source(module)) is not None}
-    named = {path for module in modules if module.suffix == ".py" for path in digest.named_files(module, Path.cwd())}
-    opened = {Path(name) for name in _read - _written if not name.endswith(".pyc")}
-    files = {}
-    for path in sorted(modules | named | {p for p in opened if _users(p)}):
-        if not path.is_file() or str(path) in _written or any(_below(path, product) for product in products):
-            continue
-        if path.stat().st_mtime > _began:
-            return None
-        files[_relative(path, base)] = digest.of_file(path)
-    looked_for = {
-        _relative(Path(folder), base): sorted(names)
-        for folder, names in sorted(_looked_for.items())
-        if _users(Path(folder) / "_") and not folder.endswith(".zip")
-    }
-    return Reads(files=files, looked_for=looked_for)
 
+    def __init__(self) -> None:
+        self._began = time.time()
+        self._read: set[str] = set()
+        self._written: set[str] = set()
+        self._looked_for: dict[str, set[str]] = {}
+        sys.addaudithook(self._heard)
+        sys.meta_path.insert(0, self)
 
-def _heard(event: str, args: tuple[object, ...]) -> None:
-    if event != "open" or not isinstance(args[0], str | bytes):
-        return
-    flags = args[2] if isinstance(args[2], int) else 0
-    path = os.path.abspath(os.fsdecode(args[0]))
-    (_read if flags & os.O_ACCMODE == os.O_RDONLY else _written).add(path)
+    def reads(self, base: Path, products: Sequence[Path]) -> Reads | None:
+        """What was read so far; None where one of the files was changed meanwhile, so that what was read is not known.
 
-
-class _Listener(MetaPathFinder):
-    """Finds nothing; hears which modules are looked for, and where."""
+        `products` are directories of what the build itself makes.
+        """
+        modules = {path for module in list(sys.modules.values()) if (path := _source(module)) is not None}
+        scripts = [module for module in modules if module.suffix == ".py"]
+        named = {path for script in scripts for path in digest.named_files(script, Path.cwd())}
+        opened = {Path(name) for name in self._read - self._written if not name.endswith(".pyc")}
+        files = {}
+        for path in sorted(modules | named | {p for p in opened if _users(p)}):
+            if not path.is_file() or str(path) in self._written or any(_below(path, product) for product in products):
+                continue
+            if path.stat().st_mtime > self._began:
+                return None
+            files[_relative(path, base)] = digest.of_file(path)
+        looked_for = {
+            _relative(Path(folder), base): sorted(names)
+            for folder, names in sorted(self._looked_for.items())
+            if _users(Path(folder) / "_") and not folder.endswith(".zip")
+        }
+        return Reads(files=files, looked_for=looked_for)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Called for every module that is imported."""
         for folder in sys.path if path is None else path:
-            _looked_for.setdefault(os.path.abspath(folder), set()).add(fullname.rpartition(".")[2])
+            self._looked_for.setdefault(os.path.abspath(folder), set()).add(fullname.rpartition(".")[2])
         return None
+
+    def _heard(self, event: str, args: tuple[object, ...]) -> None:
+        if event != "open" or not isinstance(args[0], str | bytes):
+            return
+        flags = args[2] if isinstance(args[2], int) else 0
+        path = os.path.abspath(os.fsdecode(args[0]))
+        (self._read if flags & os.O_ACCMODE == os.O_RDONLY else self._written).add(path)
 
 
 def _source(module: ModuleType | None) -> Path | None:

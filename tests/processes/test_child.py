@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -212,6 +213,19 @@ def test_child_keeps_state_when_called_again() -> None:
         assert child.call(eval, "__import__('sys').kept").value == [1, 2]
         assert child.call(os.getpid).value == child.call(os.getpid).value
     assert not run(eval, "hasattr(__import__('sys'), 'kept')").value
+
+
+def test_child_asks_the_object_that_it_holds_when_it_was_given_one() -> None:
+    with Child() as child:
+        child.hold(Counter, "abbc")
+        child.ask(Counter.update, "b")
+        assert child.ask(Counter.most_common, 1).value == [("b", 3)]
+        assert child.call(int, "9").value == 9
+        with pytest.raises(ChildRaised, match="TypeError"):
+            child.hold(Counter, 3)
+        assert child.ask(Counter.total).value == 5
+        child.hold(Counter)
+        assert child.ask(Counter.total).value == 0
 
 
 def test_child_answers_when_an_earlier_call_raised() -> None:

@@ -61,28 +61,8 @@ def build():
 
 def only_build(model: ModelSpec, folder: Path) -> Built:
     """Build without exporting."""
-    with Builder(model) as builder:
-        return builder.build(folder, folder).value
-
-
-def test_keep_gives_what_is_there_before_the_export(make_spec: MakeSpec, tmp_path: Path) -> None:
-    with Builder(make_spec(samples.KERAS)) as builder:
-        built = builder.build(tmp_path, tmp_path).value
-        early = builder.keep(tmp_path, tmp_path, 1).value
-        assert early is not None
-        assert early.keras_file is not None
-        before = early.keras_file.read_bytes()
-        assert not early.saved_model.exists()
-        source = builder.export(tmp_path, tmp_path, 1).value
-    assert early.signatures == built.signatures
-    assert source == early.model_copy(update={"digest": source.digest})
-    assert early.keras_file.read_bytes() == before
-
-
-def test_keep_gives_nothing_when_the_model_is_no_keras_model(make_spec: MakeSpec, tmp_path: Path) -> None:
-    with Builder(make_spec(samples.MODULE)) as builder:
-        builder.build(tmp_path, tmp_path)
-        assert builder.keep(tmp_path, tmp_path, 1).value is None
+    with Builder(model, folder, folder) as builder:
+        return builder.build().value
 
 
 def served(sample: Sample, key: str = "serving_default") -> list[Tensors]:

@@ -34,8 +34,8 @@ def given(tmp_path: Path, write: Callable[..., None], *arguments: Any) -> ModelS
 
 def only_build(model: ModelSpec, folder: Path) -> Built:
     """Build without exporting."""
-    with Builder(model) as builder:
-        return builder.build(folder, folder).value
+    with Builder(model, folder, folder) as builder:
+        return builder.build().value
 
 
 def assert_served(sample: Sample, *keys: str) -> None:

@@ -161,9 +161,9 @@ def read_by(folder: Path, during: str = "") -> watch.Reads | None:
     code = f"from converters.processes import userland\nfrom pathlib import Path\n{call}\n"
     time.sleep(0.05)  # what is written now is older than the build
     with Child() as child:
-        child.call(watch.begin)
+        child.hold(watch.Watcher)
         child.call(exec, code + during)
-        return child.call(watch.reads, folder.resolve(), [folder / "products"]).value
+        return child.ask(watch.Watcher.reads, folder.resolve(), [folder / "products"]).value
 
 
 def test_reads_lists_modules_opened_and_named_files_when_a_build_used_them(tmp_path: Path) -> None:

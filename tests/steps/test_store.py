@@ -105,11 +105,13 @@ def test_a_unit_as_text_gives_the_rows_that_working_here_gives(
     (spec.base / "beside.py").write_text("")
     (spec.base / "tiny.py").write_text(code)
     store = Store(str(tmp_path / "store"))
-    with staging(tmp_path / "releases", "tiny") as place, Builder(spec) as builder:
-        work_dir = place.release / "source"
-        work_dir.mkdir()
-        builder.build(place.release, work_dir)
-        source = builder.export(place.release, work_dir, 1).value
+    with (
+        staging(tmp_path / "releases", "tiny") as place,
+        Builder(spec, place.release, place.release / "source") as builder,
+    ):
+        (place.release / "source").mkdir()
+        builder.build()
+        source = builder.export().value
         reads = builder.reads(place.root)
         assert source.builder is not None
 

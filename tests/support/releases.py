@@ -4,29 +4,26 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from resident import Residents
-
 from converters.config.spec import ModelSpec
 from converters.release import publish as release
 from converters.release.assemble import Released, assemble
 from converters.release.manifest import Row, SourceRecord
 from converters.release.verdict import row
-from converters.source import build as source
+from converters.source.builder import Builder
 from converters.steps import reuse
 from converters.steps.check import check
 from converters.steps.convert import convert
 from converters.steps.unit import Unit, plan
 
 
-def publish(
-    spec: ModelSpec, releases: Path, residents: Residents, pool: ThreadPoolExecutor, *, checked: bool = True
-) -> Released:
-    """Deploy the model as the flow does, in resident children; unchecked, every row is not run."""
+def publish(spec: ModelSpec, releases: Path, pool: ThreadPoolExecutor, *, checked: bool = True) -> Released:
+    """Deploy the model as the flow does; unchecked, every row is not run."""
     started = time.monotonic()
     with release.staging(releases, spec.name) as place:
         (place.release / reuse.SOURCE).mkdir()
-        residents.run(source.build, spec, place.release, place.release / reuse.SOURCE)
-        exported = residents.run(source.export, spec, place.release, place.release / reuse.SOURCE, place.version).value
+        with Builder(spec, place.release, place.release / reuse.SOURCE, place.version) as builder:
+            builder.build()
+            exported = builder.export().value
 
         def made(key: tuple[str, str]) -> list[Row]:
             target, variant = key

@@ -102,9 +102,9 @@ def build(model: ModelSpec, folder: Path, version: int = 1) -> Sample:
     """Build and export below `folder`: the release's part in `release/`, the rest in `work/`."""
     for part in ("release", "work"):
         (folder / part).mkdir()
-    with Builder(model) as builder:
-        built = builder.build(folder / "release", folder / "work").value
-        source = builder.export(folder / "release", folder / "work", version).value
+    with Builder(model, folder / "release", folder / "work", version) as builder:
+        built = builder.build().value
+        source = builder.export().value
     return Sample(model, built, source)
 
 

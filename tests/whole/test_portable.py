@@ -59,8 +59,8 @@ def test_check_gives_the_same_rows_when_only_the_release_is_left(tmp_path: Path,
     origin, elsewhere, home = tmp_path / "origin", tmp_path / "elsewhere", tmp_path / "home"
     for folder in (origin, elsewhere, home):
         folder.mkdir()
-    with residents() as children, ThreadPoolExecutor(2) as pool:
-        released = releases.publish(samples.write_spec(origin, code), origin / "releases", children, pool)
+    with residents(), ThreadPoolExecutor(2) as pool:
+        released = releases.publish(samples.write_spec(origin, code), origin / "releases", pool)
     assert released.refusals == []
     shutil.copytree(released.path, elsewhere / "copy")
     shutil.rmtree(origin)

@@ -59,7 +59,7 @@ def pool(children: Residents) -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, children: Residents, pool: ThreadPoolExecutor) -> tuple[Path, Path]:
+def two(tmp_path_factory: pytest.TempPathFactory, pool: ThreadPoolExecutor) -> tuple[Path, Path]:
     """A release, and another of the same model with other weights."""
     made = []
     for seed, checked in ((3, True), (4, False)):
@@ -71,7 +71,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, children: Residents, pool: Thr
             signatures={"serving_default": "call", "embed": "embed"},
             targets={"tflite": {}, "tfjs": {"variants": ["graph", "layers", "graph-uint8"]}, "hdf5": {}, "serving": {}},
         )
-        made.append(releases.publish(spec, folder / "releases", children, pool, checked=checked))
+        made.append(releases.publish(spec, folder / "releases", pool, checked=checked))
     assert made[0].refusals == []
     return made[0].path, made[1].path
 

@@ -22,7 +22,7 @@ def test_check_catches_every_mutation_of_digits_when_it_changes_what_is_computed
     with residents() as children, ThreadPoolExecutor(2) as pool:
         # Its labelled data would be asked of every mutant, whose signatures have other names.
         digits = read.find("digits").model_copy(update={"evaluation": None})
-        released = releases.publish(digits, tmp_path / "releases", children, pool)
+        released = releases.publish(digits, tmp_path / "releases", pool)
         assert released.refusals == []
         (images, _) = golden.load(released.path / GOLDEN).cases["serving_default"]
 

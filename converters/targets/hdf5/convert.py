@@ -21,7 +21,7 @@ def convert(source: Source, variant: str, out_dir: Path, options: Options) -> li
     if variant == "weights":
         _write_weights(source, path)
         return [Artifact(target=NAME, variant=variant, signature=None, path=path)]
-    if source.kind not in ("tf_keras", "keras"):
+    if not source.is_keras:
         raise Unsupported("only a Keras model can be one HDF5 file; its variables can: ask for variant 'weights'")
     if source.keras_file is None:
         raise Unsupported(f"{source.keras_problem}; define get_config, or export a Functional model")

@@ -31,7 +31,7 @@ class Hdf5Options(Options):
 
 def chosen(source: Source, options: Hdf5Options) -> Sequence[str]:
     """The whole model for a Keras source, the weights alone for any other."""
-    return options.variants or (("model",) if source.kind in ("tf_keras", "keras") else ("weights",))
+    return options.variants or (("model",) if source.is_keras else ("weights",))
 
 
 TARGET = Target(

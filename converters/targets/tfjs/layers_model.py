@@ -18,7 +18,7 @@ def layers(source: Source, out_dir: Path) -> list[Artifact]:
     """The layers model of a Keras model's call."""
     from tensorflowjs.converters import keras_h5_conversion
 
-    if source.kind not in ("tf_keras", "keras"):
+    if not source.is_keras:
         raise Unsupported("a layers model is made of a tf_keras or Keras model; use the graph model")
     if source.keras_signature is None:
         raise Unsupported(

@@ -70,7 +70,7 @@ class TfjsOptions(Options):
 
 def chosen(source: Source, options: TfjsOptions) -> Sequence[str]:
     """Those the options name, or all that lose nothing."""
-    return options.variants or (("graph", "layers") if source.kind in ("tf_keras", "keras") else ("graph",))
+    return options.variants or (("graph", "layers") if source.is_keras else ("graph",))
 
 
 TARGET = Target(
