@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import types
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -52,3 +54,38 @@ def no_main_module() -> Iterator[None]:
             _starts -= 1
             if not _starts:
                 sys.modules["__main__"], _main = _main, None
+
+
+def start(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+) -> "subprocess.Popen[bytes]":
+    """The program, bound to this process, with a pipe to its standard input and what it prints in `log`. Raises OSError."""
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            bound(command), env=environment, stdin=subprocess.PIPE, stdout=stream, stderr=stream, pass_fds=pass_fds
+        )
+
+
+def end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """Close the program's standard input and wait for its end; kill it where that takes more than `seconds`."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def started(
+    command: Sequence[str], log: Path, environment: Mapping[str, str], seconds: float
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """`start`, and on leaving SIGTERM and `end`."""
+    process = start(command, log, environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        end(process, seconds)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 _lock = threading.Lock()
 _idle: dict[str, list[Child]] = {}
 _open = 0
-_inside = False
+_own: dict[str, Any] | None = None
 
 
 @contextmanager
@@ -62,9 +62,9 @@ def run(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh
     return done
 
 
-def inside() -> bool:
-    """Whether this process is a kept child, in which what is started may stay for the next call."""
-    return _inside
+def own() -> dict[str, Any] | None:
+    """What calls leave in this process for the next, by name, where it is a kept child; None where it is none."""
+    return _own
 
 
 def _idle_child(kind: str, limits: Limits) -> Child | None:
@@ -91,5 +91,5 @@ def _new(limits: Limits, fresh: bool) -> Child:
 
 
 def _enter() -> None:
-    global _inside
-    _inside = True
+    global _own
+    _own = {}

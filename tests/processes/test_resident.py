@@ -21,7 +21,7 @@ LIMITS = Limits(seconds=60)
 
 def identity() -> int:
     """The process that runs this; pickled by name, so it lives in a module."""
-    assert resident.inside()
+    assert resident.own() == {}
     return os.getpid()
 
 
@@ -53,7 +53,7 @@ def gone(pid: int) -> bool:
 
 
 def test_run_keeps_the_child_only_while_a_block_is_open() -> None:
-    assert not resident.inside()
+    assert resident.own() is None
     alone = resident.run("one", identity, limits=LIMITS).value
     assert gone(alone)
     with resident.keeping():

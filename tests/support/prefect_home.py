@@ -21,7 +21,7 @@ import samples
 import yaml
 
 from converters.config.read import NIGHTLY
-from converters.targets.tfjs import javascript
+from converters.targets.tfjs import programs
 
 START_SECONDS = 120
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -135,7 +135,7 @@ class Home:
 
     def browse(self, action: str, *given: str) -> dict[str, Any]:
         """Do something in a real browser; see tests/support/prefect_ui.mjs."""
-        command = [str(javascript.find_node()), str(DRIVER), self.address, action, *given]
+        command = [str(programs.find_node()), str(DRIVER), self.address, action, *given]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
         assert done.returncode == 0, done.stderr[-3000:]
         found: dict[str, Any] = json.loads(done.stdout)

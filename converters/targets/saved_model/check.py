@@ -11,6 +11,9 @@ from converters.contract.values import Artifact, Prediction, Structure
 from converters.processes import child, resident
 from converters.processes.timing import median_ms
 
+if TYPE_CHECKING:
+    from converters.targets.saved_model.c_api import Model
+
 
 def inspect(artifact: Artifact) -> Structure:
     """The signatures in saved_model.pb."""
@@ -52,31 +55,25 @@ def predict(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list
     return predictions
 
 
-if TYPE_CHECKING:
-    from converters.targets.saved_model.c_api import Model
-
-
 @contextmanager
 def loaded(path: Path) -> "Iterator[Model]":
     """The model, loaded. A kept child keeps the last one, for the next call on the same files.
 
-    Raises what `c_loader.Model` raises.
+    Raises what `c_api.Model` raises.
     """
     from converters.targets.saved_model.c_api import Model
 
-    if not resident.inside():
+    kept = resident.own()
+    if kept is None:
         with Model(path) as model:
             yield model
         return
-    global _last
     files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
-    identity = tuple((str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns) for file, stat in files)
-    if _last is None or _last[0] != identity:
-        previous, _last = _last, None
-        if previous is not None:
-            previous[1].close()
-        _last = (identity, Model(path))
-    yield _last[1]
-
-
-_last: "tuple[tuple[tuple[str, int, int, int], ...], Model] | None" = None
+    identity = [(file, stat.st_ino, stat.st_size, stat.st_mtime_ns) for file, stat in files]
+    last, model = kept.pop("saved_model", (None, None))
+    if last != identity:
+        if model is not None:
+            model.close()
+        model = Model(path)
+    kept["saved_model"] = identity, model
+    yield model

@@ -10,7 +10,7 @@ from converters.contract.errors import Damaged
 from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Signature, Structure, TensorSpec
 from converters.formats import keras_config
-from converters.targets.tfjs import javascript
+from converters.targets.tfjs import javascript, messages
 from converters.targets.tfjs.dtypes import holds
 
 _ITEM_BYTES = {"float32": 4, "int32": 4, "complex64": 8, "bool": 1, "uint8": 1, "uint16": 2, "float16": 2}
@@ -86,7 +86,7 @@ def predict(
 ) -> list[Prediction]:
     """One Node (which may drive one Chromium) for all artifacts, and in a kept child for all its calls."""
     requests = [
-        javascript.Request(
+        messages.Request(
             model=artifact.path,  # type: ignore[arg-type]
             kind="layers" if artifact.variant == "layers" else "graph",
             cases=list(cases[artifact.signature or ""]),

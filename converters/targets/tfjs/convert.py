@@ -9,7 +9,7 @@ from converters.contract.errors import ChildFailed, Damaged, MissingRuntime, Uns
 from converters.contract.target import Options
 from converters.contract.values import Artifact, Source
 from converters.reference import golden
-from converters.targets.tfjs import NAME, diagnosis, javascript
+from converters.targets.tfjs import NAME, diagnosis, javascript, messages
 from converters.targets.tfjs.graph_model import graph
 from converters.targets.tfjs.layers_model import layers
 
@@ -25,14 +25,14 @@ def try_out(source: Source, artifacts: Sequence[Artifact]) -> None:
     """Let tensorflow.js load and run a layers model once, which alone knows what layers and arguments it has."""
     path = next(artifact.path for artifact in artifacts if artifact.path is not None)
     case = golden.load(source.golden).cases[source.keras_signature or ""][-1]
-    request = javascript.Request(path, "layers", [case.inputs], timed=False)
+    request = messages.Request(path, "layers", [case.inputs], timed=False)
     try:
         (answer,) = javascript.run("node-wasm", [request], seconds=None)
         if answer.lacks:
             (answer,) = javascript.run("node-cpu", [request], seconds=None)
     except (MissingRuntime, ChildFailed, Damaged):
         return
-    reason = diagnosis.of_tfjs_layers(answer.error) if answer.error else None
+    reason = diagnosis.of_layers_model(answer.error) if answer.error else None
     if reason is not None:
         shutil.rmtree(path.parent)
         raise Unsupported(f"{reason}; use the graph model")

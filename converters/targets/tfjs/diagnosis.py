@@ -13,7 +13,7 @@ _TFJS_LACKS = re.compile(
 )
 
 
-def of_tfjs_ops(error: BaseException, where: dict[str, str]) -> str | None:
+def of_ops(error: BaseException, where: dict[str, str]) -> str | None:
     """The sentence for the tensorflow.js converter's complaint about ops; None where it is another.
 
     `where` is op -> name of a node of that op, for those that are known.
@@ -21,11 +21,11 @@ def of_tfjs_ops(error: BaseException, where: dict[str, str]) -> str | None:
     said, _, listed = str(error).partition("\n")
     if not said.startswith("Unsupported Ops"):
         return None
-    return of_tfjs_lacking([op for op in listed.split(", ") if op], where)
+    return of_lacking([op for op in listed.split(", ") if op], where)
 
 
-def of_tfjs_lacking(ops: Iterable[str], where: dict[str, str]) -> str:
-    """The sentence for ops that tensorflow.js has not; `where` as in `of_tfjs_ops`."""
+def of_lacking(ops: Iterable[str], where: dict[str, str]) -> str:
+    """The sentence for ops that tensorflow.js has not; `where` as in `of_ops`."""
     named = sorted(ops)
     remedy = "replace it, or do this part outside the model"
     if "InitializeTableFromTextFileV2" in named:
@@ -33,7 +33,7 @@ def of_tfjs_lacking(ops: Iterable[str], where: dict[str, str]) -> str:
     return f"tensorflow.js has no op {named_ops(named, where)}; {remedy}"
 
 
-def of_tfjs_layers(message: str) -> str | None:
+def of_layers_model(message: str) -> str | None:
     """tensorflow.js's own words where it lacks what a layers model needs; None where it complains of anything else."""
     text = " ".join(message.split())
     if not _TFJS_LACKS.search(text):

@@ -23,6 +23,16 @@ _VALUE_KEEPING = """
 """
 _KEEP_VALUES = frozenset(_VALUE_KEEPING.split())
 """Ops whose results are among their operands' values, or of another type."""
+_HELD = {
+    **dict.fromkeys(("int64", "uint8", "int8", "int16", "uint16", "uint32"), "int32"),
+    **dict.fromkeys(("float64", "float16", "bfloat16"), "float32"),
+}
+"""Numeric dtypes of tensors -> those they are in tensorflow.js."""
+
+
+def holds(dtype: str) -> str:
+    """tensorflow.js has float32, int32, bool, string and complex64; it holds other numbers as the first two."""
+    return _HELD.get(dtype, dtype)
 
 
 def nodes_by_op(graph: Any) -> dict[str, str]:
@@ -87,12 +97,3 @@ def _hold_constant(node: Any) -> None:
         )
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(converted))
     node.attr["dtype"].type = tf.as_dtype(held).as_datatype_enum
-
-
-_HELD = {"int64": "int32", "uint8": "int32", "int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int32"}
-_HELD |= {"float64": "float32", "float16": "float32", "bfloat16": "float32"}
-
-
-def holds(dtype: str) -> str:
-    """tensorflow.js has float32, int32, bool, string and complex64; it holds other numbers as the first two."""
-    return _HELD.get(dtype, dtype)

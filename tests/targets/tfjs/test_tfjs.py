@@ -320,7 +320,7 @@ def test_check_passes_when_a_keras_3_model_becomes_a_layers_model(
     golden = {"inputs": {"tokens": {"low": 0, "high": 12}}} if model == "recurrent" else {}
     code = KERAS3.replace("{model}", MODELS[model].strip())
     sample = make_sample(code, name=model, golden=golden, targets={"tfjs": {}})
-    assert tfjs.variants(sample.source, sample.spec.targets["tfjs"]) == ("graph", "layers")
+    assert tfjs.chosen(sample.source, sample.spec.targets["tfjs"]) == ("graph", "layers")
     (row,) = converted(sample, "tfjs", "layers").check()
     assert row.status == "passed", (row.reason, not_passed([row]))
 

@@ -100,11 +100,11 @@ def test_of_tflite_reads_a_message_that_is_no_text() -> None:
     assert "Could not parse" in diagnosis.of_tflite(raised.value).sentence
 
 
-def test_of_tfjs_ops_names_ops_with_their_nodes() -> None:
+def test_of_ops_names_ops_with_their_nodes() -> None:
     error = ValueError("Unsupported Ops in the model before optimization\nStringUpper, MatrixInverse")
-    sentence = tfjs_diagnosis.of_tfjs_ops(error, {"MatrixInverse": "block/inv"})
+    sentence = tfjs_diagnosis.of_ops(error, {"MatrixInverse": "block/inv"})
     assert str(sentence).startswith("tensorflow.js has no op MatrixInverse (node block/inv), StringUpper;")
-    assert tfjs_diagnosis.of_tfjs_ops(ValueError("something else"), {}) is None
+    assert tfjs_diagnosis.of_ops(ValueError("something else"), {}) is None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_of_tfjs_ops_names_ops_with_their_nodes() -> None:
         ("Provided weight data has no target variable: dense/kernel", None),
     ],
 )
-def test_of_tfjs_layers_repeats_only_what_says_that_something_is_lacking(message: str, said: str | None) -> None:
-    sentence = tfjs_diagnosis.of_tfjs_layers(message)
+def test_of_layers_model_repeats_only_what_says_that_something_is_lacking(message: str, said: str | None) -> None:
+    sentence = tfjs_diagnosis.of_layers_model(message)
     assert (said is None) == (sentence is None)
     assert said is None or said in str(sentence)

@@ -1,0 +1,104 @@
+"""All that is used of tensorflow.js's converter, and of what it loads, beside their public interfaces.
+
+So an upgrade breaks in one place. The converter's are those of tensorflowjs 4.22, in `tf_saved_model_conversion_v2.py` and
+`fold_batch_norms.py`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from converters.contract.values import SERVE
+
+
+def load(saved_model: Path) -> Any:
+    """The SavedModel as the converter loads it."""
+    from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
+
+    return converter._load_model(str(saved_model), [SERVE])
+
+
+def lacking(graph: Any) -> set[str]:
+    """The ops of a GraphDef that tensorflow.js has not."""
+    from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
+
+    ops: set[str] = converter.validate(graph, skip_op_check=False, strip_debug_ops=False)
+    return ops
+
+
+def inputs(signature: Any) -> dict[str, Any]:
+    """A loaded signature's tensors by name, paired as its own call does, one by one; what it captured follows them."""
+    return dict(zip(signature._arg_keywords, signature.inputs, strict=False))
+
+
+@contextmanager
+def converting(loaded: Any, optimizing: Callable[[Any], None], extracting: Callable[[Any], None]) -> Iterator[None]:
+    """Until the end of the block the converter converts `loaded`, and shows the GraphDefs it is about to work on.
+
+    `optimizing` gets the frozen graph, `extracting` may change the optimized one and that of the tables' initializer.
+
+    The converter matches the signature's names with the graph's tensors by dtype and shape, so of two alike neither is
+    named, and of two it takes for the same one is lost. Here tensors keep their own names.
+    """
+    from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
+
+    optimize, extract = converter.optimize_graph, converter.extract_weights
+
+    def optimized(graph: Any, *args: Any, **kwargs: Any) -> Any:
+        optimizing(graph.as_graph_def())
+        return optimize(graph, *args, **kwargs)
+
+    def extracted(graph: Any, initializer: Any = None) -> Any:
+        for each in (graph, initializer):
+            if each is not None:
+                extracting(each)
+        return extract(graph, initializer)
+
+    replaced: dict[str, Any] = {"_load_model": lambda *_: loaded, "optimize_graph": optimized}
+    replaced |= {"_find_signature_def_name": lambda tensor, _: tensor.name, "extract_weights": extracted}
+    with mock.patch.multiple(converter, **replaced), folding_at_once():
+        yield
+
+
+@contextmanager
+def folding_at_once() -> Iterator[None]:
+    """Until the end of the block the converter folds batch normalisation into weights without looping over elements.
+
+    It scales a kernel element by element in a Python loop over `numpy.nditer`, which for MobileNetV2 is most of a
+    conversion. The loop's body holds for arrays as well as for numbers, so here it is run a single time, for all
+    elements together. The result is the same to the last bit.
+    """
+    from tensorflowjs.converters import fold_batch_norms
+
+    with mock.patch.object(fold_batch_norms, "np", _Numpy()):
+        yield
+
+
+class _AllAtOnce:
+    """What the loop uses of `numpy.nditer`: one step, whose element is the whole array and whose index is every index."""
+
+    def __init__(self, array: np.ndarray[Any, Any], flags: Any, op_flags: Any) -> None:
+        self._array = array
+        self.multi_index = np.ix_(*(np.arange(size) for size in array.shape))
+        self.finished = array.size == 0
+
+    def __getitem__(self, operand: int) -> np.ndarray[Any, Any]:
+        return self._array
+
+    def __setitem__(self, operand: int, value: np.ndarray[Any, Any]) -> None:
+        self._array[...] = value
+
+    def iternext(self) -> bool:
+        self.finished = True
+        return False
+
+
+class _Numpy:
+    nditer = _AllAtOnce
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
