@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -20,24 +21,21 @@ from converters.config import read
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, FanoutError
 from converters.contract.layout import check_log
-from converters.contract.values import Source
-from converters.processes import child as isolate
-from converters.processes import memory, resident
+from converters.processes import child, memory, resident
 from converters.processes.slots import Slots
-from converters.release import publish as release
 from converters.release.assemble import Released
 from converters.release.manifest import Row
-from converters.release.publish import Staging
+from converters.release.publish import Staging, staging
 from converters.source.builder import Builder
 from converters.steps import key, reuse
 from converters.steps.reuse import Kept
 from converters.steps.store import Store
 from converters.steps.unit import Unit, plan
-from flows import one_at_a_time, settings
+from flows import one_at_a_time
 from flows.cluster.dask import Cluster, connected
 from flows.executor import Executor, Here, Job
-from flows.order import Key, measured_needs, run_all
-from flows.settings import releases_dir
+from flows.order import Key, Needs, measured_needs, run_all
+from flows.settings import Settings, current
 from flows.show import artifacts
 from flows.show.events import Event, tell
 from flows.tasks import Exported, build, called, check, convert, export, publish, unchanged
@@ -51,11 +49,18 @@ MODELS_AT_ONCE = SIDE_BY_SIDE + 1
 """Models that a deploy-all works on at one time: while the last conversions of one run, the next is built."""
 
 if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker's run: TensorFlow loads while Prefect prepares it
-    isolate.warm_up()
+    child.warm_up()
 
-slots = Slots(SIDE_BY_SIDE)
-_turn = contextvars.ContextVar("turn", default=0)
-"""The model's place in a deploy-all; an earlier one goes first."""
+
+class Turn(NamedTuple):
+    """The places for children, which all models of a deploy-all share, and a model's own turn; the lowest goes first."""
+
+    slots: Slots
+    number: int = 0
+
+
+_turn: contextvars.ContextVar[Turn | None] = contextvars.ContextVar("turn", default=None)
+"""What a deploy-all gives the runs of its models."""
 
 
 @flow(
@@ -72,25 +77,26 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
     if later := _caught_up_by():
         return Cancelled(message=f"skipped: {later}, which is due as well, makes up for this run")
     try:
-        wanted = read.find(model)
+        settings = current()
+        spec = read.find(model, settings.configs)
         if targets:
-            wanted = wanted.with_targets(targets)
-        waiting = Event(wanted.name, "queued", detail="waiting for another deploy of this model")
+            spec = spec.with_targets(targets)
+        waiting = Event(spec.name, "queued", detail="waiting for another deploy of this model")
         with (
-            artifacts.live_progress(wanted.name),
-            one_at_a_time.one_at_a_time(releases_dir(), wanted.name, lambda: tell(waiting)),
-            _children_end_first(wanted.name),
+            artifacts.live_progress(spec.name),
+            one_at_a_time.one_at_a_time(settings.releases, spec.name, lambda: tell(waiting)),
+            _children_end_first(spec.name),
             resident.keeping(),
         ):
-            known = key.known(wanted)
-            current = Kept() if force else reuse.look(releases_dir(), wanted, known)
-            released = _deploy(wanted, current, known, started, promote)
-            artifacts.record(released or current.released())
+            known = key.known(spec)
+            kept = Kept() if force else reuse.look(settings.releases, spec, known)
+            released = _deploy(spec, kept, known, settings, started, promote)
+            artifacts.record(released or kept.released(), settings)
     except FanoutError as error:
         tell(Event(model, "failed", detail=str(error), error=error))
         return Failed(message=str(error))
     if released is None:
-        return Completed(name="Cached", message=current.sentence(), data=current.released())
+        return Completed(name="Cached", message=kept.sentence(), data=kept.released())
     if released.refusals:
         return Failed(message=released.sentence(), data=released)
     return Completed(message=released.sentence(), data=released)
@@ -101,110 +107,110 @@ def _caught_up_by() -> str | None:
     return one_at_a_time.caught_up_by(context.flow_run if context else None)
 
 
-def _deploy(wanted: ModelSpec, current: Kept, known: key.Known, started: float, promote: bool) -> Released | None:
+def _deploy(
+    spec: ModelSpec, kept: Kept, known: key.Known, settings: Settings, started: float, promote: bool
+) -> Released | None:
     """A new release, with what is kept of the current one; None where all of that is kept."""
-    name = wanted.name
-    if current.whole:
-        _show_kept(name, current, ["build", "export"])
-        for each in current.rows:
-            _show_kept(name, current, [called(*each), f"check {called(*each)}"])
-        _show_kept(name, current, ["release"])
-        tell(Event(name, "unchanged", released=current.released()))
+    name = spec.name
+    if kept.whole:
+        _show_kept(name, kept, ["build", "export"])
+        for each in kept.rows:
+            _show_kept(name, kept, [called(*each), f"check {called(*each)}"])
+        _show_kept(name, kept, ["release"])
+        tell(Event(name, "unchanged", released=kept.released()))
         return None
-    for reason in current.reasons:
+    for reason in kept.reasons:
         tell(Event(name, "changed", detail=reason))
+    turn = _turn.get() or Turn(Slots(SIDE_BY_SIDE))
     with (
-        _executor(slots) as where,
+        _executor(turn.slots, settings) as executor,
         memory.measured() as peak,
-        release.staging(releases_dir(), name) as place,
+        staging(settings.releases, name) as place,
     ):
-        making = _Making(wanted, current, where, place)
-        exported = making.run()
-        if untold := reuse.record(place, exported.source, wanted, known, exported.built_from, making.planned):
+        making = _Making(spec, kept, executor, place, turn, measured_needs(settings.releases, name))
+        exported = making.source()
+        rows = making.rows(exported)
+        if untold := reuse.record(place, exported.source, spec, known, exported.built_from, list(rows)):
             get_run_logger().warning("%s, so the next deploy will do everything again", untold)
-        rows = [row for each in making.planned for row in making.rows[each]]
-        return publish(name, place, exported.record, wanted, rows, started, promote, peak.mb)
+        return publish(place, exported.record, spec, [*chain(*rows.values())], started, promote, peak.mb)
 
 
 @contextmanager
-def _executor(slots: Slots) -> Iterator[Executor]:
-    """What the environment asks for: this machine, with these places, or the cluster, connected for the block.
+def _executor(slots: Slots, settings: Settings) -> Iterator[Executor]:
+    """What the settings ask for: this machine, with these places, or the cluster, connected for the block.
 
     Raises:
         BadInput, StoreFailed, ClusterFailed: the cluster cannot be used, and why.
     """
-    wanted = settings.cluster()
-    if wanted is None:
+    cluster = settings.cluster()
+    if cluster is None:
         yield Here(slots)
         return
-    store = Store(wanted.store)
-    with connected(wanted.dask) as client:
-        cluster = Cluster(client, store, wanted)
-        cluster.require_equal()
-        cluster.listen()
-        yield cluster
+    store = Store(cluster.store)
+    with connected(cluster.dask) as client:
+        workers = Cluster(client, store, cluster)
+        workers.require_equal()
+        workers.listen()
+        yield workers
 
 
-class _Making:
-    """One version in the making: `planned` are its variants, in the manifest's order, and `rows` what became of each."""
+class _Making(NamedTuple):
+    """One version in the making, with what is kept of the current release."""
 
-    def __init__(self, wanted: ModelSpec, current: Kept, where: Executor, place: Staging) -> None:
-        self.planned: list[Key] = []
-        self.rows: dict[Key, list[Row]] = {}
-        self._wanted, self._current, self._where, self._place = wanted, current, where, place
-        self._needs = measured_needs(releases_dir(), wanted.name)
+    spec: ModelSpec
+    kept: Kept
+    executor: Executor
+    place: Staging
+    turn: Turn
+    needs: Needs
 
-    def run(self) -> Exported:
-        """Make and check all that is not kept of the current release. Raises what building or exporting raises."""
-        name, turn = self._wanted.name, _turn.get()
-        if self._current.source:
-            _show_kept(name, self._current, ["build", "export"])
-            kept_source = self._current.copy_source(self._place, self._wanted)
-            exported = Exported(kept_source, self._current.source_record(), self._current.built_from())
-            self._run_all(exported)
-            return exported
-        (self._place.release / reuse.SOURCE).mkdir()
-        place = self._place
+    def source(self) -> Exported:
+        """What all targets are made of. Raises what building or exporting raises."""
+        place, name = self.place, self.spec.name
+        if self.kept.source:
+            _show_kept(name, self.kept, ["build", "export"])
+            source = self.kept.copy_source(place, self.spec)
+            return Exported(source, self.kept.source_record(), self.kept.built_from())
+        (place.release / reuse.SOURCE).mkdir()
         places = (place.release, place.release / reuse.SOURCE, place.version, place.release / "logs" / "build.log")
-        with slots.held(self._needs.build(self._wanted), turn), Builder(self._wanted, *places) as builder:
-            exported = export(name, builder, place, build(name, builder, place))
-        self._run_all(exported)
-        return exported
+        with (
+            self.turn.slots.held(self.needs.build(self.spec), self.turn.number),
+            Builder(self.spec, *places) as builder,
+        ):
+            return export(name, builder, place, build(name, builder, place))
 
-    def _run_all(self, exported: Exported) -> None:
-        """All variants that are to be made."""
-        source, needs, where = exported.source, self._needs, self._where
-        self._plan(source)
-        jobs = {each: self._job(*each, exported) for each in self.planned if each not in self.rows}
-        self.rows |= run_all(
+    def rows(self, exported: Exported) -> dict[Key, list[Row]]:
+        """Those of every variant, in the manifest's order."""
+        source, needs, executor = exported.source, self.needs, self.executor
+        planned = plan(source, self.spec)
+        rows = {each: self._kept_rows(*each) for each in planned if each in self.kept.rows}
+        jobs = {each: self._job(*each, exported) for each in planned if each not in rows}
+        for target, variant in jobs:
+            tell(Event(self.spec.name, "waiting", target, variant))
+        rows |= run_all(
             list(jobs),
-            where.side_by_side,
+            executor.side_by_side,
             needs.cost,
-            lambda each: convert.submit(where, jobs[each], needs.of(each, "convert", source)),
-            lambda each, made: check.submit(where, jobs[each], made, needs.of(each, "check", source)),
+            lambda each: convert.submit(executor, jobs[each], needs.of(each, "convert", source)),
+            lambda each, made: check.submit(executor, jobs[each], made, needs.of(each, "check", source)),
         )
+        return {each: rows[each] for each in planned}
 
     def _job(self, target: str, variant: str, exported: Exported) -> Job:
-        release, log = self._place.release, self._place.root / check_log(target, variant)
-        unit = Unit(target=target, variant=variant, source=exported.source, spec=self._wanted, release=release, log=log)
-        return Job(unit, exported.built_from.reads, _turn.get())
+        release, log = self.place.release, self.place.root / check_log(target, variant)
+        unit = Unit(target=target, variant=variant, source=exported.source, spec=self.spec, release=release, log=log)
+        return Job(unit, exported.built_from.reads, self.turn.number)
 
-    def _plan(self, source: Source) -> None:
-        """Settle what there is to make, and take what is kept of it."""
-        name = self._wanted.name
-        self.planned = plan(source, self._wanted)
-        for target, variant in self.planned:
-            if (target, variant) in self._current.rows:
-                _show_kept(name, self._current, [called(target, variant), f"check {called(target, variant)}"])
-                self.rows[target, variant] = self._current.copy_variant(target, variant, self._place)
-                tell(Event(name, "done", target, variant, rows=tuple(self.rows[target, variant])))
-            else:
-                tell(Event(name, "waiting", target, variant))
+    def _kept_rows(self, target: str, variant: str) -> list[Row]:
+        _show_kept(self.spec.name, self.kept, [called(target, variant), f"check {called(target, variant)}"])
+        rows = self.kept.copy_variant(target, variant, self.place)
+        tell(Event(self.spec.name, "done", target, variant, rows=tuple(rows)))
+        return rows
 
 
-def _show_kept(model: str, current: Kept, steps: Sequence[str]) -> None:
+def _show_kept(model: str, kept: Kept, steps: Sequence[str]) -> None:
     for step in steps:
-        unchanged(model, step, current.version)
+        unchanged(model, step, kept.version)
 
 
 @contextmanager
@@ -216,7 +222,7 @@ def _children_end_first(model: str) -> Iterator[None]:
         raise
     except BaseException:
         tell(Event(model, "interrupted"))
-        isolate.end_all()
+        child.end_all()
         raise
 
 
@@ -227,9 +233,10 @@ def deploy_all(
     """Deploy several models (every config, unless named); one that fails does not stop the others."""
     if later := _caught_up_by():
         return Cancelled(message=f"skipped: {later}, which is due as well, makes up for this run")
-    chosen = models or read.names()
+    configs = current().configs
+    chosen = models or read.names(configs)
     if not chosen:
-        raise BadInput(f"{read.CONFIGS} holds no config")
+        raise BadInput(f"{configs} holds no config")
     with resident.keeping():
         states = _side_by_side(chosen, targets, force, promote)
     failed = {
@@ -252,15 +259,17 @@ def _side_by_side(
 ) -> dict[str, State[Any]]:
     """The state of each model's own flow run. Several run at one time, in threads, and share the places for children."""
 
-    def run(turn: int, model: str) -> State[Any]:
-        _turn.set(turn)
+    slots = Slots(SIDE_BY_SIDE)
+
+    def run(number: int, model: str) -> State[Any]:
+        _turn.set(Turn(slots, number))
         return deploy_model(model, targets, force, promote, return_state=True)
 
     with ThreadPoolExecutor(MODELS_AT_ONCE, thread_name_prefix="model") as pool, _children_end_first("deploy all"):
         try:
             # Prefect finds the flow that one belongs to in the context.
             running = [
-                pool.submit(contextvars.copy_context().run, run, turn, model) for turn, model in enumerate(models)
+                pool.submit(contextvars.copy_context().run, run, number, model) for number, model in enumerate(models)
             ]
             return {model: future.result() for model, future in zip(models, running, strict=True)}
         except BaseException:

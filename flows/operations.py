@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed
 from converters.contract.errors import BadInput, FanoutError
 from converters.release import publish
 from converters.steps.recheck import recheck
-from flows.settings import releases_dir
+from flows.settings import current
 from flows.show import artifacts
 
 
@@ -19,16 +19,17 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
     """Check a release's digests, and every check again; the current version unless one is named."""
     logger = get_run_logger()
     try:
-        chosen = version if version is not None else publish.current(releases_dir(), model)
-        if chosen is None or chosen not in publish.versions(releases_dir(), model):
+        settings = current()
+        chosen = version if version is not None else publish.current(settings.releases, model)
+        if chosen is None or chosen not in publish.versions(settings.releases, model):
             raise BadInput(f"version: {model} has no {'current version' if version is None else f'version {version}'}")
         found, refusals = recheck(
-            releases_dir() / model / str(chosen),
+            settings.releases / model / str(chosen),
             lambda target, variant: logger.info("checking %s %s", target, variant),
         )
     except FanoutError as error:
         return Failed(message=str(error))
-    artifacts.record_check(found, refusals)
+    artifacts.record_check(found, refusals, settings)
     if refusals:
         more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
         return Failed(message=f"{model} {chosen} does not pass its checks any more: {refusals[0]}{more}")
@@ -39,7 +40,7 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
 def promote_release(model: str, version: int) -> State[Any]:
     """Make a passed version the current one."""
     try:
-        publish.promote(releases_dir(), model, version)
+        publish.promote(current().releases, model, version)
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")
@@ -49,7 +50,7 @@ def promote_release(model: str, version: int) -> State[Any]:
 def rollback_release(model: str) -> State[Any]:
     """Go back to the passed version before the current one."""
     try:
-        version = publish.rollback(releases_dir(), model)
+        version = publish.rollback(current().releases, model)
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")

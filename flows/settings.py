@@ -1,85 +1,91 @@
-"""Where releases go and which Prefect API is used. Imports nothing heavy; call `prepare` before importing Prefect."""
+"""What the environment and the command line's options say, as one value that is read once and handed on."""
 
-import base64
 import importlib.util
-import ipaddress
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import httpx
+from pydantic import ValidationError, field_validator
 
+from converters.config import read
 from converters.contract.errors import BadInput
+from converters.contract.values import Frozen
 
 ROOT = Path(__file__).resolve().parent.parent
-RELEASES = "FANOUT_RELEASES"
-DEFAULT_API = "http://127.0.0.1:4200/api"
-REPORTS = "FANOUT_REPORTS"
-"""Environment variable: the address below which reports are served, when a server of ours is there."""
-AUTH = "FANOUT_AUTH"
-"""Environment variable: USER:PASSWORD of the server, for those who start it and those who use it."""
-DASK = "FANOUT_DASK"
-"""Environment variable: the address of the Dask scheduler whose workers convert and check; unset for this machine."""
-STORE = "FANOUT_STORE"
-"""Environment variable: directory or URL through which they and this machine exchange files."""
-PATIENCE = "FANOUT_DASK_PATIENCE"
-"""Environment variable: seconds to wait while the cluster has no worker."""
-SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
-CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
-LOOPBACK_NAMES = ("127.0.0.1", "localhost")
-
-_DEFAULTS = {
-    # Nothing is sent to any outside host.
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_V2_ENABLED": "false",
-    # A new Prefect home takes up to 20 s to come up here, which is the default limit.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-    # The command line shows progress of its own; Prefect's logs still go to its API, and so to its UI.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-}
-
-
-def releases_dir() -> Path:
-    """RELEASES: FANOUT_RELEASES, or releases/ in the checkout."""
-    return Path(os.environ.get(RELEASES) or ROOT / "releases").expanduser().absolute()
+AUTH, DASK, STORE = "FANOUT_AUTH", "FANOUT_DASK", "FANOUT_STORE"
 
 
 class ClusterSettings(NamedTuple):
-    """A Dask scheduler's address, and the store."""
+    """A Dask scheduler's address, the store, and the seconds to wait while the cluster has no worker at all."""
 
     dask: str
     store: str
-    patience: float = 30.0
-    """Seconds to wait while the cluster has no worker at all."""
+    patience: float
 
 
-def cluster() -> ClusterSettings | None:
-    """Where conversions run, if not on this machine.
+class Settings(Frozen):
+    """Each is the environment variable FANOUT_ and its name in capitals, and some are options too.
 
-    Raises:
-        BadInput: FANOUT_DASK is no address, or comes without FANOUT_STORE, or what both need is not installed.
+    `reports` is the address below which reports are served, where a server of ours is there, and `auth` that server's
+    USER:PASSWORD. `dask` is the scheduler whose workers convert and check, and `store` the directory or URL through which
+    they and this machine exchange files; without them it is done here.
     """
-    address, store = os.environ.get(DASK), os.environ.get(STORE)
-    if not address:
-        return None
-    require_scheduler_address(address)
-    if not store:
-        raise BadInput(
-            f"a Dask cluster needs a store; set {STORE} or --store to a directory or URL that this machine and all "
-            "workers reach"
-        )
-    if any(importlib.util.find_spec(name) is None for name in ("distributed", "fsspec")):
-        raise BadInput(
-            "a Dask cluster needs packages that are not installed; install tf-fanout with its extra 'cluster'"
-        )
-    url = store if "://" in store else str(Path(store).expanduser().absolute())
-    patience = os.environ.get(PATIENCE)
-    try:
-        return ClusterSettings(address, url, float(patience)) if patience else ClusterSettings(address, url)
-    except ValueError as error:
-        raise BadInput(f"{PATIENCE}={patience} is no number of seconds") from error
+
+    configs: Path = read.CONFIGS
+    releases: Path = ROOT / "releases"
+    reports: str | None = None
+    auth: str | None = None
+    dask: str | None = None
+    dask_patience: float = 30.0
+    store: str | None = None
+
+    @field_validator("configs", "releases")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @classmethod
+    def read(cls, **options: object) -> "Settings":
+        """What the environment says, but for the options that are given.
+
+        Raises:
+            BadInput: a variable is not what it should be.
+        """
+        values: dict[str, object] = {name: os.environ.get(f"FANOUT_{name.upper()}") for name in cls.model_fields}
+        values |= {name: value for name, value in options.items() if value is not None}
+        try:
+            return cls.model_validate({name: value for name, value in values.items() if value})
+        except ValidationError as error:  # all others are text
+            raise BadInput(f"FANOUT_DASK_PATIENCE={values['dask_patience']} is no number of seconds") from error
+
+    def environment(self) -> dict[str, str]:
+        """The same for another process."""
+        return {f"FANOUT_{name.upper()}": "" if value is None else str(value) for name, value in self}
+
+    def cluster(self) -> ClusterSettings | None:
+        """Where conversions run, if not on this machine.
+
+        Raises:
+            BadInput: `dask` is no address, or comes without `store`, or what both need is not installed.
+        """
+        if self.dask is None:
+            return None
+        require_scheduler_address(self.dask)
+        if self.store is None:
+            raise BadInput(
+                f"a Dask cluster needs a store; set {STORE} or --store to a directory or URL that this machine and all "
+                "workers reach"
+            )
+        if any(importlib.util.find_spec(name) is None for name in ("distributed", "fsspec")):
+            raise BadInput(
+                "a Dask cluster needs packages that are not installed; install tf-fanout with its extra 'cluster'"
+            )
+        url = self.store if "://" in self.store else str(self._absolute(Path(self.store)))
+        return ClusterSettings(self.dask, url, self.dask_patience)
 
 
 def require_scheduler_address(address: str) -> None:
@@ -93,64 +99,19 @@ def require_scheduler_address(address: str) -> None:
         raise BadInput(f"{address!r} is no address of a Dask scheduler; give it as tcp://HOST:PORT")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
+_given: ContextVar[Settings | None] = ContextVar("settings", default=None)
+
+
+@contextmanager
+def given(settings: Settings) -> Iterator[None]:
+    """Have flows that are run in the block take these, since Prefect knows their parameters only."""
+    token = _given.set(settings)
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        yield
+    finally:
+        _given.reset(token)
 
 
-def address(host: str, port: int) -> str:
-    """The URL of a server that listens there, for this machine: where it listens everywhere, by the loopback."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{port}"
-
-
-def set_defaults() -> None:
-    """Set Prefect's environment; what the user has set stays."""
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    if os.environ.get(AUTH):
-        os.environ.setdefault(CLIENT_AUTH, os.environ[AUTH])
-
-
-def prepare() -> str:
-    """Set Prefect's environment; what the user has set stays. Returns the API that will be used, for a person.
-
-    That is PREFECT_API_URL, or a server on Prefect's default port, or else one that Prefect starts for this process.
-
-    Raises:
-        BadInput: PREFECT_API_URL is set and nothing answers there, or the server wants another user and password.
-    """
-    set_defaults()
-    given = os.environ.get("PREFECT_API_URL")
-    if given and not _answers(given):
-        raise BadInput(f"no Prefect server answers at PREFECT_API_URL={given}; start it, or unset the variable")
-    if not given and _answers(DEFAULT_API):
-        os.environ["PREFECT_API_URL"] = given = DEFAULT_API
-    if given:
-        _require_welcome(given)
-    return given or "a server of its own, for this run"
-
-
-def _require_welcome(api: str) -> None:
-    auth = os.environ.get(CLIENT_AUTH)
-    headers = {"Authorization": f"Basic {base64.b64encode(auth.encode()).decode()}"} if auth else {}
-    if httpx.get(f"{api}/version", timeout=30.0, headers=headers).status_code == httpx.codes.UNAUTHORIZED:
-        wrong = "does not accept the user and password in" if auth else "wants a user and password; set"
-        raise BadInput(f"the Prefect server at {api} {wrong} {AUTH}=USER:PASSWORD (or {CLIENT_AUTH})")
-
-
-def server_runs() -> bool:
-    """After `prepare`: whether the API that will be used is there already, and is not one that Prefect starts."""
-    return bool(os.environ.get("PREFECT_API_URL"))
-
-
-def _answers(api: str) -> bool:
-    """Whether an HTTP server is there; one that wants a password answers too."""
-    try:
-        httpx.get(f"{api}/health", timeout=5.0)
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return False
-    return True
+def current() -> Settings:
+    """What a flow goes by: what it was given, or what the environment says. Raises BadInput."""
+    return _given.get() or Settings.read()

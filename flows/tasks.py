@@ -13,7 +13,7 @@ from converters.config.spec import ModelSpec
 from converters.contract import layout
 from converters.contract.errors import BuilderFailed, ChildDied, ChildFailed
 from converters.contract.values import Source
-from converters.processes import child as isolate
+from converters.processes import child
 from converters.release.assemble import Released, assemble
 from converters.release.manifest import Row, SourceRecord, title
 from converters.release.publish import Staging
@@ -64,7 +64,7 @@ def unchanged(model: str, what: str, version: int) -> State[None]:
 
 
 @task(name="build", task_run_name="{model} {place.version}: build", **_options)
-def build(model: str, builder: Builder, place: Staging) -> isolate.Completed[Built]:
+def build(model: str, builder: Builder, place: Staging) -> child.Completed[Built]:
     """Build the live model and record golden, in a child process."""
     tell(Event(model, "building"))
     try:
@@ -78,7 +78,7 @@ def build(model: str, builder: Builder, place: Staging) -> isolate.Completed[Bui
 
 
 @task(name="export", task_run_name="{model} {place.version}: export", **_options)
-def export(model: str, builder: Builder, place: Staging, built: isolate.Completed[Built]) -> Exported:
+def export(model: str, builder: Builder, place: Staging, built: child.Completed[Built]) -> Exported:
     """Export the live model as a SavedModel."""
     tell(Event(model, "exporting"))
     try:
@@ -112,7 +112,7 @@ def convert(where: Executor, job: Job, need: float) -> Any:
     model, target, variant = unit.spec.name, unit.target, unit.variant
     with child_logs.shown(unit.release / layout.log_of(target, variant)):
         conversion = where.convert(job, need, lambda: tell(Event(model, "converting", target, variant)))
-    if conversion.crashed and not isolate.ending() and task_run.run_count <= CRASH_RETRIES:
+    if conversion.crashed and not child.ending() and task_run.run_count <= CRASH_RETRIES:
         raise ChildDied(f"{conversion.error}; it is done once more")
     if conversion.error is not None:
         return Failed(message=conversion.error, data=conversion)
@@ -133,12 +133,11 @@ def check(where: Executor, job: Job, conversion: Conversion, need: float) -> Any
     return Failed(message="; ".join(bad), data=rows) if bad else rows
 
 
-@task(name="release", task_run_name="{model} {place.version}: release", **_options)
+@task(name="release", task_run_name="{spec.name} {place.version}: release", **_options)
 def publish(
-    model: str,
     place: Staging,
     source: SourceRecord,
-    wanted: ModelSpec,
+    spec: ModelSpec,
     rows: list[Row],
     started: float,
     promote: bool,
@@ -148,7 +147,7 @@ def publish(
 
     Raises ChildDied where the run is ending: what its last checks found is then only that their children were ended.
     """
-    isolate.require_running()
-    released = assemble(place, source, wanted, rows, started, promote=promote, peak_memory_mb=peak_mb)
-    tell(Event(model, "refused" if released.refusals else "released", released=released))
+    child.require_running()
+    released = assemble(place, source, spec, rows, started, promote=promote, peak_memory_mb=peak_mb)
+    tell(Event(spec.name, "refused" if released.refusals else "released", released=released))
     return released

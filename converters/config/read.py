@@ -1,6 +1,5 @@
 """Reading configs: by name, by file, or none at all for a model named by its path."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,24 +14,24 @@ from converters.contract.settings import ACCURACY, Nightly
 from converters.processes import userland
 from converters.targets.registry import TARGETS
 
-CONFIGS = Path(os.environ.get("FANOUT_CONFIGS") or Path(__file__).resolve().parents[2] / "configs").absolute()
-"""FANOUT_CONFIGS, or configs/ in the checkout."""
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+"""Where configs are, unless another directory is named."""
 NIGHTLY = "nightly"
-"""The stem of the file in CONFIGS that is no model's config but says what holds for all of them."""
+"""The stem of the file among configs that is no model's config but says what holds for all of them."""
 
 
-def names() -> list[str]:
+def names(configs: Path = CONFIGS) -> list[str]:
     """The models that have a config, sorted."""
-    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != NIGHTLY)
+    return sorted(path.stem for path in configs.glob("*.yaml") if path.stem != NIGHTLY)
 
 
-def nightly() -> Nightly:
-    """What CONFIGS/nightly.yaml says of all models; without the file, nothing is scheduled and nobody told.
+def nightly(configs: Path = CONFIGS) -> Nightly:
+    """What nightly.yaml says of all models; without the file, nothing is scheduled and nobody told.
 
     Raises:
         BadInput: the file does not validate.
     """
-    path = CONFIGS / f"{NIGHTLY}.yaml"
+    path = configs / f"{NIGHTLY}.yaml"
     if not path.exists():
         return Nightly()
     try:
@@ -41,7 +40,7 @@ def nightly() -> Nightly:
         raise BadInput(f"{path}: {'; '.join(described(error, Nightly))}") from error
 
 
-def find(what: str) -> ModelSpec:
+def find(what: str, configs: Path = CONFIGS) -> ModelSpec:
     """The spec of a model named by its config's name, a config file, or the path of a model without a config.
 
     Raises:
@@ -50,14 +49,14 @@ def find(what: str) -> ModelSpec:
     path = Path(what).expanduser()
     if path.suffix in (".yaml", ".yml"):
         return read(path)
-    if "/" not in what and what != NIGHTLY and (CONFIGS / f"{what}.yaml").is_file():
-        return read(CONFIGS / f"{what}.yaml")
+    if "/" not in what and what != NIGHTLY and (configs / f"{what}.yaml").is_file():
+        return read(configs / f"{what}.yaml")
     if path.is_dir() or path.suffix in KERAS_SUFFIXES:
         return without_config(path)
     if "/" in what or path.suffix or path.exists():
         kind = "is no SavedModel directory, .keras or .h5 file" if path.exists() else "does not exist"
         raise BadInput(f"{what} {kind}; give a model's name, a config, or the path of a model")
-    raise BadInput(f"there is no model {what!r} in configs/; {choices(what, names())}")
+    raise BadInput(f"there is no model {what!r} in configs/; {choices(what, names(configs))}")
 
 
 def read(path: Path) -> ModelSpec:

@@ -22,8 +22,8 @@ from converters.steps import key, remote
 from converters.steps.convert import Conversion
 from converters.steps.remote import Done, Parcel
 from converters.steps.store import Store
-from flows import settings
 from flows.executor import Begun, Job
+from flows.settings import DASK, ClusterSettings
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -49,7 +49,7 @@ class Cluster:
     A unit whose worker is lost is begun once more; one that is lost again, or cannot be done, fails its rows.
     """
 
-    def __init__(self, client: "Client", store: Store, wanted: settings.ClusterSettings) -> None:
+    def __init__(self, client: "Client", store: Store, wanted: ClusterSettings) -> None:
         self._client = client
         self._store = store
         self._address = wanted.dask
@@ -237,8 +237,7 @@ def connected(address: str) -> Iterator["Client"]:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="tf-fanout")
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(
-            f"no Dask scheduler answers at {address}: {_said(error)}; start one with `dask scheduler`, or unset "
-            f"{settings.DASK}"
+            f"no Dask scheduler answers at {address}: {_said(error)}; start one with `dask scheduler`, or unset {DASK}"
         ) from error
     try:
         yield client

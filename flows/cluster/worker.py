@@ -26,7 +26,7 @@ from converters.processes.slots import Slots
 from converters.steps import key, remote
 from converters.steps.remote import Done, Parcel
 from converters.steps.store import Store
-from flows import settings
+from flows.settings import require_scheduler_address
 
 TOPIC = "tf-fanout"
 """Events of the scheduler (Dask, "Structured logs") that say which unit was begun by which worker."""
@@ -129,7 +129,7 @@ def run(address: str, side_by_side: int | None, name: str | None) -> None:
         BadInput: that is no address.
         ClusterFailed: no scheduler answers there, or it ended the worker or went away.
     """
-    settings.require_scheduler_address(address)
+    require_scheduler_address(address)
     isolate.warm_up()
     _at_start()
     with resident.keeping():

@@ -1,7 +1,6 @@
 """What a run shows in Prefect's UI: its progress, a table of every row, and a report."""
 
 import contextvars
-import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from prefect.logging import get_logger
 from converters.contract.layout import REPORT
 from converters.release.assemble import Released
 from converters.release.manifest import Manifest, Row
-from flows import settings
+from flows.settings import Settings
 from flows.show.events import Event, listening
 from flows.show.progress import MARKS
 from flows.show.tables import error_of, latency, size
@@ -108,25 +107,25 @@ class _Tracker:
                 return
 
 
-def record(released: Released) -> None:
+def record(released: Released, settings: Settings) -> None:
     """The table of a version's rows, and its report, as artifacts of the flow run this is called in."""
     manifest = released.manifest
     name = f"{manifest.model} {manifest.version}"
     create_table_artifact(
         _table(manifest.targets), key=slug(f"{manifest.model}-rows"), description=f"{name}: every row of the manifest"
     )
-    text = _markdown(manifest, f"{released.sentence()}.", released.refusals)
+    text = _markdown(manifest, f"{released.sentence()}.", released.refusals, settings)
     create_markdown_artifact(text, key=slug(f"{manifest.model}-report"), description=f"{name}: {manifest.status}")
 
 
-def record_check(found: Manifest, refusals: Sequence[str]) -> None:
+def record_check(found: Manifest, refusals: Sequence[str], settings: Settings) -> None:
     """The same for a release that was checked again."""
     name = f"{found.model} {found.version}"
     verdict = "does not pass its checks any more." if refusals else "passes every check."
     create_table_artifact(
         _table(found.targets), key=slug(f"{found.model}-rows-again"), description=f"{name}, checked again: every row"
     )
-    text = _markdown(found, f"Checked again: {name} {verdict}", refusals)
+    text = _markdown(found, f"Checked again: {name} {verdict}", refusals, settings)
     create_markdown_artifact(text, key=slug(f"{found.model}-check"), description=f"{name}, checked again")
 
 
@@ -147,7 +146,7 @@ def _table(rows: Sequence[Row]) -> list[dict[str, str]]:
     ]
 
 
-def _markdown(manifest: Manifest, verdict: str, refusals: Sequence[str]) -> str:
+def _markdown(manifest: Manifest, verdict: str, refusals: Sequence[str], settings: Settings) -> str:
     head = ("target", "variant", "signature", "status", "size", "error / limit", "latency")
     lines = [f"# {manifest.model} {manifest.version}: {manifest.status}", "", verdict, ""]
     if refusals:
@@ -158,21 +157,21 @@ def _markdown(manifest: Manifest, verdict: str, refusals: Sequence[str]) -> str:
     total = sum(record.bytes for record in manifest.files.values())
     lines += ["", f"{size(total)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "
               f"{'; '.join(map(_cell, runtimes)) or 'no runtime'}.", "", f"Source: {manifest.source.kind}, "
-              f"`{manifest.source.digest}`", "", f"{report_link(manifest)}"]  # fmt: skip
+              f"`{manifest.source.digest}`", "", _report_link(manifest, settings)]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def report_link(manifest: Manifest) -> str:
+def _report_link(manifest: Manifest, settings: Settings) -> str:
     """Where a person finds the HTML report: an address where our server serves it, a path elsewhere."""
-    address = report_address(manifest)
+    address = report_address(manifest, settings)
     if address:
         return f"[The whole report, with every check]({address})"
-    return f"The whole report: `{settings.releases_dir() / manifest.model / str(manifest.version) / REPORT}`"
+    return f"The whole report: `{settings.releases / manifest.model / str(manifest.version) / REPORT}`"
 
 
-def report_address(manifest: Manifest) -> str | None:
+def report_address(manifest: Manifest, settings: Settings) -> str | None:
     """The address of a release's report, where a server of ours serves it."""
-    base = os.environ.get(settings.REPORTS)
+    base = settings.reports
     return f"{base}/{quote(manifest.model)}/{manifest.version}/{REPORT}" if base else None
 
 

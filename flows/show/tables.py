@@ -133,6 +133,11 @@ def _left_out(rows: Sequence[Row]) -> list[Text]:
     return [Text(f"{target}: {name} not run: {detail}", style="dim") for target, name, detail in found]
 
 
+def complaint(error: Exception) -> Text:
+    """What is wrong, for stderr."""
+    return Text("fanout: ", style="bold red").append(str(error), style="default")
+
+
 def size(count: int) -> str:
     """Bytes for a person, in powers of 1000."""
     value = float(count)

@@ -4,6 +4,7 @@ import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -21,7 +22,7 @@ from converters.contract.errors import BadInput
 from converters.contract.settings import NEVER, Schedule
 from converters.release import publish
 from converters.targets.registry import TARGETS
-from flows import settings
+from flows.settings import ROOT, Settings
 
 POOL = "fanout"
 WORKER = f"fanout on {socket.gethostname()}"
@@ -55,24 +56,31 @@ class Plan(NamedTuple):
     problems: list[str]
 
 
-def plan() -> Plan:
+def plan(settings: Settings) -> Plan:
     """Read the configs. A model whose config is wrong can be chosen all the same; its runs say what is wrong.
 
     Raises:
         BadInput: there is no config, or a schedule is none that Prefect can keep.
     """
-    models = read.names()
+    models = read.names(settings.configs)
     if not models:
-        raise BadInput(f"{read.CONFIGS} holds no config; write one, NAME.yaml for a model NAME")
+        raise BadInput(f"{settings.configs} holds no config; write one, NAME.yaml for a model NAME")
     schedules: dict[str, Schedule | None] = {}
     problems = []
     for name in models:
         try:
-            schedules[name] = read.find(name).schedule
+            schedules[name] = read.find(name, settings.configs).schedule
         except BadInput as error:
             schedules[name] = None
             problems.append(str(error))
-    common = read.nightly().schedule
+    own, together = _scheduled(schedules, read.nightly(settings.configs).schedule)
+    for scheduled in (*own, *together):
+        _require_cron(scheduled.schedule, f"{settings.configs / scheduled.slug}.yaml")
+    return Plan(models, _deployments(models, sorted({*models, *_released(settings.releases)}), own, together), problems)
+
+
+def _scheduled(schedules: Mapping[str, Schedule | None], common: Schedule) -> tuple[list[Scheduled], list[Scheduled]]:
+    """The schedules of single models, and that of all others together."""
     own = [
         Scheduled(name, schedule, {"model": name})
         for name, schedule in schedules.items()
@@ -80,16 +88,16 @@ def plan() -> Plan:
     ]
     rest = [name for name, schedule in schedules.items() if schedule is None]
     # Parameters that name no model mean every config, also one that is written after this.
-    chosen = {} if len(rest) == len(models) else {"models": rest}
-    together = [Scheduled("nightly", common, chosen)] if rest and common.cron != NEVER else []
-    for scheduled in own:
-        _require_cron(scheduled.schedule, f"{read.CONFIGS / scheduled.slug}.yaml")
-    for scheduled in together:
-        _require_cron(scheduled.schedule, f"{read.CONFIGS / read.NIGHTLY}.yaml")
-    released = sorted({*models, *_released()})
+    chosen = {} if len(rest) == len(schedules) else {"models": rest}
+    return own, [Scheduled(read.NIGHTLY, common, chosen)] if rest and common.cron != NEVER else []
+
+
+def _deployments(
+    models: Sequence[str], released: Sequence[str], own: Sequence[Scheduled], together: Sequence[Scheduled]
+) -> list[Deployment]:
     doing = {"targets": _TARGETS, "force": _FORCE, "promote": _PROMOTE}
     a_release = {"model": _choice("The model.", released), "version": _VERSION}
-    deployments = [
+    return [
         Deployment(
             "deploy-model",
             "flows.deploy.deploy_model",
@@ -123,7 +131,6 @@ def plan() -> Plan:
             _form({"model": a_release["model"]}, ["model"]),
         ),
     ]
-    return Plan(models, deployments, problems)
 
 
 def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> None:
@@ -131,7 +138,7 @@ def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> No
     template = ProcessWorker.get_default_base_job_template()
     defaults = {
         "command": f"{sys.executable} -m prefect.engine",
-        "working_dir": str(settings.ROOT),
+        "working_dir": str(ROOT),
         "stream_output": False,
     }
     for name, value in defaults.items():
@@ -210,8 +217,7 @@ def _require_cron(schedule: Schedule, where: str) -> None:
         raise BadInput(f"{where}: schedule: {error.errors()[0]['msg']}: {schedule.cron!r}") from error
 
 
-def _released() -> list[str]:
-    root = settings.releases_dir()
+def _released(root: Path) -> list[str]:
     return (
         [path.name for path in root.iterdir() if path.is_dir() and publish.current(root, path.name)]
         if root.is_dir()

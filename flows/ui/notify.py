@@ -16,6 +16,7 @@ from converters.contract.errors import BadInput
 from converters.contract.settings import OnFailure
 from converters.release.assemble import Released
 from converters.release.manifest import title
+from flows.settings import Settings, current
 from flows.show import artifacts
 
 SECONDS = 30.0
@@ -38,10 +39,11 @@ def _tell(flow_run: FlowRun, state: State[Any], released: Released | None) -> No
     if "PREFECT__FLOW_RUN_ID" not in os.environ and flow_run.deployment_id is None:
         return
     model = str(flow_run.parameters.get("model", ""))
-    asked = configured(model)
+    settings = current()
+    asked = configured(model, settings)
     if asked is None:
         return
-    document = describe(model, flow_run, state, released)
+    document = describe(model, flow_run, state, released, settings)
     log = get_logger("flow_runs").getChild("on_failure")
     for what, address in (("webhook", asked.webhook), ("command", asked.command)):
         if address is None:
@@ -55,16 +57,18 @@ def _tell(flow_run: FlowRun, state: State[Any], released: Released | None) -> No
             log.info("on_failure.%s of %s was told", what, model, extra={"flow_run_id": flow_run.id})
 
 
-def configured(model: str) -> OnFailure | None:
+def configured(model: str, settings: Settings) -> OnFailure | None:
     """What the model's config says, or else nightly.yaml; a config that is itself what is wrong says nothing."""
     try:
-        own = read.find(model).on_failure
+        own = read.find(model, settings.configs).on_failure
     except BadInput:
         own = None
-    return own or read.nightly().on_failure
+    return own or read.nightly(settings.configs).on_failure
 
 
-def describe(model: str, flow_run: FlowRun, state: State[Any], released: Released | None) -> dict[str, Any]:
+def describe(
+    model: str, flow_run: FlowRun, state: State[Any], released: Released | None, settings: Settings
+) -> dict[str, Any]:
     """The document: model, version (null where none was made), state, message, failing rows, addresses."""
     rows = released.manifest.targets if released else []
     return {
@@ -78,7 +82,7 @@ def describe(model: str, flow_run: FlowRun, state: State[Any], released: Release
             for row in rows if row.status in ("failed", "not_run")
         ],
         "flow_run": {"id": str(flow_run.id), "name": flow_run.name},
-        "report": artifacts.report_address(released.manifest) if released else None,
+        "report": artifacts.report_address(released.manifest, settings) if released else None,
         "release": str(released.path) if released else None,
     }  # fmt: skip
 

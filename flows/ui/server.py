@@ -9,7 +9,6 @@ served beside the UI, so that an artifact can link to them.
 import base64
 import binascii
 import hmac
-import os
 import re
 import sys
 from pathlib import Path
@@ -26,7 +25,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from converters.contract.layout import MANIFEST, REPORT
-from flows import settings
+from flows import api
+from flows.settings import Settings
 
 _VIEWS = Path(prefect.server.api.__file__).parent / "collections_data" / "views"
 _PAGE_POLICY = (
@@ -68,13 +68,13 @@ async def _view(request: Request) -> Response:
 
 async def _release_file(request: Request) -> Response:
     """A release's report, manifest or log."""
-    auth = os.environ.get(settings.SERVER_AUTH)
-    if auth and not _authorized(request.headers.get("Authorization", ""), auth):
+    settings: Settings = request.app.state.settings
+    if settings.auth and not _authorized(request.headers.get("Authorization", ""), settings.auth):
         return PlainTextResponse(
             "user and password, please", status_code=401, headers={"WWW-Authenticate": 'Basic realm="releases"'}
         )
     model, version, name = (request.path_params[key] for key in ("model", "version", "name"))
-    release = settings.releases_dir() / Path(model).name / str(version)
+    release = settings.releases / Path(model).name / str(version)
     if not _PUBLIC_FILES.fullmatch(name) or not (release / name).is_file():
         return PlainTextResponse("no such file", status_code=404)
     kind = "text/html" if name == REPORT else "application/json" if name == MANIFEST else "text/plain"
@@ -93,13 +93,14 @@ def _authorized(header: str, auth: str) -> bool:
 def application(host: str, port: int) -> FastAPI:
     """Prefect's application, guarded as the module says."""
     app = create_app(final=True)
+    app.state.settings = Settings.read()
     app.router.routes.insert(0, Route("/api/collections/views/{view}", _view))
     app.router.routes.insert(0, Route("/releases/{model}/{version:int}/{name:path}", _release_file))
-    names = [f"{name}:{port}" for name in dict.fromkeys((host, *settings.LOOPBACK_NAMES))]
+    names = [f"{name}:{port}" for name in dict.fromkeys((host, *api.LOOPBACK_NAMES))]
     app.add_middleware(_Policy, sockets=" ".join(f"ws://{name}" for name in names))
-    if settings.is_loopback(host):
+    if api.is_loopback(host):
         # A page of another site whose name is made to resolve to this machine is told nothing.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[host, *settings.LOOPBACK_NAMES])
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[host, *api.LOOPBACK_NAMES])
     return app
 
 

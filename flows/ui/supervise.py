@@ -5,14 +5,13 @@ terminal's Ctrl-C and ends the others in order: first the worker's whole group (
 then, when what was running is marked, the server. If this process is killed, the kernel ends both (PR_SET_PDEATHSIG).
 """
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -24,7 +23,9 @@ from rich.table import Table
 from rich.text import Text
 
 from converters.contract.errors import BadInput, FanoutError
-from flows import settings
+from converters.processes.launch import bound
+from flows import api
+from flows.settings import AUTH, ROOT, Settings
 
 if TYPE_CHECKING:
     from flows.ui.deployments import Plan
@@ -36,7 +37,6 @@ GRACE_SECONDS = 8.0
 RUNS_AT_ONCE = 2
 """Each run uses all cores; a second one keeps a long deploy from holding up a promotion."""
 _LONGEST_PAUSE = 60.0
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _SETTINGS = {
     "PREFECT_UI_API_URL": "/api",  # whatever name or proxy the page was reached by, it asks where it came from
@@ -52,43 +52,43 @@ class _Ended(Exception):
     """SIGINT or SIGTERM has come."""
 
 
-def serve(host: str, port: int, auth: str | None, console: Console) -> None:
+def serve(host: str, port: int, settings: Settings, console: Console) -> None:
     """Run until a signal comes. What a person needs to know goes to `console`.
 
     Raises:
-        BadInput: the host is reachable from other machines and there is no `auth`, `auth` is no USER:PASSWORD, the
+        BadInput: the host is reachable from other machines and there is no password, it is no USER:PASSWORD, the
             port is taken, or a schedule is wrong.
         FanoutError: the server ended by itself.
     """
     with _signals_raise():
         try:
-            _serve(host, port, auth, console)
+            _serve(host, port, settings, console)
         except _Ended:
             console.print(Text("ended", style="dim"))
 
 
-def _serve(host: str, port: int, auth: str | None, console: Console) -> None:
-    _require_safe(host, auth)
+def _serve(host: str, port: int, settings: Settings, console: Console) -> None:
+    _require_safe(host, settings.auth)
     _require_free(host, port)
-    _configure(host, port, auth)
-    address = settings.address(host, port)
-    with _running("server", [sys.executable, "-m", "flows.ui.server", host, str(port)], console) as server:
+    address = api.address(host, port)
+    environment = _configure(host, port, settings.model_copy(update={"reports": f"{address}/releases"}))
+    with _running("server", [sys.executable, "-m", "flows.ui.server", host, str(port)], environment, console) as server:
         console.print(Text("starting Prefect's server ...", style="dim"))
         # These import Prefect, which takes seconds, while the server starts.
         from prefect.client.orchestration import get_client
 
         from flows.ui import deployments
 
-        plan = deployments.plan()
+        plan = deployments.plan(settings)
         _wait_until_up(f"{address}/api/health", server)
         with get_client(sync_client=True) as client:
             _recover(
                 lambda: deployments.mark_crashed(client, "what ran this was ended without a word; retry it"), console
             )
             deployments.register(client, plan.deployments)
-            _describe(console, address, plan, auth)
+            _describe(console, address, plan, settings)
             try:
-                _keep_working(server, deployments.POOL, deployments.WORKER, console, lambda: _recover(
+                _keep_working(server, deployments.POOL, deployments.WORKER, environment, console, lambda: _recover(
                     lambda: deployments.mark_crashed(client, "its worker was killed; retry it"), console))  # fmt: skip
             finally:
                 if server.poll() is None:
@@ -96,7 +96,12 @@ def _serve(host: str, port: int, auth: str | None, console: Console) -> None:
 
 
 def _keep_working(
-    server: "subprocess.Popen[bytes]", pool: str, name: str, console: Console, recover: Callable[[], None]
+    server: "subprocess.Popen[bytes]",
+    pool: str,
+    name: str,
+    environment: Mapping[str, str],
+    console: Console,
+    recover: Callable[[], None],
 ) -> None:
     """Keep one worker going while the server lives; one that ends is replaced, after a pause that doubles."""
     command = [
@@ -106,7 +111,7 @@ def _keep_working(
     pause = 1.0
     while True:
         started = time.monotonic()
-        with _running("worker", command, console) as worker:
+        with _running("worker", command, environment, console) as worker:
             while worker.poll() is None:
                 if server.poll() is not None:
                     raise FanoutError(f"Prefect's server ended by itself, with exit status {server.returncode}")
@@ -126,11 +131,11 @@ def _require_safe(host: str, auth: str | None) -> None:
     if auth is not None:
         user, colon, password = auth.partition(":")
         if not (user and colon and password):
-            raise BadInput(f"{settings.AUTH} must be USER:PASSWORD")
-    elif not settings.is_loopback(host):
+            raise BadInput(f"{AUTH} must be USER:PASSWORD")
+    elif not api.is_loopback(host):
         raise BadInput(
             f"other machines could reach {host}, and everything may be run from the UI; "
-            f"set {settings.AUTH}=USER:PASSWORD, or stay at {HOST}"
+            f"set {AUTH}=USER:PASSWORD, or stay at {HOST}"
         )
 
 
@@ -146,21 +151,18 @@ def _require_free(host: str, port: int) -> None:
             ) from error
 
 
-def _configure(host: str, port: int, auth: str | None) -> None:
-    """The environment of server, worker and runs."""
-    if auth is not None:
-        os.environ[settings.SERVER_AUTH] = os.environ[settings.CLIENT_AUTH] = os.environ[settings.AUTH] = auth
-    settings.set_defaults()
+def _configure(host: str, port: int, settings: Settings) -> dict[str, str]:
+    """The environment of server, worker and runs. Prefect's part of it is this process's too, whose client reads it."""
+    if settings.auth is not None:
+        os.environ[api.SERVER_AUTH] = os.environ[api.CLIENT_AUTH] = settings.auth
+    api.set_defaults(settings.auth)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    address = settings.address(host, port)
-    os.environ["PREFECT_API_URL"] = f"{address}/api"
-    os.environ[settings.REPORTS] = f"{address}/releases"
+    os.environ[api.URL] = f"{api.address(host, port)}/api"
     # By default any page in the user's browser may use the API.
-    names = {settings.address(name, port) for name in (host, *settings.LOOPBACK_NAMES)}
+    names = {api.address(name, port) for name in (host, *api.LOOPBACK_NAMES)}
     os.environ.setdefault("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", ",".join(sorted(names)))
-    # `python -m flows...` must find this checkout from wherever it is started.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(settings.ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, **settings.environment()}
 
 
 def _wait_until_up(health: str, server: "subprocess.Popen[bytes]") -> None:
@@ -179,20 +181,18 @@ def _wait_until_up(health: str, server: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def _running(what: str, command: list[str], console: Console) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process in a session of its own; at the end nothing of that session is left."""
+def _running(
+    what: str, command: list[str], environment: Mapping[str, str], console: Console
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a session of its own, in the checkout; at the end nothing of that session is left."""
     process = subprocess.Popen(
-        command, cwd=settings.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        bound(command, signal.SIGTERM), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )  # fmt: skip
     try:
         yield process
     finally:
         _end_session(process, what, console)
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end_session(leader: "subprocess.Popen[bytes]", what: str, console: Console) -> None:
@@ -253,19 +253,19 @@ def _signals_raise() -> Iterator[None]:
             signal.signal(name, handler)
 
 
-def _describe(console: Console, address: str, plan: "Plan", auth: str | None) -> None:
+def _describe(console: Console, address: str, plan: "Plan", settings: Settings) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column()
     table.add_row("Prefect UI", Text(address, style="bold cyan"))
-    if auth is not None:
-        table.add_row("password", f"as set in {settings.AUTH}; the UI asks for USER:PASSWORD")
+    if settings.auth is not None:
+        table.add_row("password", f"as set in {AUTH}; the UI asks for USER:PASSWORD")
     table.add_row("models", ", ".join(plan.models))
     for deployment in plan.deployments:
         for scheduled in deployment.scheduled:
             models = scheduled.parameters.get("model") or ", ".join(scheduled.parameters.get("models", ["every model"]))
             table.add_row("nightly", f"{scheduled.schedule.cron} ({scheduled.schedule.timezone}): {models}")
-    table.add_row("releases", str(settings.releases_dir()))
+    table.add_row("releases", str(settings.releases))
     console.print(table)
     for problem in plan.problems:
         console.print(Text("wrong config: ", style="yellow").append(problem, style="default"), soft_wrap=True)

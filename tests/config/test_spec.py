@@ -235,5 +235,5 @@ def test_with_targets_suggests_a_name_when_there_is_no_such_target(tmp_path: Pat
 
 
 def test_find_needs_no_tensorflow() -> None:
-    code = "import sys; from converters.config import spec; spec.find('digits'); sys.exit('tensorflow' in sys.modules)"
+    code = "import sys; from converters.config import read; read.find('digits'); sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -15,54 +15,56 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Scheduled
 
-from converters.config import read, spec
+from converters.config import read
 from converters.contract.errors import BadInput
 from flows import one_at_a_time
+from flows.settings import Settings
 from flows.ui import deployments
 
 
 @pytest.fixture(name="configs")
-def _configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def _configs(tmp_path: Path) -> Callable[..., Settings]:
     """Call with what nightly.yaml and each model's config say."""
-    monkeypatch.setattr(spec, "CONFIGS", tmp_path)
-    monkeypatch.setenv("FANOUT_RELEASES", str(tmp_path / "releases"))
 
-    def write(common: object, **models: dict[str, object]) -> None:
+    def write(common: object, **models: dict[str, object]) -> Settings:
         (tmp_path / "nightly.yaml").write_text(yaml.safe_dump(common))
         for name, fields in models.items():
             samples.write_spec(tmp_path, samples.KERAS, name=name, **fields)
+        return Settings(configs=tmp_path, releases=tmp_path / "releases")
 
     return write
 
 
-def _scheduled() -> dict[str, list[tuple[str, str, dict[str, object]]]]:
+def _scheduled(settings: Settings) -> dict[str, list[tuple[str, str, dict[str, object]]]]:
     return {
         deployment.name: [(s.schedule.cron, s.schedule.timezone, s.parameters) for s in deployment.scheduled]
-        for deployment in deployments.plan().deployments
+        for deployment in deployments.plan(settings).deployments
         if deployment.scheduled
     }
 
 
-def test_plan_schedules_every_config_together_when_only_nightly_yaml_says_when(configs: Callable[..., None]) -> None:
-    configs({"schedule": "0 2 * * *"}, one={}, two={})
-    assert _scheduled() == {"deploy-all": [("0 2 * * *", "UTC", {})]}
+def test_plan_schedules_every_config_together_when_only_nightly_yaml_says_when(
+    configs: Callable[..., Settings],
+) -> None:
+    settings = configs({"schedule": "0 2 * * *"}, one={}, two={})
+    assert _scheduled(settings) == {"deploy-all": [("0 2 * * *", "UTC", {})]}
 
 
-def test_plan_keeps_a_model_apart_when_its_config_says_when_or_never(configs: Callable[..., None]) -> None:
+def test_plan_keeps_a_model_apart_when_its_config_says_when_or_never(configs: Callable[..., Settings]) -> None:
     own = {"cron": "30 4 * * 1", "timezone": "Asia/Tokyo"}
-    configs({"schedule": "0 2 * * *"}, one={}, two={"schedule": own}, three={"schedule": "never"})
-    assert _scheduled() == {
+    settings = configs({"schedule": "0 2 * * *"}, one={}, two={"schedule": own}, three={"schedule": "never"})
+    assert _scheduled(settings) == {
         "deploy-all": [("0 2 * * *", "UTC", {"models": ["one"]})],
         "deploy-model": [("30 4 * * 1", "Asia/Tokyo", {"model": "two"})],
     }
 
 
 def test_plan_offers_a_model_all_the_same_when_its_config_is_wrong(
-    configs: Callable[..., None], tmp_path: Path
+    configs: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    configs({}, one={})
+    settings = configs({}, one={})
     (tmp_path / "two.yaml").write_text("modle: two.py:build\n")
-    found = deployments.plan()
+    found = deployments.plan(settings)
     assert found.models == ["one", "two"]
     assert len(found.problems) == 1
     assert "two.yaml: " in found.problems[0]
@@ -79,17 +81,17 @@ def test_plan_offers_a_model_all_the_same_when_its_config_is_wrong(
     ],
 )
 def test_plan_names_file_and_field_when_a_schedule_is_wrong(
-    common: object, said: str, configs: Callable[..., None]
+    common: object, said: str, configs: Callable[..., Settings]
 ) -> None:
-    configs(common, one={})
+    settings = configs(common, one={})
     with pytest.raises(BadInput) as refused:
-        deployments.plan()
+        deployments.plan(settings)
     assert said in str(refused.value)
 
 
-def test_schedule_and_hook_are_no_part_of_what_a_release_records(configs: Callable[..., None]) -> None:
-    configs({}, one={"schedule": "0 2 * * *", "on_failure": {"webhook": "https://example.org/secret"}})
-    written = read.find("one").model_dump_json()
+def test_schedule_and_hook_are_no_part_of_what_a_release_records(configs: Callable[..., Settings]) -> None:
+    settings = configs({}, one={"schedule": "0 2 * * *", "on_failure": {"webhook": "https://example.org/secret"}})
+    written = read.find("one", settings.configs).model_dump_json()
     assert "secret" not in written
     assert "schedule" not in written
 

@@ -1,0 +1,127 @@
+"""What `fanout deploy` does: it leaves alone what is unchanged, and runs the flow for the rest in this process."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from rich.console import Console
+from rich.text import Text
+
+from converters.config.spec import ModelSpec
+from converters.contract.errors import FanoutError
+from converters.processes import child, collector
+from converters.release import publish
+from converters.release.assemble import Released
+from converters.steps import key, reuse
+from flows import api
+from flows.settings import Settings, given
+from flows.show.tables import complaint
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C or SIGTERM, as shells have it for SIGINT."""
+GRACE_SECONDS = 5.0
+
+
+class Request(NamedTuple):
+    """What to deploy: specs by what the models were called, and the targets to which they were reduced, if they were."""
+
+    specs: Mapping[str, ModelSpec]
+    targets: list[str] | None
+    force: bool
+
+
+class Outcome(NamedTuple):
+    """What became of it: releases in the order asked for, the unchanged ones among them, and errors."""
+
+    released: list[Released]
+    unchanged: list[reuse.Kept]
+    errors: list[Exception]
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return 2 if self.errors else 1 if any(each.manifest.status == "failed" for each in self.released) else 0
+
+
+def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
+    """Deploy what was asked for; progress goes to `console`. Raises BadInput where nothing can be deployed at all."""
+    specs, force = request.specs, request.force
+    settings.cluster()
+    publish.require_writable(settings.releases)
+    if force or any(publish.current(settings.releases, spec.name) is None for spec in specs.values()):
+        child.warm_up()
+    used = api.prepare(settings.auth)
+    same = {} if force else _unchanged(settings.releases, specs)
+    # Without a server nobody would see a run of nothing, and starting one takes longer than all the rest.
+    models = [model for model in specs if model not in same or api.server_runs()]
+    if len(same) < len(specs):
+        child.warm_up()  # TensorFlow loads in the fork server while Prefect is imported
+    released: list[Released] = []
+    errors: list[Exception] = []
+    if models:
+        console.print(Text(f"Prefect API: {used}", style="dim"))
+        with given(settings):
+            released, errors = _run_flow(models, request, console)
+    released += [each.released() for model, each in same.items() if model not in models]
+    order = {spec.name: number for number, spec in enumerate(specs.values())}
+    return Outcome(sorted(released, key=lambda each: order[each.manifest.model]), list(same.values()), errors)
+
+
+def _unchanged(releases: Path, specs: Mapping[str, ModelSpec]) -> dict[str, reuse.Kept]:
+    """The models whose current release is what a deploy would make."""
+    looked = {model: reuse.look(releases, spec, key.known(spec)) for model, spec in specs.items()}
+    return {model: kept for model, kept in looked.items() if kept.whole}
+
+
+def _run_flow(models: list[str], request: Request, console: Console) -> tuple[list[Released], list[Exception]]:
+    """What the models' runs released, and what ended those that released nothing."""
+    with collector.importing():
+        from flows.deploy import deploy_all, deploy_model
+        from flows.show.events import Event, listening
+        from flows.show.progress import Progress
+
+    released: list[Released] = []
+    errors: list[Exception] = []
+
+    def collect(event: Event) -> None:
+        if event.released is not None:
+            released.append(event.released)
+        if event.error is not None:
+            errors.append(event.error)
+        if event.stage == "interrupted":
+            _leave_soon(console)
+
+    # As Ctrl-C does; without it the server that Prefect started for this run would be left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with Progress(console) as progress, listening(progress), listening(collect):
+        if len(models) == 1:
+            state = deploy_model(models[0], request.targets, request.force, return_state=True)
+        else:
+            state = deploy_all(models, request.targets, request.force, return_state=True)
+    if len(released) + len(errors) != len(models):  # the flow itself came to grief; its own exception says how
+        state.result()
+    return released, errors
+
+
+def _leave_soon(console: Console) -> None:
+    """End this process in any case, a few seconds after it was interrupted.
+
+    Prefect's client goes on asking a server that the same Ctrl-C has ended. What must be kept is on disk by now: the
+    staging directory goes when the flow's body is left, and a release is published by one rename.
+    """
+
+    def leave() -> None:
+        for process in psutil.Process().children(recursive=True):
+            process.kill()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+
+    timer = threading.Timer(GRACE_SECONDS, leave)
+    timer.daemon = True
+    timer.start()
+    console.print(complaint(FanoutError("interrupted; nothing more is published")), soft_wrap=True)
