@@ -12,10 +12,10 @@ from rich.text import Text
 from converters.config import read
 from converters.contract.errors import BadInput, FanoutError
 from converters.processes import child, collector
-from converters.release import manifest, publish
+from converters.release import figures, manifest, publish
 from flows import running
 from flows.settings import AUTH, DASK, STORE, Settings
-from flows.show.tables import ManifestTable, complaint, size
+from flows.show.tables import ManifestTable, complaint
 
 app = typer.Typer(
     help="One TensorFlow model in, every runtime out: converted in parallel, each output checked in its own runtime, "
@@ -160,7 +160,7 @@ def list_releases(model: Model, releases: Releases = None, as_json: Json = False
         return
     for entry in entries:
         line = Text(f"{model} {entry['version']}", style="bold" if entry["current"] else "")
-        line.append(f"  {entry['created']}  {size(int(entry['bytes']))}  ", style="dim")
+        line.append(f"  {entry['created']}  {figures.size(int(entry['bytes']))}  ", style="dim")
         line.append(str(entry["status"]), style="green" if entry["status"] == "passed" else "red")
         out.print(line.append("  current", style="cyan") if entry["current"] else line)
 

@@ -21,6 +21,7 @@ from converters.config import read
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, FanoutError
 from converters.contract.layout import check_log
+from converters.contract.values import UnitName
 from converters.processes import child, memory, resident
 from converters.processes.slots import Slots
 from converters.release.assemble import Released
@@ -34,11 +35,11 @@ from converters.steps.unit import Unit, plan
 from flows import one_at_a_time
 from flows.cluster.dask import Cluster, connected
 from flows.executor import Executor, Here, Job
-from flows.order import Key, Needs, measured_needs, run_all
+from flows.order import Needs, measured_needs, run_all
 from flows.settings import Settings, current
 from flows.show import artifacts
 from flows.show.events import Event, tell
-from flows.tasks import Exported, build, called, check, convert, export, publish, unchanged
+from flows.tasks import Exported, build, check, convert, export, publish, unchanged
 from flows.ui import notify
 
 SIDE_BY_SIDE = max(2, os.cpu_count() or 2)
@@ -115,7 +116,7 @@ def _deploy(
     if kept.whole:
         _show_kept(name, kept, ["build", "export"])
         for each in kept.rows:
-            _show_kept(name, kept, [called(*each), f"check {called(*each)}"])
+            _show_kept(name, kept, [each.title, f"check {each.title}"])
         _show_kept(name, kept, ["release"])
         tell(Event(name, "unchanged", released=kept.released()))
         return None
@@ -179,14 +180,14 @@ class _Making(NamedTuple):
         ):
             return export(name, builder, place, build(name, builder, place))
 
-    def rows(self, exported: Exported) -> dict[Key, list[Row]]:
+    def rows(self, exported: Exported) -> dict[UnitName, list[Row]]:
         """Those of every variant, in the manifest's order."""
         source, needs, executor = exported.source, self.needs, self.executor
         planned = plan(source, self.spec)
-        rows = {each: self._kept_rows(*each) for each in planned if each in self.kept.rows}
-        jobs = {each: self._job(*each, exported) for each in planned if each not in rows}
-        for target, variant in jobs:
-            tell(Event(self.spec.name, "waiting", target, variant))
+        rows = {each: self._kept_rows(each) for each in planned if each in self.kept.rows}
+        jobs = {each: self._job(each, exported) for each in planned if each not in rows}
+        for each in jobs:
+            tell(Event(self.spec.name, "waiting", *each))
         rows |= run_all(
             list(jobs),
             executor.side_by_side,
@@ -196,15 +197,15 @@ class _Making(NamedTuple):
         )
         return {each: rows[each] for each in planned}
 
-    def _job(self, target: str, variant: str, exported: Exported) -> Job:
-        release, log = self.place.release, self.place.root / check_log(target, variant)
-        unit = Unit(target=target, variant=variant, source=exported.source, spec=self.spec, release=release, log=log)
+    def _job(self, name: UnitName, exported: Exported) -> Job:
+        release, log = self.place.release, self.place.root / check_log(*name)
+        unit = Unit(**name._asdict(), source=exported.source, spec=self.spec, release=release, log=log)
         return Job(unit, exported.built_from.reads, self.turn.number)
 
-    def _kept_rows(self, target: str, variant: str) -> list[Row]:
-        _show_kept(self.spec.name, self.kept, [called(target, variant), f"check {called(target, variant)}"])
-        rows = self.kept.copy_variant(target, variant, self.place)
-        tell(Event(self.spec.name, "done", target, variant, rows=tuple(rows)))
+    def _kept_rows(self, unit: UnitName) -> list[Row]:
+        _show_kept(self.spec.name, self.kept, [unit.title, f"check {unit.title}"])
+        rows = self.kept.copy_variant(unit, self.place)
+        tell(Event(self.spec.name, "done", *unit, rows=tuple(rows)))
         return rows
 
 

@@ -9,15 +9,12 @@ from prefect.futures import PrefectFuture, as_completed
 
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput
-from converters.contract.values import Source
+from converters.contract.values import Source, UnitName
 from converters.release import manifest, publish
 from converters.release.files import files_of
 from converters.release.manifest import Row
 from converters.steps.convert import Conversion
 from converters.targets.registry import TARGETS
-
-Key = tuple[str, str]
-"""Target and variant."""
 
 BASE_MB = 300.0
 TIMES_MODEL = 12.0
@@ -25,17 +22,17 @@ TIMES_MODEL = 12.0
 
 
 class _Work(NamedTuple):
-    key: Key
+    unit: UnitName
     is_check: bool
 
 
 def run_all(
-    planned: Sequence[Key],
+    planned: Sequence[UnitName],
     side_by_side: int,
-    cost: Callable[[Key], float],
-    convert: Callable[[Key], PrefectFuture[Any]],
-    check: Callable[[Key, Conversion], PrefectFuture[Any]],
-) -> dict[Key, list[Row]]:
+    cost: Callable[[UnitName], float],
+    convert: Callable[[UnitName], PrefectFuture[Any]],
+    check: Callable[[UnitName, Conversion], PrefectFuture[Any]],
+) -> dict[UnitName, list[Row]]:
     """Submit conversions and checks, `side_by_side` at one time; the rows of each.
 
     A check goes before the next conversion, so that what is wrong shows early; the longest conversion goes first, so
@@ -43,25 +40,25 @@ def run_all(
 
     Raises what a task raised that has no result, once all that run have ended.
     """
-    waiting = sorted(planned, key=lambda key: -cost(key))
-    unchecked: list[tuple[Key, Conversion]] = []
+    waiting = sorted(planned, key=lambda unit: -cost(unit))
+    unchecked: list[tuple[UnitName, Conversion]] = []
     running: dict[PrefectFuture[Any], _Work] = {}
-    rows: dict[Key, list[Row]] = {}
+    rows: dict[UnitName, list[Row]] = {}
     while waiting or unchecked or running:
         while (waiting or unchecked) and len(running) < side_by_side:
             if unchecked:
-                key, conversion = unchecked.pop(0)
-                running[check(key, conversion)] = _Work(key, True)
+                unit, conversion = unchecked.pop(0)
+                running[check(unit, conversion)] = _Work(unit, True)
             else:
-                key = waiting.pop(0)
-                running[convert(key)] = _Work(key, False)
+                unit = waiting.pop(0)
+                running[convert(unit)] = _Work(unit, False)
         future = next(as_completed(list(running)))
         work = running.pop(future)
         result = _result(future, running)
         if work.is_check:
-            rows[work.key] = result
+            rows[work.unit] = result
         else:
-            unchecked.append((work.key, result))
+            unchecked.append((work.unit, result))
     return rows
 
 
@@ -82,7 +79,7 @@ class Needs:
     `seconds` are known for those of the current release, memory in MB too.
     """
 
-    seconds: Mapping[Key, float] = field(default_factory=dict)
+    seconds: Mapping[UnitName, float] = field(default_factory=dict)
     memory_mb: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     build_mb: float | None = None
 
@@ -91,15 +88,15 @@ class Needs:
         given = sum(path.stat().st_size for path in wanted.given_files())
         return self.build_mb or _guess(given)
 
-    def cost(self, key: Key) -> float:
+    def cost(self, unit: UnitName) -> float:
         """Seconds that converting and checking one variant take, or usually do."""
-        target, variant = key
-        return self.seconds.get(key) or TARGETS[target].variant(variant).usual_seconds
+        target, variant = unit
+        return self.seconds.get(unit) or TARGETS[target].variant(variant).usual_seconds
 
-    def of(self, key: Key, step: Literal["convert", "check"], source: Source) -> float:
+    def of(self, unit: UnitName, step: Literal["convert", "check"], source: Source) -> float:
         """MB that converting one variant needs, or checking it."""
         size = sum(file.stat().st_size for file in files_of(source.saved_model))
-        return self.memory_mb.get((*key, step)) or _guess(size)
+        return self.memory_mb.get((*unit, step)) or _guess(size)
 
 
 def measured_needs(releases: Path, model: str) -> Needs:
@@ -112,8 +109,8 @@ def measured_needs(releases: Path, model: str) -> Needs:
     except BadInput:
         return Needs()
     return Needs(
-        {(row.target, row.variant): sum(row.seconds.values()) for row in written.targets},
-        {(row.target, row.variant, step): mb for row in written.targets for step, mb in row.memory_mb.items()},
+        {row.unit: sum(row.seconds.values()) for row in written.targets},
+        {(*row.unit, step): mb for row in written.targets for step, mb in row.memory_mb.items()},
         written.source.memory_mb,
     )
 

@@ -15,7 +15,7 @@ from converters.contract.errors import BuilderFailed, ChildDied, ChildFailed
 from converters.contract.values import Source
 from converters.processes import child
 from converters.release.assemble import Released, assemble
-from converters.release.manifest import Row, SourceRecord, title
+from converters.release.manifest import Row, SourceRecord
 from converters.release.publish import Staging
 from converters.source.build import Built
 from converters.source.builder import Builder
@@ -38,15 +38,11 @@ def _row_name() -> str:
     """What a person calls the conversion or check that is about to run."""
     job: Job = task_run.parameters["job"]
     unit = job.unit
-    return f"{unit.spec.name} {unit.source.version}: {called(unit.target, unit.variant)}"
+    return f"{unit.spec.name} {unit.source.version}: {unit.name.title}"
 
 
 def _check_name() -> str:
     return _row_name().replace(": ", ": check ", 1)
-
-
-def called(target: str, variant: str) -> str:
-    return f"{target} {variant}".removesuffix(" default")
 
 
 class Exported(NamedTuple):
@@ -109,9 +105,9 @@ def export(model: str, builder: Builder, place: Staging, built: child.Completed[
 def convert(where: Executor, job: Job, need: float) -> Any:
     """Convert to one variant of one target, in a child process that needs `need` MB: a Conversion."""
     unit = job.unit
-    model, target, variant = unit.spec.name, unit.target, unit.variant
-    with child_logs.shown(unit.release / layout.log_of(target, variant)):
-        conversion = where.convert(job, need, lambda: tell(Event(model, "converting", target, variant)))
+    begun = Event(unit.spec.name, "converting", *unit.name)
+    with child_logs.shown(unit.release / layout.log_of(*unit.name)):
+        conversion = where.convert(job, need, lambda: tell(begun))
     if conversion.crashed and not child.ending() and task_run.run_count <= CRASH_RETRIES:
         raise ChildDied(f"{conversion.error}; it is done once more")
     if conversion.error is not None:
@@ -123,12 +119,12 @@ def convert(where: Executor, job: Job, need: float) -> Any:
 def check(where: Executor, job: Job, conversion: Conversion, need: float) -> Any:
     """Run what was converted in its own runtimes and compare with golden: a list of rows."""
     unit = job.unit
-    model, target, variant = unit.spec.name, unit.target, unit.variant
-    with child_logs.shown(unit.release.parent / layout.check_log(target, variant)):
-        rows = where.check(job, conversion, need, lambda: tell(Event(model, "checking", target, variant)))
-    tell(Event(model, "done", target, variant, rows=tuple(rows)))
+    begun = Event(unit.spec.name, "checking", *unit.name)
+    with child_logs.shown(unit.release.parent / layout.check_log(*unit.name)):
+        rows = where.check(job, conversion, need, lambda: tell(begun))
+    tell(Event(unit.spec.name, "done", *unit.name, rows=tuple(rows)))
     for row in rows:
-        get_run_logger().info("%s: %s%s", title(row), row.status, f": {row.reason}" if row.reason else "")
+        get_run_logger().info("%s: %s%s", row.title, row.status, f": {row.reason}" if row.reason else "")
     bad = [row.reason or "no check ran" for row in rows if row.status in ("failed", "not_run")]
     return Failed(message="; ".join(bad), data=rows) if bad else rows
 

@@ -5,7 +5,7 @@ returns it. Data types are named as TensorFlow names them (`tf.DType.name`): flo
 """
 
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
@@ -93,16 +93,48 @@ class Source(Frozen):
         return self.kind in KERAS
 
 
-class Artifact(Frozen):
+class UnitName(NamedTuple):
+    """One variant of one target: what is converted, and checked, as one."""
+
+    target: str
+    variant: str
+
+    @property
+    def title(self) -> str:
+        """What a person calls it; a target's only variant has no name of its own."""
+        return self.target if self.variant == "default" else f"{self.target} {self.variant}"
+
+
+class RowName(Frozen):
+    """One signature in one variant of a target: what a row of the manifest is about. Weights have no signature."""
+
+    target: str
+    variant: str
+    signature: str | None
+
+    @property
+    def unit(self) -> UnitName:
+        """What it was made with."""
+        return UnitName(self.target, self.variant)
+
+    @property
+    def identity(self) -> tuple[UnitName, str | None]:
+        """The same for the same row of another release."""
+        return self.unit, self.signature
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"{self.unit.title} {self.signature or ''}".rstrip()
+
+
+class Artifact(RowName):
     """What a conversion made for one signature: one row of the manifest.
 
     `path` is the file or directory that the target's runtime is given; None when the target cannot hold the
     signature, and then `reason` says why. `signature` is None for a file of weights, which has no signature.
     """
 
-    target: str
-    variant: str
-    signature: str | None
     path: Path | None
     reason: str | None = None
 

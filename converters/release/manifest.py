@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from converters.contract.errors import BadInput
 from converters.contract.layout import MANIFEST
-from converters.contract.values import CheckResult, Frozen, LayerLoss, Signature, SourceKind, Status
+from converters.contract.values import CheckResult, Frozen, LayerLoss, RowName, Signature, SourceKind, Status, UnitName
 from converters.reference.labelled import EvaluationRecord
 from converters.targets.registry import TARGETS
 
@@ -25,15 +25,12 @@ class Losses(Frozen):
     error: str | None = None
 
 
-class Row(Frozen):
+class Row(RowName):
     """One artifact of one signature, and what every check found. Times are in seconds.
 
     `layers` are given where a lossy variant fell short: those that lose the most, first.
     """
 
-    target: str
-    variant: str
-    signature: str | None
     status: Status
     reason: str | None = None
     path: str | None = None
@@ -106,7 +103,7 @@ class FileRecord(Frozen):
 Figure = Literal["metric", "size", "latency", "error", "row"]
 
 
-class Difference(Frozen):
+class Difference(RowName):
     """One figure of one row, in the current release and in the new one.
 
     `before` and `now` are in the figure's own unit: the metric's, bytes, milliseconds, or that of `values`. `change` is
@@ -114,9 +111,6 @@ class Difference(Frozen):
     `refusal` is the sentence, where `change` is above `limit`.
     """
 
-    target: str
-    variant: str
-    signature: str | None
     figure: Figure
     before: float | None
     now: float | None
@@ -140,14 +134,12 @@ class Comparison(Frozen):
         changed = [d for d in self.differences if d.figure == figure and d.change is not None]
         return max(changed, key=lambda d: d.change or 0.0, default=None)
 
-    def rows(self) -> list[tuple[str, str, str | None]]:
-        """Target, variant and signature of every row that is told of, in order."""
-        return list(dict.fromkeys((d.target, d.variant, d.signature) for d in self.differences))
-
-    def of(self, target: str, variant: str, signature: str | None) -> dict[Figure, Difference]:
-        """What is known of one row."""
-        row = (target, variant, signature)
-        return {d.figure: d for d in self.differences if (d.target, d.variant, d.signature) == row}
+    def rows(self) -> list[dict[Figure, Difference]]:
+        """What is known of each row, in order."""
+        rows: dict[object, dict[Figure, Difference]] = {}
+        for difference in self.differences:
+            rows.setdefault(difference.identity, {})[difference.figure] = difference
+        return list(rows.values())
 
 
 class Manifest(Frozen):
@@ -178,14 +170,16 @@ class Manifest(Frozen):
         worse = set(self.comparison.refusals()) if self.comparison is not None else set()
         return self.status == "passed" or (bool(self.refusals) and set(self.refusals) <= worse)
 
+    def units(self) -> dict[UnitName, list[Row]]:
+        """The rows of each variant of each target."""
+        units: dict[UnitName, list[Row]] = {}
+        for row in self.targets:
+            units.setdefault(row.unit, []).append(row)
+        return units
+
     def to_json(self) -> str:
         """The file's text."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, allow_nan=False) + "\n"
-
-
-def title(r: Row) -> str:
-    """What a person calls the row."""
-    return " ".join(part for part in (r.target, r.variant if r.variant != "default" else "", r.signature or "") if part)
 
 
 def environment() -> dict[str, str]:

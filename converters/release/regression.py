@@ -27,12 +27,12 @@ def compare(
     """
     sound = all(row.status in ("passed", "unsupported") for row in rows)
     deliberately = f", or `fanout promote {model} {version}`" if sound else ""
-    new = {(row.target, row.variant, row.signature): row for row in rows}
+    new = {row.identity: row for row in rows}
     differences: list[Difference] = []
     for before in current.targets:
         if before.status != "passed":
             continue
-        now = new.get((before.target, before.variant, before.signature))
+        now = new.get(before.identity)
         judge = _Judge(current, before, spec, deliberately)
         if now is None or now.status == "unsupported":
             differences.append(judge.vanished(now))
@@ -46,9 +46,7 @@ class _Judge:
 
     def __init__(self, current: Manifest, before: Row, spec: RegressionSpec, deliberately: str) -> None:
         self.current, self.before, self.spec = current, before, spec
-        parts = (before.target, before.variant if before.variant != "default" else "", before.signature or "")
-        self.title = " ".join(part for part in parts if part)
-        self.deliberately = deliberately
+        self.title, self.deliberately = before.title, deliberately
 
     def vanished(self, now: "Row | None") -> Difference:
         what = "this release has not" if now is None else f"is unsupported here ({now.reason})"

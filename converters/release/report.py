@@ -6,20 +6,20 @@ from pathlib import Path
 import jinja2
 
 from converters.contract.layout import log_of
-from converters.reference.measure import MOST_DB
+from converters.release import figures
 from converters.release.manifest import Manifest
 
 
 def render(manifest: Manifest, refusals: Sequence[str], description: str, root: Path) -> str:
     """The page, complete in one file. `root` is the release's directory, in which converters' logs are looked for."""
-    environment = jinja2.Environment(
+    page = jinja2.Environment(
         loader=jinja2.PackageLoader("converters.release", ""), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    template = environment.get_template("report.html.j2")
+    page.filters |= figures.FILTERS
     logs = [[log_of(row.target, row.variant, work) for work in ("convert", "layers")] for row in manifest.targets]
     present = [[log for log in of_row if (root / log).is_file()] for of_row in logs]
-    return template.render(
-        manifest=manifest, refusals=refusals, description=description, logs=present, most_db=MOST_DB,
+    return page.get_template("report.html.j2").render(
+        manifest=manifest, refusals=refusals, description=description, logs=present,
         classifies=any(row.figure("top1") is not None for row in manifest.targets),
     )  # fmt: skip

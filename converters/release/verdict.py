@@ -7,7 +7,7 @@ from typing import Literal
 from converters.contract.target import Options
 from converters.contract.values import Artifact, CheckResult, Status
 from converters.release.files import files_of
-from converters.release.manifest import Comparison, Losses, Row, title
+from converters.release.manifest import Comparison, Losses, Row
 
 
 def row_status(checks: Sequence[CheckResult]) -> Literal["passed", "failed", "not_run"]:
@@ -79,7 +79,7 @@ def refusals(rows: Sequence[Row], options: Mapping[str, Options], comparison: Co
     and all of it is unsupported, and nothing may be worse than in the current release by more than the config allows.
     """
     reasons = [
-        f"{title(r)} {'failed' if r.status == 'failed' else 'was not run'}: {r.reason or 'no check ran'}"
+        f"{r.title} {'failed' if r.status == 'failed' else 'was not run'}: {r.reason or 'no check ran'}"
         for r in rows
         if r.status in ("failed", "not_run")
     ]

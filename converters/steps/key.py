@@ -14,7 +14,7 @@ from pathlib import Path
 from converters.config.spec import ModelSpec
 from converters.contract.settings import Tolerance
 from converters.contract.target import Options
-from converters.contract.values import Frozen
+from converters.contract.values import Frozen, UnitName
 from converters.formats import digest
 from converters.release import manifest
 from converters.source.watch import Reads
@@ -63,12 +63,12 @@ def source(spec: ModelSpec) -> Ingredients:
     return found
 
 
-def variant(spec: ModelSpec, target: str, name: str, known: Known, reads: Reads) -> Ingredients:
+def variant(spec: ModelSpec, unit: UnitName, known: Known, reads: Reads) -> Ingredients:
     """What one conversion and its checks are made of."""
     return {
         "the model": digest.of_value([known["source"], reads.model_dump(mode="json")]),
-        "its options": digest.of_value([_options(spec.targets[target], name), spec.classifiers]),
-        "its converter": known["converters"][target],
+        "its options": digest.of_value([_options(spec.targets[unit.target], unit.variant), spec.classifiers]),
+        "its converter": known["converters"][unit.target],
     }
 
 

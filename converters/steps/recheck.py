@@ -70,16 +70,14 @@ def _spec(root: Path) -> ModelSpec:
 
 def _conversions(root: Path, written: Manifest) -> Iterator[tuple[Conversion, list[Row]]]:
     """What was converted, by target and variant, with the rows it gave."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in written.targets:
-        if row.path is not None:
-            groups.setdefault((row.target, row.variant), []).append(row)
-    for (target, variant), rows in groups.items():
+    for (target, variant), of_unit in written.units().items():
+        rows = [row for row in of_unit if row.path is not None]
         artifacts = [
             Artifact(target=target, variant=variant, signature=row.signature, path=root / (row.path or ""))
             for row in rows
         ]
-        yield Conversion(target=target, variant=variant, artifacts=artifacts), rows
+        if rows:
+            yield Conversion(target=target, variant=variant, artifacts=artifacts), rows
 
 
 def _with_history(row: Row, before: Row, changed: dict[str, str]) -> Row:
@@ -146,8 +144,8 @@ def _failed(row: Row, check_name: str, detail: str) -> Row:
 
 
 def _again(written: Manifest, rows: list[Row], spec: ModelSpec) -> tuple[Manifest, list[str]]:
-    place = {(row.target, row.variant, row.signature): number for number, row in enumerate(written.targets)}
-    ordered = sorted(rows, key=lambda row: place[(row.target, row.variant, row.signature)])
+    place = {row.identity: number for number, row in enumerate(written.targets)}
+    ordered = sorted(rows, key=lambda row: place[row.identity])
     refusals = verdict.refusals(ordered, spec.targets)
     status = "failed" if refusals else "passed"
     return written.model_copy(update={"targets": ordered, "status": status, "refusals": refusals}), refusals

@@ -5,6 +5,7 @@ digests of the manifest. Whatever cannot be verified is made again.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from converters.contract import layout
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.layout import GOLDEN, KEY, SAVED_MODEL, log_of
 from converters.contract.settings import Tolerance
-from converters.contract.values import Source
+from converters.contract.values import Source, UnitName
 from converters.processes import userland
 from converters.release import files, manifest, publish
 from converters.release.assemble import Released
@@ -51,7 +52,7 @@ class Kept:
     manifest: Manifest | None = None
     whole: bool = False
     source: bool = False
-    rows: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
+    rows: dict[UnitName, list[Row]] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     key: Key | None = None
 
@@ -86,12 +87,12 @@ class Kept:
                 self._copy(name, name, place)
         return _read_source(place.release, place.version, spec)
 
-    def copy_variant(self, target: str, variant: str, place: publish.Staging) -> list[Row]:
+    def copy_variant(self, unit: UnitName, place: publish.Staging) -> list[Row]:
         """The kept rows of one variant, their files copied likewise. Raises Damaged."""
         written = self._written()
-        rows = self.rows[target, variant]
+        rows = self.rows[unit]
         for name in written.files:
-            if name == log_of(target, variant) or any(files.belongs(name, row) for row in rows):
+            if name == log_of(*unit) or any(files.belongs(name, row) for row in rows):
                 self._copy(name, _renamed(name, written.version, place.version), place)
         return [
             row.model_copy(
@@ -154,23 +155,20 @@ def look(releases: Path, spec: ModelSpec, known: Known) -> Kept:
 
 def _rows(
     spec: ModelSpec, written: Manifest, recorded: Key, damaged: dict[str, str], known: Known
-) -> tuple[dict[tuple[str, str], list[Row]], list[str]]:
+) -> tuple[dict[UnitName, list[Row]], list[str]]:
     """The rows that may be kept, by target and variant, and why others may not."""
-    grouped: dict[tuple[str, str], list[Row]] = {}
-    for row in written.targets:
-        grouped.setdefault((row.target, row.variant), []).append(row)
     kept, reasons = {}, []
-    for (target, variant), rows in grouped.items():
-        ingredients = recorded.variants.get(f"{target}/{variant}")
-        if target not in spec.targets or ingredients is None:
+    for unit, rows in written.units().items():
+        ingredients = recorded.variants.get("/".join(unit))
+        if unit.target not in spec.targets or ingredients is None:
             continue
-        changed = key.difference(ingredients, key.variant(spec, target, variant, known, recorded.reads)) or next(
+        changed = key.difference(ingredients, key.variant(spec, unit, known, recorded.reads)) or next(
             (f"{n} {problem}" for n, problem in damaged.items() if any(files.belongs(n, row) for row in rows)), None
         )
         if changed:
-            reasons.append(f"{target} {variant}: {changed}")
+            reasons.append(f"{' '.join(unit)}: {changed}")
         else:
-            kept[target, variant] = rows
+            kept[unit] = rows
     return kept, reasons
 
 
@@ -180,7 +178,7 @@ def record(
     spec: ModelSpec,
     before: Known,
     built_from: BuiltFrom,
-    planned: list[tuple[str, str]],
+    planned: Iterable[UnitName],
 ) -> str | None:
     """Write what the release is made of, so that the next deploy can tell what has changed.
 
@@ -199,7 +197,7 @@ def record(
         source=before["source"],
         reads=reads,
         drawn_for=drawn_for,
-        variants={f"{t}/{v}": key.variant(spec, t, v, before, reads) for t, v in planned},
+        variants={"/".join(unit): key.variant(spec, unit, before, reads) for unit in planned},
         release=before["release"],
     )
     (place.release / KEY).write_text(found.model_dump_json(indent=1) + "\n")

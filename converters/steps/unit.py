@@ -6,7 +6,7 @@ from typing import Any
 from converters.config.spec import ModelSpec
 from converters.contract.settings import Limits
 from converters.contract.target import Options, Target, Variant
-from converters.contract.values import Frozen, Source
+from converters.contract.values import Frozen, Source, UnitName
 from converters.targets.registry import TARGETS
 
 
@@ -23,6 +23,11 @@ class Unit(Frozen):
     spec: ModelSpec
     release: Path
     log: Path | None = None
+
+    @property
+    def name(self) -> UnitName:
+        """Which one it is."""
+        return UnitName(self.target, self.variant)
 
     @property
     def definition(self) -> Target[Any]:
@@ -46,10 +51,10 @@ class Unit(Frozen):
         return self.spec.limits
 
 
-def plan(source: Source, spec: ModelSpec) -> list[tuple[str, str]]:
-    """(target, variant) of every conversion the spec asks for, in the order of a manifest."""
+def plan(source: Source, spec: ModelSpec) -> list[UnitName]:
+    """Every conversion that the spec asks for, in the order of a manifest."""
     return [
-        (target, variant)
+        UnitName(target, variant)
         for target, options in spec.targets.items()
         for variant in TARGETS[target].chosen(source, options)
     ]

@@ -19,12 +19,12 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
 
 from converters.contract.layout import REPORT
+from converters.contract.values import UnitName
+from converters.release import figures
 from converters.release.assemble import Released
 from converters.release.manifest import Manifest, Row
 from flows.settings import Settings
 from flows.show.events import Event, listening
-from flows.show.progress import MARKS
-from flows.show.tables import error_of, latency, size
 
 _SHOW_SECONDS = 1.0
 _AROUND = 3
@@ -55,8 +55,8 @@ class _Tracker:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._planned: set[tuple[str, str]] = set()
-        self._working: dict[tuple[str, str], str] = {}
+        self._planned: set[UnitName] = set()
+        self._working: dict[UnitName, str] = {}
         self._steps = 0
         self._state = (0, f"{model}: starting")
         made = create_progress_artifact(progress=0.0, key=slug(f"{model}-progress"), description=self._state[1])
@@ -66,10 +66,10 @@ class _Tracker:
     def __call__(self, event: Event) -> None:
         if event.model != self._model:
             return
-        key = (event.target, event.variant)
+        unit = event.unit
         doing = ""
         if event.stage == "waiting" and event.target:
-            self._planned.add(key)
+            self._planned.add(unit)
             return
         if event.stage == "exporting":
             self._steps = 1
@@ -77,10 +77,10 @@ class _Tracker:
             self._steps = max(self._steps, 2)
         if event.stage in ("converting", "checking"):
             self._steps += event.stage == "checking"
-            self._working[key] = f"{event.stage} {_name(*key)}"
+            self._working[unit] = f"{event.stage} {unit.title}"
         elif event.stage == "done":
             self._steps += 1
-            self._working.pop(key, None)
+            self._working.pop(unit, None)
         elif event.stage in ("building", "exporting", "queued"):
             doing = event.detail or event.stage
         else:
@@ -133,12 +133,12 @@ def _table(rows: Sequence[Row]) -> list[dict[str, str]]:
     return [
         {
             "target": row.target,
-            "variant": "" if row.variant == "default" else row.variant,
+            "variant": figures.variant(row.variant),
             "signature": row.signature or "",
-            "status": _status(row),
-            "size": "" if row.bytes is None else size(row.bytes),
-            "error / limit": error_of(row.worst()),
-            "latency": latency(row.latency_ms()),
+            "status": figures.status(row.status),
+            "size": figures.size(row.bytes),
+            "error / limit": figures.against(row.worst()),
+            "latency": figures.latency(row.latency_ms()),
             "runtimes": "; ".join(row.runtimes()),
             "reason": row.reason or "",
         }
@@ -155,7 +155,7 @@ def _markdown(manifest: Manifest, verdict: str, refusals: Sequence[str], setting
     lines += [f"| {' | '.join(_cell(row[name]) for name in head)} |" for row in _table(manifest.targets)]
     runtimes = dict.fromkeys(name for row in manifest.targets for name in row.runtimes())
     total = sum(record.bytes for record in manifest.files.values())
-    lines += ["", f"{size(total)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "
+    lines += ["", f"{figures.size(total)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "
               f"{'; '.join(map(_cell, runtimes)) or 'no runtime'}.", "", f"Source: {manifest.source.kind}, "
               f"`{manifest.source.digest}`", "", _report_link(manifest, settings)]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -178,14 +178,6 @@ def report_address(manifest: Manifest, settings: Settings) -> str | None:
 def slug(text: str) -> str:
     """Text as the key of an artifact: small letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def _name(target: str, variant: str) -> str:
-    return target if variant == "default" else f"{target} {variant}"
-
-
-def _status(row: Row) -> str:
-    return f"{MARKS[row.status]} {row.status.replace('_', ' ')}"
 
 
 def _cell(text: str) -> str:

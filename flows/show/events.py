@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
+from converters.contract.values import UnitName
 from converters.release.assemble import Released
 from converters.release.manifest import Row
 
@@ -36,6 +37,11 @@ class Event(NamedTuple):
     rows: tuple[Row, ...] = ()
     released: Released | None = None
     error: Exception | None = None
+
+    @property
+    def unit(self) -> UnitName:
+        """Both."""
+        return UnitName(self.target, self.variant)
 
 
 _listeners: list[Callable[[Event], None]] = []

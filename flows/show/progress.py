@@ -9,11 +9,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from converters.release.manifest import Row, title
+from converters.release.figures import MARKS
+from converters.release.manifest import Row
 from flows.show.events import Event, Stage
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "not_run": "magenta"}
-MARKS = {"passed": "✓", "failed": "✗", "unsupported": "–", "not_run": "?"}
 _ENDED: tuple[Stage, ...] = ("released", "refused", "unchanged", "failed")
 _WORKING: tuple[Stage, ...] = ("building", "exporting", "converting", "checking")
 
@@ -58,7 +58,7 @@ class Progress:
         line = Text(f"{time.monotonic() - self._started:6.1f} s  ", style="dim")
         line.append(event.model, style="bold")
         if event.target:
-            line.append(f"  {event.target} {event.variant}".removesuffix(" default"))
+            line.append(f"  {event.unit.title}")
         if event.stage == "done":
             line.append("  ").append(_outcome(event.rows))
         elif event.stage in ("unchanged", "changed"):
@@ -89,7 +89,7 @@ def _outcome(rows: tuple[Row, ...]) -> Text:
         text.append(f", unchanged since {max(kept)}", style="dim")
     for row in rows:
         if row.status != "passed" and row.reason:
-            text.append(f"\n          {title(row)}: {' '.join(row.reason.split())}", style="dim")
+            text.append(f"\n          {row.title}: {' '.join(row.reason.split())}", style="dim")
     return text
 
 

@@ -6,11 +6,11 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from converters.contract.values import CheckResult
 from converters.reference.labelled import EvaluationRecord
-from converters.reference.measure import MOST_DB
+from converters.release import figures
+from converters.release.figures import MARKS
 from converters.release.manifest import Comparison, Manifest, Row
-from flows.show.progress import MARKS, STYLES
+from flows.show.progress import STYLES
 
 _WIDE = 124
 """Columns from which a line has room for the runtimes too; below, they are listed once under the table."""
@@ -39,8 +39,8 @@ class ManifestTable:
                 columns.pop("top-1", None)
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2 if wide else 1, 0, 0))
         for name in columns:
-            figures = name not in _WORDS
-            table.add_column(name, justify="right" if figures else "left", no_wrap=figures, overflow="fold")
+            word = name in _WORDS
+            table.add_column(name, justify="left" if word else "right", no_wrap=not word, overflow="fold")
         if wide:
             table.add_column("runtime", overflow="fold")
         for row in manifest.targets:
@@ -48,8 +48,8 @@ class ManifestTable:
             table.add_row(*(cell(row) for cell in columns.values()), *ran)
         yield table
         if manifest.evaluation is not None:
-            known = manifest.evaluation
-            yield Text(f"{known.metric} of the live model: {known.live:.4g}, {known.samples} samples", style="dim")
+            live, samples = figures.metric(manifest.evaluation.live), manifest.evaluation.samples
+            yield Text(f"{manifest.evaluation.metric} of the live model: {live}, {samples} samples", style="dim")
         runtimes = dict.fromkeys(name for row in manifest.targets for name in row.runtimes())
         if not wide and runtimes:
             yield Text("runtimes: " + "; ".join(runtimes), style="dim")
@@ -72,19 +72,19 @@ def _columns(manifest: Manifest) -> dict[str, _Cell]:
     """Header -> what it shows of a row; figures that no row has get no column."""
     columns: dict[str, _Cell] = {
         "target": lambda row: row.target,
-        "variant": lambda row: row.variant if row.variant != "default" else "",
+        "variant": lambda row: figures.variant(row.variant),
         "signature": lambda row: row.signature or "",
-        "status": lambda row: Text(f"{MARKS[row.status]} {row.status.replace('_', ' ')}", style=STYLES[row.status]),
-        "size": lambda row: size(row.bytes) if row.bytes is not None else "",
-        "error / limit": lambda row: error_of(row.worst()),
+        "status": lambda row: Text(figures.status(row.status), style=STYLES[row.status]),
+        "size": lambda row: figures.size(row.bytes),
+        "error / limit": lambda row: figures.against(row.worst()),
     }
     if any(row.figure("snr_db") is not None for row in manifest.targets):
-        columns["SNR"] = lambda row: _limited(row, "snr", decibels(row.figure("snr_db")))
+        columns["SNR"] = lambda row: _limited(row, "snr", figures.decibels(row.figure("snr_db")))
     if any(row.figure("top1") is not None for row in manifest.targets):
-        columns["top-1"] = lambda row: _limited(row, "top1", share(row.figure("top1")))
+        columns["top-1"] = lambda row: _limited(row, "top1", figures.share(row.figure("top1")))
     if manifest.evaluation is not None:
         columns[manifest.evaluation.metric] = _metric
-    columns["latency"] = lambda row: latency(row.latency_ms())
+    columns["latency"] = lambda row: figures.latency(row.latency_ms())
     return columns
 
 
@@ -96,35 +96,25 @@ def _limited(row: Row, check: str, shown: str) -> Text:
 
 def _metric(row: Row) -> Text:
     check = row.metric()
-    value = check.figures.get("metric") if check is not None else None
-    return _limited(row, "metric", "" if value is None else f"{value:.4g}")
+    return _limited(row, "metric", figures.metric(check.figures.get("metric") if check is not None else None))
 
 
 def _compared(comparison: Comparison, evaluation: EvaluationRecord | None) -> str:
     """One line about the release that was current: what became worse by most."""
     told = []
     if (grown := comparison.worst("size")) is not None:
-        told.append(f"size {grown.change:+.1%} at most ({grown.target} {grown.variant})".replace(" default)", ")"))
+        told.append(f"size {grown.change:+.1%} at most ({grown.unit.title})")
     if evaluation is not None and (lost := comparison.worst("metric")) is not None:
-        told.append(
-            f"{evaluation.metric} {0 - (lost.change or 0):+.4f} at worst ({lost.target} {lost.variant})".replace(
-                " default)", ")"
-            )
-        )
+        told.append(f"{evaluation.metric} {0 - (lost.change or 0):+.4f} at worst ({lost.unit.title})")
     return f"compared with release {comparison.version}: " + (", ".join(told) or "no row that both have")
 
 
 def _reasons(rows: Sequence[Row]) -> list[Text]:
-    lines = []
-    for row in rows:
-        if row.status != "passed" and row.reason:
-            name = " ".join(
-                part for part in (row.target, row.variant, row.signature or "") if part not in ("", "default")
-            )
-            lines.append(
-                Text(f"{MARKS[row.status]} {name}: ", style=STYLES[row.status]).append(row.reason, style="default")
-            )
-    return lines
+    return [
+        Text(f"{MARKS[row.status]} {row.title}: ", style=STYLES[row.status]).append(row.reason, style="default")
+        for row in rows
+        if row.status != "passed" and row.reason
+    ]
 
 
 def _left_out(rows: Sequence[Row]) -> list[Text]:
@@ -136,49 +126,3 @@ def _left_out(rows: Sequence[Row]) -> list[Text]:
 def complaint(error: Exception) -> Text:
     """What is wrong, for stderr."""
     return Text("fanout: ", style="bold red").append(str(error), style="default")
-
-
-def size(count: int) -> str:
-    """Bytes for a person, in powers of 1000."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
-
-
-def error_of(check: CheckResult | None) -> str:
-    """Measured against limit."""
-    if check is None or check.measured is None or check.limit is None:
-        return ""
-    return f"{figure(check.measured)} / {figure(check.limit)}"
-
-
-def decibels(value: float | None) -> str:
-    """A signal-to-noise ratio; exact where there is no noise at all."""
-    if value is None:
-        return ""
-    return "exact" if value >= MOST_DB else f"{round(value)} dB"
-
-
-def share(value: float | None) -> str:
-    """A share in per cent, in which all but all is not all."""
-    if value is None:
-        return ""
-    return "100%" if value == 1 else f"{min(value, 0.999):.1%}"
-
-
-def figure(value: float) -> str:
-    """Two significant digits: 0.031, 6.6e-7."""
-    if value == 0 or value >= 1e-3:
-        return f"{value:.2g}"
-    digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits.removesuffix('.0')}e{int(exponent)}"
-
-
-def latency(milliseconds: float | None) -> str:
-    """Milliseconds for a person."""
-    if milliseconds is None:
-        return ""
-    return f"{milliseconds:.3f} ms" if milliseconds < 1 else f"{milliseconds:.1f} ms"

@@ -15,7 +15,6 @@ from converters.config import read
 from converters.contract.errors import BadInput
 from converters.contract.settings import OnFailure
 from converters.release.assemble import Released
-from converters.release.manifest import title
 from flows.settings import Settings, current
 from flows.show import artifacts
 
@@ -77,7 +76,7 @@ def describe(
         "state": state.name,
         "message": state.message,
         "rows": [
-            {"row": title(row), "target": row.target, "variant": row.variant, "signature": row.signature,
+            {"row": row.title, "target": row.target, "variant": row.variant, "signature": row.signature,
              "status": row.status, "reason": row.reason}
             for row in rows if row.status in ("failed", "not_run")
         ],

@@ -10,10 +10,11 @@ from command import Fanout
 from rich.console import Console
 
 from converters.contract.values import CheckResult
+from converters.release.figures import figure, size
 from converters.release.manifest import Manifest, Row, SourceRecord
 from flows.show.events import Event
 from flows.show.progress import Progress
-from flows.show.tables import ManifestTable, figure, size
+from flows.show.tables import ManifestTable
 
 BUILDER = "def build():\n    return 3\n"
 

@@ -13,24 +13,25 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from converters.contract.values import UnitName
 from converters.release.manifest import Row
 from converters.steps.convert import Conversion
-from flows.order import Key, Needs, measured_needs, run_all
+from flows.order import Needs, measured_needs, run_all
 
-PLANNED: list[Key] = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]
+PLANNED = [UnitName(target, "1") for target in "abcd"]
 
 
 class Workshop:
     """Tasks that note when they begin, and how many work at one time."""
 
-    def __init__(self, broken: Key | None = None) -> None:
-        self.begun: list[tuple[str, Key]] = []
+    def __init__(self, broken: UnitName | None = None) -> None:
+        self.begun: list[tuple[str, UnitName]] = []
         self.most = 0
         self.working = 0
         self._lock = threading.Lock()
         self._broken = broken
 
-    def work(self, what: str, key: Key) -> None:
+    def work(self, what: str, key: UnitName) -> None:
         with self._lock:
             self.begun.append((what, key))
             self.working += 1
@@ -41,18 +42,18 @@ class Workshop:
 
     def run(
         self,
-        costs: dict[Key, float],
+        costs: dict[UnitName, float],
         side_by_side: int,
     ) -> list[Row]:
         @task
-        def convert(key: Key) -> Any:
+        def convert(key: UnitName) -> Any:
             self.work("convert", key)
             if key == self._broken:
                 raise RuntimeError("no result")
             return Conversion(target=key[0], variant=key[1], artifacts=[])
 
         @task
-        def check(key: Key, conversion: Conversion) -> Any:
+        def check(key: UnitName, conversion: Conversion) -> Any:
             self.work("check", key)
             row = Row(target=conversion.target, variant=key[1], signature="s", status="failed")
             return Failed(message="red", data=[row]) if key[0] == "b" else [row]

@@ -14,7 +14,7 @@ from converters.contract.target import Options
 from converters.contract.values import Artifact, CheckResult, LayerLoss, Signature, TensorSpec
 from converters.release import files
 from converters.release import manifest as manifests
-from converters.release.manifest import Losses, Manifest, Row, SourceRecord, title
+from converters.release.manifest import Losses, Manifest, Row, SourceRecord
 from converters.release.verdict import refusals, row, row_status
 
 STATUSES = st.sampled_from(["passed", "failed", "not_run"])
@@ -94,7 +94,7 @@ def test_row_describes_the_artifact_when_its_checks_passed(tmp_path: Path) -> No
     assert (made_row.status, made_row.reason) == ("passed", None)
     assert (made_row.path, made_row.bytes) == ("tflite/int8.tflite", 5)
     assert made_row.seconds == {"convert": 1.5, "check": 0.5}
-    assert title(made_row) == "tflite int8 s"
+    assert made_row.title == "tflite int8 s"
 
 
 def test_row_gives_the_first_failing_check_as_reason_when_one_failed(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_compare_refuses_a_row_that_vanished() -> None:
 
 def test_compare_records_every_figure_when_nothing_is_worse() -> None:
     comparison = found(row(), row(size=900, metric=0.98, latency=1.0, error=0.02))
-    differences = comparison.of("tflite", "int8", SIGNATURE)
+    (differences,) = comparison.rows()
     assert {figure: d.change for figure, d in differences.items()} == pytest.approx(
         {"size": -0.1, "latency": -0.5, "error": 1.0, "metric": -0.01}
     )
@@ -158,7 +158,8 @@ def test_compare_takes_a_first_metric_when_the_current_release_has_none() -> Non
     before = made(3, row(metric=None), evaluation=None)
     comparison = compare(before, "m", 4, [row()], ACCURACY, RegressionSpec())
     assert comparison.refusals() == []
-    assert comparison.of("tflite", "int8", SIGNATURE)["metric"].now == 0.97
+    (differences,) = comparison.rows()
+    assert differences["metric"].now == 0.97
 
 
 def test_compare_refuses_growth_from_nothing_when_growth_is_limited() -> None:

@@ -1,0 +1,89 @@
+"""Figures as a person reads them: in the terminal's tables, in Prefect's UI, and as filters of the report's page."""
+
+from collections.abc import Callable
+
+from converters.contract.values import CheckResult, Status
+from converters.reference.measure import MOST_DB
+from converters.release.manifest import Difference
+
+MARKS = {"passed": "✓", "failed": "✗", "unsupported": "–", "not_run": "?"}
+
+
+def status(word: Status) -> str:
+    """A status, with its mark."""
+    return f"{MARKS[word]} {word.replace('_', ' ')}"
+
+
+def variant(name: str) -> str:
+    """A variant's name; a target's only one has none."""
+    return "" if name == "default" else name
+
+
+def size(count: float | None) -> str:
+    """Bytes, in powers of 1000."""
+    if count is None:
+        return ""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"
+
+
+def figure(value: float | None) -> str:
+    """Two significant digits: 0.031, 6.6e-7."""
+    if value is None:
+        return ""
+    if value == 0 or value >= 1e-3:
+        return f"{value:.2g}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}"
+
+
+def against(check: CheckResult | None) -> str:
+    """Measured against limit."""
+    if check is None or check.measured is None or check.limit is None:
+        return ""
+    return f"{figure(check.measured)} / {figure(check.limit)}"
+
+
+def decibels(value: float | None) -> str:
+    """A signal-to-noise ratio; exact where there is no noise at all."""
+    if value is None:
+        return ""
+    return "exact" if value >= MOST_DB else f"{round(value)} dB"
+
+
+def share(value: float | None) -> str:
+    """A share in per cent, in which all but all is not all."""
+    if value is None:
+        return ""
+    return "100%" if value == 1 else f"{min(value, 0.999):.1%}"
+
+
+def metric(value: float | None) -> str:
+    """A metric of labelled data."""
+    return "" if value is None else f"{value:.4g}"
+
+
+def latency(milliseconds: float | None) -> str:
+    """Milliseconds."""
+    if milliseconds is None:
+        return ""
+    return f"{milliseconds:.3f} ms" if milliseconds < 1 else f"{milliseconds:.1f} ms"
+
+
+def change(difference: Difference) -> str:
+    """A figure in the current release and in the new one, and the share by which it grew."""
+    if difference.figure == "row":
+        return "gone"
+    show = _OF[difference.figure]
+    grown = f" {difference.change:+.1%}" if difference.change is not None and difference.figure != "metric" else ""
+    return f"{show(difference.before) or '–'} → {show(difference.now) or '–'}{grown}"
+
+
+_OF: dict[str, Callable[[float | None], str]] = {"metric": metric, "size": size, "latency": latency, "error": figure}
+FILTERS = {
+    each.__name__: each for each in (status, variant, size, figure, against, decibels, share, metric, latency, change)
+}
+"""For Jinja."""
