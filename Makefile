@@ -8,6 +8,12 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 JS := converters/targets/tfjs/js
+# Prints what a command does only if it fails.
+QUIETLY := $(SHELL) -c 'said=$$("$$@" 2>&1) || { printf "%s\n" "$$said" >&2; exit 1; }' quietly
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+UV := $(BIN)/uv pip install --python $(BIN)/python
+# The lock is complete, so nothing is resolved (pip would ask for what [tool.uv] leaves out).
+install = $(QUIETLY) $(1) --no-deps --require-hashes -r requirements.lock && $(QUIETLY) $(1) --no-deps --no-build-isolation -e .
 READY := .venv/.ready $(JS)/node_modules/.ready
 
 .PHONY: help setup deploy-all ui test mutants bench lint type format lock doctor clean
@@ -48,25 +54,27 @@ format: $(READY) ## Format the code
 doctor: $(READY) ## Say which runtimes are here
 	@$(BIN)/fanout doctor
 
-lock: ## Resolve requirements.lock from pyproject.toml anew (needs uv)
-	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --all-extras pyproject.toml -o requirements.lock
+lock: .venv/.ready ## Resolve both lock files anew, keeping versions that still fit (UPGRADE=1 for the latest)
+	@for lock in "requirements-setup.lock --group setup" "requirements.lock --all-extras pyproject.toml"; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+			--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o $$lock; done
 
 clean: ## Remove what was installed; releases stay
 	rm -rf .venv $(JS)/node_modules
 
-.venv/.ready: requirements.lock pyproject.toml
+.venv/.ready: requirements.lock requirements-setup.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "Python 3.10, 3.11 or 3.12 is needed and none is on PATH; install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; fi
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else f"Python {v[0]}.{v[1]} is not supported: TensorFlow 2.19 needs 3.10, 3.11 or 3.12; name one with make PYTHON=...")'
-	@echo "Installing Python packages into .venv (a few minutes the first time) ..." >&2
+	@echo "Installing Python packages into .venv ..." >&2
 	@[ -x $(BIN)/python ] || "$(PYTHON)" -m venv .venv
-# The lock is complete, so pip need not resolve anything (and pip's resolver refuses extras under hashes).
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+# What takes pip minutes takes uv seconds; pip does it where uv cannot: if it has no wheel for this platform, or only pip is
+# told of the index to use.
+	@$(QUIETLY) $(PIP) --require-hashes --only-binary :all: -r requirements-setup.lock 2>/dev/null && $(call install,$(UV)) \
+		|| { echo "Installing them without uv (a few minutes) ..." >&2; $(call install,$(PIP)); }
 	@touch $@
 
 $(JS)/node_modules/.ready: $(JS)/package-lock.json .venv/.ready
 	@echo "Installing JavaScript packages into $(JS)/node_modules ..." >&2
-	@cd $(JS) && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
+	@cd $(JS) && PATH="$(CURDIR)/$(BIN):$$PATH" && $(QUIETLY) npm ci --no-audit --no-fund
 	@touch $@

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from converters.config import read
 from converters.contract.errors import BadInput, FanoutError
-from converters.processes import child, collector
+from converters.processes import child, imports
 from converters.release import figures, manifest, publish
 from flows import running
 from flows.settings import AUTH, DASK, STORE, Settings
@@ -275,4 +275,4 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(running.INTERRUPTED)
     finally:
-        collector.end()
+        imports.end()

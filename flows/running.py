@@ -14,7 +14,7 @@ from rich.text import Text
 
 from converters.config.spec import ModelSpec
 from converters.contract.errors import FanoutError
-from converters.processes import child, collector
+from converters.processes import child, imports
 from converters.release import publish
 from converters.release.assemble import Released
 from converters.steps import key, reuse
@@ -80,7 +80,7 @@ def _unchanged(releases: Path, specs: Mapping[str, ModelSpec]) -> dict[str, reus
 
 def _run_flow(models: list[str], request: Request, console: Console) -> tuple[list[Released], list[Exception]]:
     """What the models' runs released, and what ended those that released nothing."""
-    with collector.importing():
+    with imports.uncollected():
         from flows.deploy import deploy_all, deploy_model
         from flows.show.events import Event, listening
         from flows.show.progress import Progress

@@ -2,6 +2,7 @@
 
 `tflite_convert` makes a float32 file and no other without its TF 1 converter, so float16, dynamic and int8 are the
 scripts of TensorFlow's post-training quantization guide, each a process of its own as a command would be.
+`tensorflowjs_converter` is called without what it imports at its top and none of this needs, which is not installed.
 
 Usage: commands.py OUT_DIR. Prints one JSON document on its last line: seconds by stage.
 """
@@ -37,6 +38,12 @@ if {variant!r} == "int8":
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
 open({out!r} + "/" + {variant!r} + ".tflite", "wb").write(converter.convert())
 """
+TENSORFLOWJS_CONVERTER = """
+from converters.processes.imports import without_unused
+with without_unused():
+    from tensorflowjs.converters.converter import pip_main
+pip_main()
+"""
 
 
 def main(out: Path) -> None:
@@ -56,9 +63,9 @@ def main(out: Path) -> None:
     run("tflite float32", BIN / "tflite_convert", "--saved_model_dir", saved, "--output_file", out / "float32.tflite")
     for variant in ("float16", "dynamic", "int8"):
         run(f"tflite {variant}", sys.executable, "-c", QUANTIZE.format(variant=variant, **names))
-    tfjs = BIN / "tensorflowjs_converter"
-    run("tfjs graph", tfjs, "--input_format=tf_saved_model", saved, out / "tfjs-graph")
-    run("tfjs layers", tfjs, "--input_format=keras", out / "model.h5", out / "tfjs-layers")
+    tfjs = (sys.executable, "-c", TENSORFLOWJS_CONVERTER)
+    run("tfjs graph", *tfjs, "--input_format=tf_saved_model", saved, out / "tfjs-graph")
+    run("tfjs layers", *tfjs, "--input_format=keras", out / "model.h5", out / "tfjs-layers")
     started = time.perf_counter()
     shutil.copytree(saved, out / "serving" / "1")
     stages["serving"] = time.perf_counter() - started

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from converters.processes.imports import without_unused
+
 ROOT = Path(__file__).resolve().parents[2]
 stages: dict[str, float] = {}
 
@@ -25,9 +27,10 @@ def timed(stage: str, work: Callable[[], Any]) -> Any:
 
 
 def _import() -> Any:
-    import tensorflow as tf
-    import tf_keras  # noqa: F401
-    import tensorflowjs  # noqa: F401  # isort: skip
+    with without_unused():  # all that tensorflowjs imports is not installed; the script has the gain
+        import tensorflow as tf
+        import tf_keras  # noqa: F401
+        import tensorflowjs  # noqa: F401  # isort: skip
 
     return tf
 

@@ -203,7 +203,7 @@ def test_run_has_tensorflow_loaded_only_when_forked(fresh: bool) -> None:
 def test_child_can_import_what_was_hidden_while_tensorflow_loaded() -> None:
     with Child() as child:
         assert child.call(eval, "'tensorflow_hub' in __import__('sys').modules").value is False
-        child.call(exec, "import tensorflow_hub, matplotlib; tensorflow_hub.KerasLayer, matplotlib.use")
+        child.call(exec, "import matplotlib, sklearn; matplotlib.use, sklearn.base")
 
 
 def test_child_keeps_state_when_called_again() -> None:

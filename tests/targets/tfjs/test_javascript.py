@@ -18,6 +18,7 @@ import pytest
 
 from converters.contract.errors import ChildDied, ChildTimedOut, MissingRuntime
 from converters.contract.values import Tensors
+from converters.processes.imports import without_unused
 from converters.targets.tfjs import programs
 from converters.targets.tfjs.javascript import RUNTIMES, Runner, Runtime, run
 from converters.targets.tfjs.messages import Request
@@ -40,11 +41,10 @@ class Models:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """A graph of mixed dtypes, one with a while loop, one with a constant output, and two layers models."""
-    # Decision forests, which tensorflowjs imports, greets in a way that fails where stdout is captured.
-    os.environ["TFDF_DISABLE_WELCOME_MESSAGE"] = "1"
-    import tensorflow as tf
-    import tf_keras
-    from tensorflowjs import converters as tfjs
+    with without_unused():
+        import tensorflow as tf
+        import tf_keras
+        from tensorflowjs import converters as tfjs
 
     root = tmp_path_factory.mktemp("tfjs")
     live: dict[str, Callable[[Tensors], Tensors]] = {}
