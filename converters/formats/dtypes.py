@@ -1,17 +1,20 @@
 """Data types: TensorFlow's names for them, its codes, and NumPy's."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import ml_dtypes  # noqa: F401 -- teaches NumPy the name bfloat16
 import numpy as np
+
+from converters.formats.protos import load
 
 Array = np.ndarray[Any, Any]
 
 CODES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "string": 7, "complex64": 8}
 CODES |= {"int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18, "float16": 19}
 CODES |= {"uint32": 22, "uint64": 23}
-"""Data type by TensorFlow's name -> TF_DataType (tf_datatype.h, the same numbers as types.proto)."""
+"""Data type that an array can have, by TensorFlow's name -> TF_DataType (tf_datatype.h, the same as in types.proto)."""
 NAMES = {code: name for name, code in CODES.items()}
 DTYPES = {name: np.dtype(object if name == "string" else name) for name in CODES}
 
@@ -21,16 +24,26 @@ def is_inexact(array: Array) -> bool:
     return any(kind in array.dtype.name for kind in ("float", "complex"))
 
 
+@cache
+def name_of(code: int) -> str:
+    """TensorFlow's name for a DataType; a reference type is its base type plus 100 (types.proto)."""
+    kinds = load("tensorflow.core.framework.types_pb2").DataType
+    others = {number: name.removeprefix("DT_").lower() for name, number in kinds.items()}
+    return NAMES.get(code % 100) or others.get(code % 100, str(code))
+
+
 def dtype_name(array: Array) -> str:
+    """TensorFlow's name for an array's dtype; strings may be bytes, text, or objects of either."""
     return "string" if array.dtype.kind in "OSU" else array.dtype.name
+
+
+def content(array: Array) -> bytes:
+    """What makes two arrays of one dtype and shape the same: every byte of them."""
+    return repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array).tobytes()
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """NumPy's dtype of TensorFlow's name for it."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
     return np.dtype(name)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from converters.contract.values import Signature
 from converters.formats import variables
+from converters.formats.graph import functions, node_of
+from converters.formats.saved_model import read
 
 _MADE_UP = ("container", "config_proto")
 """Attributes that hold names, or settings of the machine, in place of anything that is computed."""
@@ -19,8 +21,6 @@ _MADE_UP = ("container", "config_proto")
 
 def of_saved_model(saved_model: Path, signatures: Mapping[str, Signature]) -> str:
     """`sha256:...` of the model in `saved_model`, the same for every export of it."""
-    from converters.formats.saved_model import read
-
     parts: list[bytes] = [
         json.dumps({k: s.model_dump() for k, s in sorted(signatures.items())}, sort_keys=True).encode()
     ]
@@ -34,12 +34,12 @@ def of_saved_model(saved_model: Path, signatures: Mapping[str, Signature]) -> st
 
 def _computation(meta_graph: Any, signatures: Mapping[str, Signature]) -> list[bytes]:
     """What leads to each signature's outputs, then all there is in the graph, for its side effects."""
-    digests = _Digests(meta_graph.graph_def.library.function)
+    digests = _Digests(meta_graph.graph_def)
     definitions = [(key, meta_graph.signature_def[key]) for key in sorted(signatures)]
     fed: dict[str, list[str]] = {}
     for key, definition in definitions:
         for name, info in sorted(definition.inputs.items()):
-            fed.setdefault(_node_name(info.name), []).append(f"{key}/{name}")
+            fed.setdefault(node_of(info.name), []).append(f"{key}/{name}")
     given = {node: _hash(b"input", *(text.encode() for text in names)) for node, names in fed.items()}
     nodes = digests.of_nodes(meta_graph.graph_def.node, given)
     outputs = [
@@ -51,8 +51,8 @@ def _computation(meta_graph: Any, signatures: Mapping[str, Signature]) -> list[b
 class _Digests:
     """Digests of nodes, each made of its op, its attributes, and the digests of the nodes that feed it."""
 
-    def __init__(self, functions: Iterable[Any]) -> None:
-        self.functions = {function.signature.name: function for function in functions}
+    def __init__(self, graph_def: Any) -> None:
+        self.functions = functions(graph_def)
         self.known: dict[str, bytes] = {}
 
     def of_nodes(self, definitions: Iterable[Any], given: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -64,7 +64,7 @@ class _Digests:
             begun: set[str] = set()  # those between the start and the node at hand, which it cannot wait for
             while waiting:
                 name = waiting[-1]
-                feeding = {_node_name(tensor) for tensor in by_name[name].input} if name not in done else set()
+                feeding = {node_of(tensor) for tensor in by_name[name].input} if name not in done else set()
                 missing = feeding - done.keys() - begun - {name}
                 if missing:
                     begun.add(name)
@@ -89,9 +89,9 @@ class _Digests:
         return _hash(node.op.encode(), *attributes, b"data", *data, b"control", *control)
 
     def _of_attribute(self, value: Any) -> bytes:
-        functions = [value.func] if value.WhichOneof("value") == "func" else value.list.func
-        if functions:
-            return _hash(*(self._of_function(function.name) for function in functions))
+        named = [value.func] if value.WhichOneof("value") == "func" else value.list.func
+        if named:
+            return _hash(*(self._of_function(function.name) for function in named))
         return bytes(value.SerializeToString(deterministic=True))
 
     def _of_function(self, name: str) -> bytes:
@@ -108,15 +108,10 @@ class _Digests:
         return self.known[name]
 
 
-def _node_name(tensor: str) -> str:
-    """The node of a tensor "node", "node:0", "node:output:0", or of a control input "^node"."""
-    return tensor.removeprefix("^").partition(":")[0]
-
-
 def _connected(tensor: str, nodes: Mapping[str, bytes]) -> bytes:
     """Digest of one output of a node."""
     output = tensor.partition(":")[2]  # "node" is "node:0"
-    return _hash(nodes.get(_node_name(tensor), b"loop"), b"" if output == "0" else output.encode())
+    return _hash(nodes.get(node_of(tensor), b"loop"), b"" if output == "0" else output.encode())
 
 
 def _hash(*parts: bytes) -> bytes:

@@ -11,28 +11,28 @@ from typing import Any
 
 from converters.contract.errors import Unsupported
 from converters.contract.values import SERVE
-from converters.formats import saved_model as meta_graph
+from converters.formats import graph
+from converters.formats.saved_model import read
 
 _TABLES = frozenset({"HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2", "MutableDenseHashTableV2"})
-_VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 
 
-def reason_to(graph: Any, keys: Iterable[str]) -> str | None:
+def reason_to(meta_graph: Any, keys: Iterable[str]) -> str | None:
     """Why these signatures of a MetaGraphDef had better be frozen; None where they can be converted as they are.
 
     A converter initialises every table of a SavedModel, and so needs its ops even for a signature without any.
     """
-    if any(node.op in _TABLES for node in graph.graph_def.node) and not uses_tables(graph, keys):
+    if any(node.op in _TABLES for node in meta_graph.graph_def.node) and not uses_tables(meta_graph, keys):
         return "the model's lookup tables belong to other signatures"
     return None
 
 
-def uses_tables(graph: Any, keys: Iterable[str]) -> bool:
+def uses_tables(meta_graph: Any, keys: Iterable[str]) -> bool:
     """Whether any of the signatures reads a lookup table, which cannot be frozen."""
-    return any(node.op in _TABLES for node in reached(graph, keys))
+    return any(node.op in _TABLES for node in graph.reached(meta_graph, keys))
 
 
-def variable_bytes(graph: Any, keys: Iterable[str], float32_bytes: int = 4) -> int:
+def variable_bytes(meta_graph: Any, keys: Iterable[str], float32_bytes: int = 4) -> int:
     """Bytes of the variables that these signatures read, by the dtypes and shapes in the graph: nothing is loaded.
 
     Optimizer slots and other signatures' variables, which a checkpoint holds too, are not among them. `float32_bytes`
@@ -41,25 +41,12 @@ def variable_bytes(graph: Any, keys: Iterable[str], float32_bytes: int = 4) -> i
     import tensorflow as tf
 
     total = 0
-    for node in reached(graph, keys):
-        if node.op in _VARIABLES:
+    for node in graph.reached(meta_graph, keys):
+        if node.op in graph.VARIABLES:
             dtype = tf.as_dtype(node.attr["dtype"].type)
             size = float32_bytes if dtype == tf.float32 else max(dtype.size or 1, 1)
             total += size * (tf.TensorShape(node.attr["shape"].shape).num_elements() or 0)
     return total
-
-
-def reached(graph: Any, keys: Iterable[str]) -> list[Any]:
-    """The nodes that the signatures' outputs depend on. Functions get their variables and tables as arguments."""
-    by_name = {node.name: node for node in graph.graph_def.node}
-    waiting = [_node_name(info.name) for key in keys for info in graph.signature_def[key].outputs.values()]
-    found: dict[str, Any] = {}
-    while waiting:
-        name = waiting.pop()
-        if name not in found and name in by_name:
-            found[name] = by_name[name]
-            waiting += [_node_name(given) for given in by_name[name].input]
-    return list(found.values())
 
 
 def write(saved_model: Path, keys: Sequence[str], folder: Path) -> Path:
@@ -70,7 +57,7 @@ def write(saved_model: Path, keys: Sequence[str], folder: Path) -> Path:
     """
     import tensorflow as tf
 
-    definition = meta_graph.read(saved_model)
+    definition = read(saved_model)
     if uses_tables(definition, keys):
         raise Unsupported("it reads a lookup table, which a frozen graph cannot hold")
     v1 = tf.compat.v1
@@ -90,13 +77,13 @@ def _freeze(saved_model: Path, definition: Any, keys: Sequence[str]) -> Any:
     v1 = tf.compat.v1
     chosen = [definition.signature_def[key] for key in keys]
     tensors = [info for signature in chosen for side in (signature.inputs, signature.outputs) for info in side.values()]
-    names = sorted({_node_name(info.name) for info in tensors})
+    names = sorted({graph.node_of(info.name) for info in tensors})
     try:
         with v1.Session(graph=tf.Graph()) as session:
             tags = list(definition.meta_info_def.tags) or [SERVE]
             v1.saved_model.load(session, tags, str(saved_model), clear_devices=True)
             graph_def = session.graph.as_graph_def()
-            for node in _function_nodes(graph_def):
+            for node in graph.nodes(graph_def):
                 node.device = ""
             frozen = v1.graph_util.convert_variables_to_constants(session, graph_def, names)
         _drop_unused_functions(frozen)
@@ -105,7 +92,7 @@ def _freeze(saved_model: Path, definition: Any, keys: Sequence[str]) -> Any:
     except Exception as error:  # the loader raises OSError, ValueError and every tf.errors.OpError, freezing others
         text = " ".join(str(error).split())[:200]
         raise Unsupported(f"its graph cannot be frozen: {type(error).__name__}: {text}") from error
-    left = sorted({node.op for node in [*frozen.node, *_function_nodes(frozen)]} & {*_VARIABLES, "AssignVariableOp"})
+    left = sorted({node.op for node in graph.nodes(frozen)} & {*graph.VARIABLES, "AssignVariableOp"})
     if left:
         raise Unsupported(f"its graph cannot be frozen: it writes to a variable ({', '.join(left)})")
     return frozen
@@ -113,28 +100,6 @@ def _freeze(saved_model: Path, definition: Any, keys: Sequence[str]) -> Any:
 
 def _drop_unused_functions(graph_def: Any) -> None:
     """Leave only the functions that the graph calls, directly or not; others save and restore what is frozen now."""
-    functions = {function.signature.name: function for function in graph_def.library.function}
-    waiting = _called(graph_def.node)
-    used: dict[str, Any] = {}
-    while waiting:
-        name = waiting.pop()
-        if name not in used and name in functions:
-            used[name] = functions[name]
-            waiting += _called(functions[name].node_def)
-    kept = list(used.values())
+    kept = graph.called(graph_def.node, graph.functions(graph_def))
     del graph_def.library.function[:]
     graph_def.library.function.extend(kept)
-
-
-def _called(nodes: Iterable[Any]) -> list[str]:
-    values = [value for node in nodes for value in node.attr.values()]
-    return [name for value in values for name in (value.func.name, *(f.name for f in value.list.func)) if name]
-
-
-def _function_nodes(graph_def: Any) -> list[Any]:
-    return [node for function in graph_def.library.function for node in function.node_def]
-
-
-def _node_name(tensor: str) -> str:
-    """`^scope/op:1` -> `scope/op`."""
-    return tensor.removeprefix("^").partition(":")[0]

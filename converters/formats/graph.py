@@ -1,7 +1,15 @@
-"""Walking a GraphDef: names of nodes and tensors, functions' bodies, shapes."""
+"""Walking a GraphDef: names of nodes and tensors, functions' bodies, and what outputs depend on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
+"""Ops that are a variable; the latter two are TF 1's reference kind."""
+
+
+def node_of(tensor: str) -> str:
+    """The node of a tensor "node", "node:0", "node:output:0", or of a control input "^node"."""
+    return tensor.removeprefix("^").partition(":")[0]
 
 
 def tensor_name(name: str) -> str:
@@ -10,12 +18,48 @@ def tensor_name(name: str) -> str:
 
 
 def split(name: str) -> tuple[str, int]:
+    """The node of a graph's tensor, and which of the node's outputs it is."""
     node, _, index = name.partition(":")
     return node, int(index or 0)
 
 
-def dimensions(shape: Any) -> tuple[int | None, ...] | None:
-    return None if shape.unknown_rank else tuple(None if d.size < 0 else d.size for d in shape.dim)
+def nodes(graph_def: Any) -> Iterator[Any]:
+    """All nodes, those of functions' bodies included."""
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def
+
+
+def functions(graph_def: Any) -> dict[str, Any]:
+    """The library's functions (FunctionDef), by name."""
+    return {function.signature.name: function for function in graph_def.library.function}
+
+
+def called(callers: Iterable[Any], library: Mapping[str, Any]) -> list[Any]:
+    """The functions that nodes call, by their op or in an attribute, and those that these call in turn."""
+    waiting = list(callers)
+    bodies: dict[str, Any] = {}
+    while waiting:
+        node = waiting.pop()
+        attributes = [function for value in node.attr.values() for function in (value.func, *value.list.func)]
+        for name in (node.op, *(function.name for function in attributes)):
+            if name in library and name not in bodies:
+                bodies[name] = library[name]
+                waiting += library[name].node_def
+    return list(bodies.values())
+
+
+def reached(meta_graph: Any, keys: Iterable[str]) -> list[Any]:
+    """The nodes that the signatures' outputs depend on. Functions get their variables and tables as arguments."""
+    by_name = {node.name: node for node in meta_graph.graph_def.node}
+    waiting = [node_of(info.name) for key in keys for info in meta_graph.signature_def[key].outputs.values()]
+    found: dict[str, Any] = {}
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name in by_name:
+            found[name] = by_name[name]
+            waiting += map(node_of, by_name[name].input)
+    return list(found.values())
 
 
 def named_ops(ops: Iterable[str], nodes: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from converters.contract.errors import BadInput
 from converters.contract.values import SourceKind, Tensors, TensorSpec
+from converters.formats import specs
 from converters.processes import userland
 
 COMPOSITE = ("SparseTensorSpec", "RaggedTensorSpec")
@@ -114,10 +115,7 @@ def declared_inputs(model: Any) -> dict[str, TensorSpec]:
                 "a dense input and convert it inside"
             )
     names = getattr(model, "input_names", None) or [tensor.name for tensor in tensors]
-    return {
-        name: TensorSpec(shape=None if t.shape is None else tuple(t.shape), dtype=tf.as_dtype(t.dtype).name)
-        for name, t in zip(names, tensors, strict=True)
-    }
+    return dict(zip(names, map(specs.of_tensor, tensors), strict=True))
 
 
 def call_keras(model: Any, tensors: dict[str, Any]) -> Any:

@@ -1,11 +1,12 @@
 """Making a given SavedModel one that every runtime can load: one tag-set, `serve`, and no devices."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from converters.contract.values import SERVE
-from converters.formats import saved_model as meta_graph
+from converters.formats.graph import nodes
+from converters.formats.protos import load
+from converters.formats.saved_model import read
 
 _CPU = frozenset({"", "CPU"})
 
@@ -14,12 +15,10 @@ def make_portable(saved_model: Path) -> list[str]:
     """Change the SavedModel's graph in place where a runtime could refuse it; a sentence for each change.
 
     Runtimes load the tag-set that is exactly `serve`, and know none that is `serve,gpu`; where several are there, the
-    one that `meta_graph.read` chooses stays. They place a node on the device it names or, without soft placement
+    one that `saved_model.read` chooses stays. They place a node on the device it names or, without soft placement
     (tensorflow/core/common_runtime/placer.cc), refuse the whole graph: every placement but the host's own CPU goes.
     """
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    chosen = meta_graph.read(saved_model)
+    chosen = read(saved_model)
     notes = []
     tags = list(chosen.meta_info_def.tags)
     if tags != [SERVE]:
@@ -30,7 +29,9 @@ def make_portable(saved_model: Path) -> list[str]:
     if devices:
         notes.append(f"its placement on {', '.join(devices)} was cleared, so that it loads where that device is not")
     if notes:
-        proto = SavedModel(saved_model_schema_version=1, meta_graphs=[chosen])
+        proto = load("tensorflow.core.protobuf.saved_model_pb2").SavedModel(
+            saved_model_schema_version=1, meta_graphs=[chosen]
+        )
         (saved_model / "saved_model.pbtxt").unlink(missing_ok=True)
         (saved_model / "saved_model.pb").write_bytes(proto.SerializeToString(deterministic=True))
     return notes
@@ -39,7 +40,7 @@ def make_portable(saved_model: Path) -> list[str]:
 def _clear_devices(graph_def: Any) -> list[str]:
     """Clear the devices that only some machines have; which they were."""
     cleared: dict[str, None] = {}
-    for node in _nodes(graph_def):
+    for node in nodes(graph_def):
         if node.device and not _is_host(node.device):
             cleared[node.device] = None
             node.device = ""
@@ -48,16 +49,10 @@ def _clear_devices(graph_def: Any) -> list[str]:
 
 def _is_host(device: str) -> bool:
     """Whether it is the CPU of the machine that runs the graph, whichever that is."""
-    from tensorflow.python.framework.device_spec import DeviceSpecV2
+    import tensorflow as tf
 
     try:
-        spec = DeviceSpecV2.from_string(device)
+        spec = tf.DeviceSpec.from_string(device)
     except ValueError:
         return False
     return (spec.device_type or "").upper() in _CPU and spec.job in (None, "localhost") and not (spec.task or 0)
-
-
-def _nodes(graph_def: Any) -> Iterator[Any]:
-    yield from graph_def.node
-    for function in graph_def.library.function:
-        yield from function.node_def

@@ -3,6 +3,7 @@
 from typing import Any
 
 from converters.contract.settings import Tolerance
+from converters.formats.graph import nodes
 
 _ERRORS = {
     "float16": Tolerance(error=1e-2, mismatch=0.02, reason="the model itself computes in float16, of 11 bits"),
@@ -22,10 +23,9 @@ def of_graph(graph_def: Any) -> str:
     """The narrowest floating-point dtype that a GraphDef computes in: bfloat16, float16 or float32."""
     from tensorflow.core.framework.types_pb2 import DT_BFLOAT16, DT_HALF
 
-    nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
     rounding = {
         node.attr["DstT" if node.op == "Cast" else "T"].type
-        for node in nodes
+        for node in nodes(graph_def)
         if node.op not in _MOVING and ("DstT" if node.op == "Cast" else "T") in node.attr
     }
     if DT_BFLOAT16 in rounding:

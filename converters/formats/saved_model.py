@@ -1,28 +1,35 @@
-"""Reading saved_model.pb: its MetaGraphDef for the `serve` tag-set, that one's signatures, and where tensors lead."""
+"""Reading saved_model.pb: its MetaGraphDef for the `serve` tag-set, and that one's signatures. TensorFlow is not needed."""
 
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from converters.contract.errors import BadInput, Damaged
-from converters.contract.values import SERVE, Signature, TensorSpec
+from converters.contract.values import SERVE, Signature
+from converters.formats import dtypes, graph, specs
+from converters.formats.protos import load
 
-INIT_OP = "__saved_model_init_op"
-"""A SignatureDef that names the op to run after loading; it is no entry point (tf.saved_model constants)."""
+VALUES = "variables/variables.index"
+"""The file without which variables have no values."""
+_OPS = ("__saved_model_init_op", "__saved_model_train_op")
+"""SignatureDefs that name an op to run, and are no entry points (cc/saved_model/constants.h)."""
 
 
 def read_all(saved_model: Path) -> list[Any]:
     """Every MetaGraphDef in the SavedModel.
 
     Raises:
-        Damaged: saved_model.pb is missing, or no SavedModel proto.
+        Damaged: there is neither saved_model.pb nor saved_model.pbtxt, or it is no SavedModel proto.
     """
-    from tensorflow.python.saved_model.loader_impl import parse_saved_model
-
+    proto = load("tensorflow.core.protobuf.saved_model_pb2").SavedModel
+    binary, text = saved_model / "saved_model.pb", saved_model / "saved_model.pbtxt"
     try:
-        return list(parse_saved_model(str(saved_model)).meta_graphs)
-    except (OSError, DecodeError) as error:
+        if text.is_file() and not binary.is_file():
+            return list(text_format.Parse(text.read_bytes(), proto()).meta_graphs)
+        return list(proto.FromString(binary.read_bytes()).meta_graphs)
+    except (OSError, DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
         raise Damaged(f"{saved_model} cannot be read as a SavedModel: {error}") from error
 
 
@@ -33,51 +40,51 @@ def read(saved_model: Path) -> Any:
         BadInput: no tag-set holds it; names those there are.
         Damaged: see `read_all`.
     """
-    graphs = read_all(saved_model)
-    serving = [graph for graph in graphs if SERVE in graph.meta_info_def.tags]
+    meta_graphs = read_all(saved_model)
+    serving = [each for each in meta_graphs if SERVE in each.meta_info_def.tags]
     if not serving:
-        sets = ", ".join("{" + ",".join(graph.meta_info_def.tags) + "}" for graph in graphs) or "none"
+        sets = ", ".join("{" + ",".join(each.meta_info_def.tags) + "}" for each in meta_graphs) or "none"
         raise BadInput(f"{saved_model} has no tag-set with {SERVE!r}, which TF Serving loads; it has {sets}")
-    return min(serving, key=lambda graph: len(graph.meta_info_def.tags))
+    return min(serving, key=lambda each: len(each.meta_info_def.tags))
 
 
 def signatures(meta_graph: Any) -> dict[str, Signature]:
-    """The entry points that take and return dense tensors, by signature key; `refused` has the others."""
+    """The entry points that take and return arrays, by signature key; `refused` has the others."""
     return {
         key: Signature(
-            inputs={name: spec(info) for name, info in definition.inputs.items()},
-            outputs={name: spec(info) for name, info in definition.outputs.items()},
+            inputs={name: specs.of_info(info) for name, info in definition.inputs.items()},
+            outputs={name: specs.of_info(info) for name, info in definition.outputs.items()},
         )
         for key, definition in _entry_points(meta_graph)
-        if not _composite(definition)
+        if _refusal(definition) is None
     }
 
 
 def refused(meta_graph: Any) -> dict[str, str]:
     """The entry points that `signatures` leaves out, each with the reason."""
-    return {
-        key: f"{', '.join(names)} is a sparse or composite tensor; export its dense parts under names of their own"
-        for key, definition in _entry_points(meta_graph)
-        if (names := _composite(definition))
-    }
+    refusals = ((key, _refusal(definition)) for key, definition in _entry_points(meta_graph))
+    return {key: reason for key, reason in refusals if reason is not None}
+
+
+def lacks_values(meta_graph: Any, saved_model: Path) -> bool:
+    """Whether there are variables without values: TensorFlow's loaders only log that there are none to restore."""
+    has_variables = any(node.op in graph.VARIABLES for node in meta_graph.graph_def.node)
+    return has_variables and not (saved_model / VALUES).is_file()
 
 
 def _entry_points(meta_graph: Any) -> list[tuple[str, Any]]:
     definitions = sorted(meta_graph.signature_def.items())
-    return [(key, definition) for key, definition in definitions if key != INIT_OP and definition.outputs]
+    return [(key, definition) for key, definition in definitions if key not in _OPS and definition.outputs]
 
 
-def _composite(definition: Any) -> list[str]:
-    """The inputs and outputs that are no single dense tensor (TensorInfo.encoding, meta_graph.proto)."""
-    named = [*definition.inputs.items(), *definition.outputs.items()]
-    return sorted(repr(name) for name, info in named if info.WhichOneof("encoding") != "name")
-
-
-def spec(info: Any) -> TensorSpec:
-    """A TensorInfo's shape and dtype; a reference to a variable is of the variable's dtype."""
-    import tensorflow as tf
-
-    shape = (
-        None if info.tensor_shape.unknown_rank else tuple(None if d.size < 0 else d.size for d in info.tensor_shape.dim)
-    )
-    return TensorSpec(shape=shape, dtype=tf.as_dtype(info.dtype).base_dtype.name)
+def _refusal(definition: Any) -> str | None:
+    """Which inputs and outputs are no single dense tensor (TensorInfo.encoding, meta_graph.proto), or no array."""
+    named = sorted([*definition.inputs.items(), *definition.outputs.items()], key=lambda item: item[0])
+    composite = [repr(name) for name, info in named if info.WhichOneof("encoding") != "name"]
+    if composite:
+        return (
+            f"{', '.join(composite)} is a sparse or composite tensor; export its dense parts under names of their own"
+        )
+    kinds = [(name, dtypes.name_of(info.dtype)) for name, info in named]
+    opaque = [f"{name!r} is of data type {kind}" for name, kind in kinds if kind not in dtypes.DTYPES]
+    return f"{', '.join(opaque)}, which does not leave TensorFlow as an array" if opaque else None

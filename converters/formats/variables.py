@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from converters.formats.dtypes import Array, content
 
 _BOOKKEEPING = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter")
 _VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -79,8 +79,7 @@ def of_saved_model(saved_model: Path) -> Variables:
     return Variables((full_names.get(key, key.removesuffix(_VALUE_SUFFIX)), reader(key)) for key in keys)
 
 
-def describe_variable(name: str, value: np.ndarray[Any, Any]) -> str:
+def describe_variable(name: str, value: Array) -> str:
     """One line that two variables share exactly when name, dtype, shape and every byte agree."""
-    content = repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
     shape = ",".join(map(str, value.shape))
-    return f"{name} {value.dtype.name}[{shape}] sha256:{hashlib.sha256(content).hexdigest()}"
+    return f"{name} {value.dtype.name}[{shape}] sha256:{hashlib.sha256(content(value)).hexdigest()}"

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from converters.formats.graph import dimensions, split, tensor_name
+from converters.formats import graph
+from converters.formats.graph import split, tensor_name
+from converters.formats.specs import dimensions
 
 _MOVES: tuple[tuple[dict[int | None, int], tuple[str, ...]], ...] = (
     (
@@ -108,7 +110,7 @@ class Scope:
             return dimensions(node.attr["value"].tensor.tensor_shape)
         if node.name in scope.known:
             return scope.known[node.name]
-        if node.op in ("VarHandleOp", "VariableV2", "Variable"):
+        if node.op in graph.VARIABLES:
             return dimensions(node.attr["shape"].shape)
         shapes = node.attr["_output_shapes"].list.shape if "_output_shapes" in node.attr else []
         return dimensions(shapes[index]) if index < len(shapes) else None
@@ -156,8 +158,7 @@ def _tensors(node: Any, output: Any) -> int:
 
 def root(graph_def: Any, known: Mapping[str, tuple[int, ...]] | None = None) -> Scope:
     """The outermost scope of a GraphDef. `known`: see Scope."""
-    functions = {function.signature.name: function for function in graph_def.library.function}
-    return Scope({node.name: node for node in graph_def.node}, functions, known or {})
+    return Scope({node.name: node for node in graph_def.node}, graph.functions(graph_def), known or {})
 
 
 @dataclass(frozen=True)

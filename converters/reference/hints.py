@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from converters.contract.errors import BadInput
+from converters.formats.dtypes import name_of
+from converters.formats.specs import dimensions
 from converters.reference import dataflow
 from converters.reference.dataflow import Scope, Use
 from converters.reference.drawing import Hint, Plan, elements
@@ -114,7 +116,6 @@ def _unknown(values: tuple[Any, ...]) -> Any:
 
 def _features(use: Use, read_table: ReadTable) -> Iterator[Feature]:
     """The features that a parsing op reads. Its inputs and attributes differ from op to op, its outputs do not."""
-    import tensorflow as tf
 
     attributes = use.node.attr
     sparse, dense, ragged = _feature_keys(use)
@@ -128,9 +129,9 @@ def _features(use: Use, read_table: ReadTable) -> Iterator[Feature]:
         },
     }
     for key, (output, dtype, proto) in outputs.items():
-        shape = None if proto is None else tuple(None if d.size < 0 else d.size for d in proto.dim)
+        shape = None if proto is None else dimensions(proto)
         found = hint(use.scope, f"{use.node.name}:{output}", read_table)
-        yield Feature(key, tf.as_dtype(dtype).name, shape, found)
+        yield Feature(key, name_of(dtype), shape, found)
 
 
 def _feature_keys(use: Use) -> tuple[list[str], list[str], list[str]]:

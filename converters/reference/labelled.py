@@ -103,8 +103,7 @@ class Evaluation:
         """For the manifest. Raises as `score`."""
         digest = hashlib.sha256()
         for array in [*(value for call in self.calls for _, value in sorted(call.inputs.items())), self.labels]:
-            content = repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array).tobytes()
-            digest.update(f"{array.dtype.name}{array.shape}".encode() + content)
+            digest.update(f"{array.dtype.name}{array.shape}".encode() + dtypes.content(array))
         return EvaluationRecord(
             metric=self.spec.name,
             better=self.spec.better,
@@ -212,7 +211,7 @@ def _labels(data: Mapping[str, Any], spec: EvaluationSpec) -> np.ndarray[Any, An
     labels = np.asarray(data[spec.labels])
     if labels.ndim == 0:
         raise BadInput(f"evaluation.data ({spec.data}): {spec.labels!r} must have one label for each sample")
-    if labels.dtype.kind in "OSU":
+    if dtypes.dtype_name(labels) == "string":
         flat = dtypes.as_strings(item.decode() if isinstance(item, bytes) else str(item) for item in labels.ravel())
         return flat.reshape(labels.shape)
     return labels

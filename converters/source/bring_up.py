@@ -4,7 +4,8 @@ from typing import Any
 
 from converters.config.spec import KERAS_SUFFIXES, MethodSpec, ModelSpec
 from converters.contract.errors import BadInput
-from converters.contract.values import DEFAULT_SIGNATURE, TensorSpec
+from converters.contract.values import DEFAULT_SIGNATURE
+from converters.formats import specs
 from converters.formats.keras_model import (
     call_keras,
     declared_inputs,
@@ -136,8 +137,8 @@ def _method(model: Any, key: str, method: MethodSpec, where: str) -> Endpoint:
     if not callable(function):
         raise BadInput(f"{where}: signatures.{key}: {type(model).__name__} has no method {method.method!r}")
     if method.inputs:
-        specs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in method.inputs.items()]
-        function = tf.function(function, input_signature=specs)
+        given = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in method.inputs.items()]
+        function = tf.function(function, input_signature=given)
     if getattr(function, "input_signature", None) is None:
         raise BadInput(
             f"{where}: signatures.{key}: {method.method!r} is generic, without an input signature; decorate it with "
@@ -161,10 +162,7 @@ def _method(model: Any, key: str, method: MethodSpec, where: str) -> Endpoint:
         args, kwargs = tf.nest.pack_sequence_as(structure, [tensors[name] for name in names])
         return named_outputs(function(*args, **kwargs), [])
 
-    inputs = {
-        n: TensorSpec(shape=_shape(leaf.shape), dtype=leaf.dtype.name) for n, leaf in zip(names, leaves, strict=True)
-    }
-    return Endpoint(key, inputs, call)
+    return Endpoint(key, dict(zip(names, map(specs.of_tensor, leaves), strict=True)), call)
 
 
 def _as_written(leaf: Any, placeholder: Any) -> str | None:
@@ -178,7 +176,3 @@ def _input_names(given: list[str | None]) -> list[str]:
     for index, name in enumerate(given):
         names.append(name if name and name not in names else f"input_{index}")
     return names
-
-
-def _shape(shape: Any) -> tuple[int | None, ...] | None:
-    return None if shape.rank is None else tuple(shape.as_list())

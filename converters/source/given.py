@@ -11,8 +11,7 @@ from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.values import SERVE, Signature, Tensors
 from converters.formats import saved_model
-from converters.reference import dataflow
-from converters.reference import hints as examples
+from converters.reference import dataflow, hints
 from converters.source.live import Endpoint, Live
 
 
@@ -29,7 +28,8 @@ def from_saved_model(path: Path, spec: ModelSpec) -> Live:
     except Damaged as error:
         raise BadInput(str(error)) from error
     known, refused = _known_signatures(definition, spec, path)
-    _require_values(definition, path)
+    if saved_model.lacks_values(definition, path):
+        raise BadInput(f"{path} cannot be loaded: it has variables, but {saved_model.VALUES} is missing")
     session = tf.compat.v1.Session(graph=tf.Graph())
     try:
         with session.graph.as_default(), tf.device("/cpu:0"):
@@ -50,9 +50,7 @@ def from_saved_model(path: Path, spec: ModelSpec) -> Live:
             fetched: Tensors = session.run({n: info.name for n, info in signature.outputs.items()}, feeds)
             return fetched
 
-        return Endpoint(
-            key, known[key].inputs, call, known[key], hints=lambda: examples.of_session(session, names, scope)
-        )
+        return Endpoint(key, known[key].inputs, call, known[key], hints=lambda: hints.of_session(session, names, scope))
 
     @cache
     def loaded() -> Any:
@@ -91,11 +89,3 @@ def _known_signatures(definition: Any, spec: ModelSpec, path: Path) -> tuple[dic
             f"tf.saved_model.save(..., signatures=...){reasons}"
         )
     return {key: known[key] for key in spec.signatures or known}, {} if spec.signatures else refused
-
-
-def _require_values(definition: Any, path: Path) -> None:
-    """Refuse variables without values: the loader only logs that there are none to restore."""
-    index = path / "variables" / "variables.index"
-    has_variables = any(node.op in ("VarHandleOp", "Variable", "VariableV2") for node in definition.graph_def.node)
-    if has_variables and not index.is_file():
-        raise BadInput(f"{path} cannot be loaded: it has variables, but {index.relative_to(path)} is missing")

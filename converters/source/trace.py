@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from converters.contract.errors import BadInput, FanoutError
-from converters.contract.values import Signature, Tensors, TensorSpec
-from converters.formats import precision
-from converters.formats import saved_model as meta_graph
-from converters.reference import hints as examples
+from converters.contract.values import Signature, Tensors
+from converters.formats import precision, saved_model, specs
+from converters.reference import hints
 from converters.source.live import Endpoint, Live
 
 _EXPORTABLE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
@@ -30,16 +29,16 @@ def trace(endpoint: Endpoint) -> None:
                 f"signatures.{endpoint.key}: TensorFlow cannot export an input named {name!r}; use letters, digits, "
                 "'_', '.', '-' and '/', starting with a letter or digit"
             )
-    specs = [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in endpoint.inputs.items()]
+    arguments = [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in endpoint.inputs.items()]
     try:
         function = tf.function(lambda *tensors: endpoint.call(dict(zip(names, tensors, strict=True))))
-        endpoint.concrete = function.get_concrete_function(*specs)
+        endpoint.concrete = function.get_concrete_function(*arguments)
     except FanoutError:
         raise
     except Exception as error:  # tracing runs the model's own code
         text = " ".join(str(error).split())
         raise BadInput(f"signatures.{endpoint.key}: tracing it failed: {type(error).__name__}: {text[:400]}") from error
-    endpoint.hints = lambda: examples.of_concrete(endpoint.concrete, endpoint.inputs)
+    endpoint.hints = lambda: hints.of_concrete(endpoint.concrete, endpoint.inputs)
     answer = endpoint.concrete.structured_outputs
     for name, output in answer.items():
         if not isinstance(output, tf.Tensor | tf.TensorSpec):
@@ -49,17 +48,14 @@ def trace(endpoint: Endpoint) -> None:
             )
     endpoint.signature = Signature(
         inputs=endpoint.inputs,
-        outputs={
-            name: TensorSpec(shape=None if o.shape.rank is None else tuple(o.shape.as_list()), dtype=o.dtype.name)
-            for name, o in sorted(answer.items())
-        },
+        outputs={name: specs.of_tensor(output) for name, output in sorted(answer.items())},
     )
 
 
 def precision_of(live: Live) -> str:
     """The narrowest dtype that any of the signatures computes in."""
     if live.kind == "saved_model":
-        return precision.of_graph(meta_graph.read(Path(live.model)).graph_def)
+        return precision.of_graph(saved_model.read(Path(live.model)).graph_def)
     graphs = (endpoint.concrete.graph.as_graph_def() for endpoint in live.endpoints.values())
     return functools.reduce(precision.narrower, map(precision.of_graph, graphs))
 

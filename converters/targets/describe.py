@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.values import Artifact, Signature
-from converters.formats import keras_config, saved_model, variables
+from converters.formats import graph, keras_config, saved_model, variables
 from converters.reference.golden import VARIABLES
 from converters.targets import tfjs, tflite
 from converters.targets.tfjs import check as tfjs_check
@@ -57,7 +57,7 @@ def _describe(path: Path) -> Description:
 def _saved_model(path: Path) -> Description:
     import tensorflow as tf
 
-    graphs = saved_model.read_all(path)
+    meta_graphs = saved_model.read_all(path)
     try:
         weights = variables.of_saved_model(path)
         parameters = sum(int(value.size) for value in weights.values())
@@ -72,43 +72,21 @@ def _saved_model(path: Path) -> Description:
         "assets": sorted(file.name for file in files if file.parent.name == "assets"),
         "tag_sets": [
             {
-                "tags": sorted(graph.meta_info_def.tags),
-                "tensorflow": graph.meta_info_def.tensorflow_version or None,
-                "signatures": _signatures(saved_model.signatures(graph)),
-                "ops": counted(_used_ops(graph)),
+                "tags": sorted(meta_graph.meta_info_def.tags),
+                "tensorflow": meta_graph.meta_info_def.tensorflow_version or None,
+                "signatures": _signatures(saved_model.signatures(meta_graph)),
+                "ops": counted(_used_ops(meta_graph)),
             }
-            for graph in graphs
+            for meta_graph in meta_graphs
         ],
     }
 
 
-def _used_ops(meta: Any) -> Iterator[str]:
+def _used_ops(meta_graph: Any) -> Iterator[str]:
     """Ops that signatures' outputs depend on, a function's once however often it is called; saving's are left out."""
-    functions = {function.signature.name: function for function in meta.graph_def.library.function}
-    nodes = {node.name: node for node in meta.graph_def.node}
-    outputs = [info.name for definition in meta.signature_def.values() for info in definition.outputs.values()]
-    waiting = [nodes[name] for name in dict.fromkeys(map(_node_name, outputs)) if name in nodes]
-    seen = {node.name for node in waiting}
-    while waiting:
-        node = waiting.pop()
-        yield node.op
-        for name in map(_node_name, node.input):
-            # A function's nodes name their inputs by its own scope; they are all taken below.
-            if name in nodes and name not in seen and nodes.get(node.name) is node:
-                seen.add(name)
-                waiting.append(nodes[name])
-        for name in _called(node, functions):
-            waiting.extend(functions.pop(name).node_def)
-
-
-def _node_name(tensor: str) -> str:
-    return tensor.removeprefix("^").partition(":")[0]
-
-
-def _called(node: Any, functions: Mapping[str, Any]) -> set[str]:
-    """The library's functions that a node calls, by its op or in an attribute."""
-    attributes = [value for item in node.attr.values() for value in (item.func, *item.list.func)]
-    return {name for name in (node.op, *(value.name for value in attributes)) if name in functions}
+    nodes = graph.reached(meta_graph, meta_graph.signature_def)
+    bodies = graph.called(nodes, graph.functions(meta_graph.graph_def))
+    yield from (node.op for node in [*nodes, *(node for body in bodies for node in body.node_def)])
 
 
 def _keras_archive(path: Path) -> Description:

@@ -12,19 +12,19 @@ tensorflow/cc/saved_model/{loader,constants}.h, tensorflow/core/protobuf/meta_gr
 import ctypes
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from ctypes import Structure, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_dtypes  # noqa: F401 -- teaches NumPy the name bfloat16
 import numpy as np
 
 from converters.contract.errors import Damaged, MissingRuntime, Unsupported
-from converters.contract.values import SERVE, Signature, Tensors, TensorSpec
-from converters.formats.dtypes import CODES, DTYPES, NAMES
+from converters.contract.values import SERVE, Signature, Tensors
+from converters.formats import saved_model
+from converters.formats.dtypes import CODES, DTYPES, NAMES, dtype_name
 from converters.formats.protos import REMEDY, load, tensorflow_package
 
 _TSTRING_BYTES = 24
@@ -103,12 +103,12 @@ class Model:
         except BaseException:
             self.close()
             raise
-        # Keys in double underscores hold TF 2's init and train ops (cc/saved_model/constants.h).
-        for key in sorted(meta_graph.signature_def.keys() - {"__saved_model_init_op", "__saved_model_train_op"}):
-            try:
-                self.signatures[key] = endpoint(meta_graph.signature_def[key])
-            except Unsupported as error:
-                self.refused[key] = str(error)
+        self.refused = saved_model.refused(meta_graph)
+        for key, signature in saved_model.signatures(meta_graph).items():
+            definition = meta_graph.signature_def[key]
+            sides = (signature.inputs, definition.inputs), (signature.outputs, definition.outputs)
+            inputs, outputs = ({name: infos[name].name for name in specs} for specs, infos in sides)
+            self.signatures[key] = Endpoint(inputs, outputs, signature)
 
     def __enter__(self) -> "Model":
         return self
@@ -180,10 +180,8 @@ class Model:
             api.TF_DeleteBuffer(buffer)
             api.TF_DeleteSessionOptions(options)
         meta_graph = load("tensorflow.core.protobuf.meta_graph_pb2").MetaGraphDef.FromString(proto)
-        # The C++ loader only logs that there are no values to restore, and TF Serving would serve errors.
-        has_variables = any(node.op in ("VarHandleOp", "Variable", "VariableV2") for node in meta_graph.graph_def.node)
-        if has_variables and not (self.path / "variables" / "variables.index").is_file():
-            raise Damaged(f"{self.path} has variables, but their values (variables/variables.index) are missing.")
+        if saved_model.lacks_values(meta_graph, self.path):  # TF Serving would serve errors
+            raise Damaged(f"{self.path} has variables, but their values ({saved_model.VALUES}) are missing.")
         return meta_graph
 
     def _output(self, tensor_name: str) -> _Output:
@@ -222,35 +220,6 @@ def _status(what: str) -> Iterator[int]:
         api.TF_DeleteStatus(status)
 
 
-def endpoint(definition: Any) -> Endpoint:
-    """What a SignatureDef declares. Raises Unsupported when a session cannot be fed or asked for it."""
-
-    def specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
-        return {name: _spec(name, infos[name]) for name in sorted(infos)}
-
-    if not definition.outputs:
-        raise Unsupported("it has no outputs.")
-    signature = Signature(inputs=specs(definition.inputs), outputs=specs(definition.outputs))
-    return Endpoint(
-        {name: definition.inputs[name].name for name in signature.inputs},
-        {name: definition.outputs[name].name for name in signature.outputs},
-        signature,
-    )
-
-
-def _spec(name: str, info: Any) -> TensorSpec:
-    """What a TensorInfo declares. Raises Unsupported when it is not one dense tensor of a type that C can hold."""
-    if info.WhichOneof("encoding") != "name":
-        raise Unsupported(f"{name} is a sparse or composite tensor; export its dense parts under names of their own.")
-    # A reference type (a TF1 variable) is its base type plus 100 (types.proto); sessions return the base type.
-    code = info.dtype % 100
-    if code not in NAMES:
-        raise Unsupported(f"{name} is of data type {code} (types.proto), which does not leave TensorFlow as an array.")
-    dims = info.tensor_shape.dim
-    shape = None if info.tensor_shape.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in dims)
-    return TensorSpec(shape=shape, dtype=NAMES[code])
-
-
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
@@ -259,7 +228,7 @@ def _listed(names: Iterable[str]) -> str:
 def _tensor(value: np.ndarray[Any, Any], dtype: str, what: str) -> Iterator[int]:
     """A TF_Tensor that holds a copy of the array, freed on leaving. Raises Damaged when its dtype is not `dtype`."""
     given = np.asarray(value)
-    if dtype != ("string" if given.dtype.kind in "OSU" else given.dtype.name):
+    if dtype != dtype_name(given):
         raise Damaged(f"{what} is {dtype} in the model, but was given as {given.dtype}.")
     array = np.asarray(given, dtype=DTYPES[dtype], order="C")
     texts = [item.encode() if isinstance(item, str) else item for item in array.flat] if dtype == "string" else []

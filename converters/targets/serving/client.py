@@ -17,10 +17,10 @@ import grpc
 import httpx
 from google.protobuf.message import DecodeError
 
-from converters.contract.errors import Damaged, ServerFailed, Unsupported
-from converters.contract.values import SERVE, Signature, Tensors, TensorSpec
+from converters.contract.errors import Damaged, ServerFailed
+from converters.contract.values import Signature, Tensors, TensorSpec
+from converters.formats import saved_model
 from converters.formats.protos import load
-from converters.targets.saved_model import c_api
 from converters.targets.serving import wire as tensor_wire
 
 PREDICT = "predict"
@@ -48,21 +48,12 @@ class Version(NamedTuple):
 
 
 def servables(path: Path) -> dict[str, Servable]:
-    """The signatures in PATH/saved_model.pb under tag-set `serve`, by key. Raises Damaged."""
-    saved_model = load("tensorflow.core.protobuf.saved_model_pb2").SavedModel()
-    try:
-        saved_model.ParseFromString((path / "saved_model.pb").read_bytes())
-        graph = next(graph for graph in saved_model.meta_graphs if list(graph.meta_info_def.tags) == [SERVE])
-    except (OSError, DecodeError, StopIteration) as error:
-        raise Damaged(f"{path / 'saved_model.pb'} cannot be read, or has no tag-set {SERVE!r}: {error}") from error
-    found = {}
-    for key, definition in graph.signature_def.items():
-        try:
-            signature = c_api.endpoint(definition).signature
-        except Unsupported:
-            continue
-        found[key] = Servable(signature, METHODS.get(definition.method_name, PREDICT))
-    return found
+    """The signatures in PATH/saved_model.pb under tag-set `serve`, by key. Raises Damaged, BadInput."""
+    meta_graph = saved_model.read(path)
+    methods = {
+        key: METHODS.get(definition.method_name, PREDICT) for key, definition in meta_graph.signature_def.items()
+    }
+    return {key: Servable(signature, methods[key]) for key, signature in saved_model.signatures(meta_graph).items()}
 
 
 class Client:

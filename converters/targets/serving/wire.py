@@ -20,7 +20,7 @@ import numpy as np
 
 from converters.contract.errors import Damaged
 from converters.contract.values import Signature, Tensors, TensorSpec
-from converters.formats.dtypes import CODES, DTYPES, NAMES
+from converters.formats.dtypes import CODES, DTYPES, NAMES, dtype_name
 from converters.formats.protos import load
 
 _FIELDS = {
@@ -41,7 +41,7 @@ _JSON = frozenset(
 
 def to_proto(array: np.ndarray[Any, Any]) -> Any:
     """The array as a TensorProto."""
-    dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
+    dtype = dtype_name(array)
     proto = load("tensorflow.core.framework.tensor_pb2").TensorProto(dtype=CODES[dtype])
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
@@ -98,7 +98,7 @@ def to_json(key: str, inputs: Tensors) -> bytes:
 
 def _nested(array: np.ndarray[Any, Any]) -> Any:
     """The array in lists of lists, a scalar bare."""
-    if array.dtype.kind not in "OSU":
+    if dtype_name(array) != "string":
         # A float32 becomes the double of the same value, so that every digit of it is sent.
         return array.tolist()
     if array.ndim:

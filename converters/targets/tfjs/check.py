@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import json_format
+
 from converters.contract.errors import Damaged
 from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Signature, Structure, TensorSpec
-from converters.formats import keras_config
+from converters.formats import keras_config, specs
+from converters.formats.protos import load
 from converters.targets.tfjs import javascript, messages
 from converters.targets.tfjs.dtypes import holds
 
@@ -32,7 +35,7 @@ def inspect(artifact: Artifact) -> Structure:
             signature = _signature(model["signature"])
         _require_weights(artifact.path.parent, model["weightsManifest"])
         reader = f"model.json by {model['convertedBy']}"
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, json_format.ParseError) as error:
         raise Damaged(f"{artifact.path.name} cannot be read: {type(error).__name__}: {error}") from error
     return Structure(signatures={artifact.signature or "": signature}, reader=reader, runtimes=RUNTIMES)
 
@@ -66,19 +69,10 @@ def _signature(signature: Mapping[str, Any]) -> Signature:
 
 
 def _spec(info: Mapping[str, Any]) -> TensorSpec:
-    """A TensorInfo proto in JSON, where numbers are strings and a dynamic dimension is -1.
-
-    The dtype is that of the tensor in tensorflow.js, which reads DT_INT64 as int32.
-    """
-    from tensorflow import dtypes
-    from tensorflow.core.framework.types_pb2 import DataType
-
-    shape = info.get("tensorShape", {})
-    sizes = [int(dimension.get("size", 0)) for dimension in shape.get("dim", [])]
-    return TensorSpec(
-        shape=None if shape.get("unknownRank") else tuple(None if size < 0 else size for size in sizes),
-        dtype=holds(dtypes.as_dtype(DataType.Value(info["dtype"])).name),
-    )
+    """A TensorInfo proto in JSON. The dtype is that of the tensor in tensorflow.js, which reads DT_INT64 as int32."""
+    proto = load("tensorflow.core.protobuf.meta_graph_pb2").TensorInfo()
+    spec = specs.of_info(json_format.ParseDict({**info}, proto, ignore_unknown_fields=True))
+    return spec.model_copy(update={"dtype": holds(spec.dtype)})
 
 
 def predict(

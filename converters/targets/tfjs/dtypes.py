@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from converters.contract.errors import Unsupported
+from converters.formats.graph import nodes
 
 _NARROW = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "uint64"})
 _WIDENED = {**dict.fromkeys(_NARROW | {"int64"}, "int32"), **dict.fromkeys(("float64", "bfloat16"), "float32")}
@@ -38,7 +39,7 @@ def holds(dtype: str) -> str:
 def nodes_by_op(graph: Any) -> dict[str, str]:
     """Op -> the name of the first node of it, functions' bodies included."""
     found: dict[str, str] = {}
-    for node in _nodes(graph):
+    for node in nodes(graph):
         found.setdefault(node.op, node.name)
     return found
 
@@ -50,14 +51,10 @@ def hold(graph: Any) -> None:
         Unsupported: an op computes in a narrow integer type, or a constant holds a value that int32 or float32 cannot;
             names the node and the dtype.
     """
-    for node in _nodes(graph):
+    for node in nodes(graph):
         _require_no_wrapping(node)
         if node.op == "Const":
             _hold_constant(node)
-
-
-def _nodes(graph: Any) -> list[Any]:
-    return [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
 
 
 def _require_no_wrapping(node: Any) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from converters.contract.errors import Damaged
 from converters.contract.values import Tensors
+from converters.formats.dtypes import dtype_name
 
 _WIRE = {"float32": "<f4", "int32": "<i4", "bool": "?", "complex64": "<c8"}
 _TFJS = {"bool": "bool", "complex64": "complex64"}
@@ -74,7 +75,7 @@ def write_request(path: Path, request: Request) -> None:
 
 def _encode(name: str, array: np.ndarray[Any, Any]) -> tuple[dict[str, Any], bytes]:
     entry: dict[str, Any] = {"name": name, "shape": list(array.shape)}
-    if array.dtype.kind in "OSU":
+    if dtype_name(array) == "string":
         strings = [item.encode() if isinstance(item, str) else item for item in array.ravel().tolist()]
         data = b"".join(strings)  # Refuses what is not bytes.
         return {**entry, "dtype": "string", "lengths": [len(item) for item in strings]}, data

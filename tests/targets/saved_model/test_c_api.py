@@ -315,7 +315,7 @@ def test_run_raises_unsupported_when_an_input_is_sparse(models: tuple[Path, dict
     answer = load(models[0] / "tf1", [("sparse", {"x": FLOATS[1]})], tags=("serve", "cpu"))
     assert set(answer["signatures"]) == {"serving_default"}
     assert isinstance(answer["error"], errors.Unsupported)
-    assert "x is a sparse" in str(answer["error"])
+    assert "'x' is a sparse" in str(answer["error"])
 
 
 @pytest.mark.parametrize(

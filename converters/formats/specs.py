@@ -1,0 +1,24 @@
+"""Shape and dtype of one tensor, from what TensorFlow's protos and its live tensors say of it."""
+
+from typing import Any
+
+from converters.contract.values import TensorSpec
+from converters.formats import dtypes
+
+
+def dimensions(shape: Any) -> tuple[int | None, ...] | None:
+    """Of a TensorShapeProto. None is an unknown rank, or an unknown size."""
+    return None if shape.unknown_rank else tuple(None if d.size < 0 else d.size for d in shape.dim)
+
+
+def of_info(info: Any) -> TensorSpec:
+    """Of a TensorInfo; a reference to a variable is of the variable's dtype."""
+    return TensorSpec(shape=dimensions(info.tensor_shape), dtype=dtypes.name_of(info.dtype))
+
+
+def of_tensor(tensor: Any) -> TensorSpec:
+    """Of a tensor, a tf.TensorSpec, or an input or output of either Keras."""
+    import tensorflow as tf
+
+    shape = tf.TensorShape(tensor.shape)
+    return TensorSpec(shape=None if shape.rank is None else tuple(shape), dtype=tf.as_dtype(tensor.dtype).name)
