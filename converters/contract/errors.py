@@ -36,6 +36,7 @@ __all__ = [
     "StoreFailed",
     "Unsupported",
     "WorkerFailed",
+    "raised",
     "said",
 ]
 
@@ -121,3 +122,8 @@ MOST = 300
 def said(error: object, most: int = MOST) -> str:
     """What an exception or a log says, in one line of at most `most` characters."""
     return " ".join(str(error).split())[:most]
+
+
+def raised(error: BaseException, most: int = MOST) -> str:
+    """The type of an exception that is none of ours, and what it says."""
+    return f"{type(error).__name__}: {said(error, most)}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from converters.contract.errors import Unsupported
+from converters.contract.errors import Unsupported, raised
 from converters.contract.values import SERVE
 from converters.formats import graph
 from converters.formats.saved_model import read
@@ -90,8 +90,7 @@ def _freeze(saved_model: Path, definition: Any, keys: Sequence[str]) -> Any:
         with tf.Graph().as_default():
             tf.import_graph_def(frozen, name="")
     except Exception as error:  # the loader raises OSError, ValueError and every tf.errors.OpError, freezing others
-        text = " ".join(str(error).split())[:200]
-        raise Unsupported(f"its graph cannot be frozen: {type(error).__name__}: {text}") from error
+        raise Unsupported(f"its graph cannot be frozen: {raised(error, 200)}") from error
     left = sorted({node.op for node in graph.nodes(frozen)} & {*graph.VARIABLES, "AssignVariableOp"})
     if left:
         raise Unsupported(f"its graph cannot be frozen: it writes to a variable ({', '.join(left)})")

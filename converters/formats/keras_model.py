@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.contract.errors import BadInput
+from converters.contract.errors import BadInput, said
 from converters.contract.values import SourceKind, Tensors, TensorSpec
 from converters.formats import specs
 from converters.processes import userland
@@ -34,8 +34,7 @@ def load_keras(path: Path, builder: Path | None = None) -> Any:
 
         return tf_keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises of every kind here: ValueError, TypeError, OSError, KeyError, ...
-        text = " ".join(str(error).split())
-        raise BadInput(f"{path.name}: Keras {version or '2'} cannot load it: {text[:400]}") from error
+        raise BadInput(f"{path.name}: Keras {version or '2'} cannot load it: {said(error, 400)}") from error
 
 
 def _keras_version(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.contract.errors import raised
 from converters.contract.values import Case, CheckResult, Frozen, Signature, Tensors
 
 MOST_NAMED = 3
@@ -69,8 +70,7 @@ def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequenc
             )
         gradients = tape.gradient(total, watched)
     except Exception as error:  # an op without a gradient, or the model's own code in a mode it was not made for
-        text = " ".join(str(error).split())
-        return Coverage(problem=f"its gradient cannot be computed: {type(error).__name__}: {text[:200]}")
+        return Coverage(problem=f"its gradient cannot be computed: {raised(error, 200)}")
     found = [
         Reached(
             name=str(getattr(variable, "path", None) or variable.name).removesuffix(":0"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from converters.config.spec import KERAS_SUFFIXES, MethodSpec, ModelSpec
-from converters.contract.errors import BadInput
+from converters.contract.errors import BadInput, raised
 from converters.contract.values import DEFAULT_SIGNATURE
 from converters.formats import specs
 from converters.formats.keras_model import (
@@ -83,8 +83,7 @@ def _initialize(model: Any, spec: ModelSpec, where: str) -> None:
             call_keras(model, {name: dummy(tensor) for name, tensor in spec.inputs.items()})
     except Exception as error:  # the model's own code runs here
         raise BadInput(
-            f"{where}: initialising its weights by {spec.initialize} failed: {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:400]}"
+            f"{where}: initialising its weights by {spec.initialize} failed: {raised(error, 400)}"
         ) from error
     if spec.initialize == "shape" and not is_built(model):
         raise BadInput(

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from converters.contract.errors import BadInput
+from converters.contract.errors import BadInput, raised, said
 from converters.formats import fingerprint, keras_config, saved_model
 from converters.formats.portable import make_portable
 from converters.source.live import Live
@@ -46,7 +46,7 @@ def _save(live: Live, path: Path, model: str) -> None:
     try:
         tf.saved_model.save(archive, str(path), signatures=concretes)
     except (ValueError, AssertionError, TypeError) as error:
-        raise BadInput(f"{model}: TensorFlow cannot export it: {' '.join(str(error).split())[:400]}") from error
+        raise BadInput(f"{model}: TensorFlow cannot export it: {said(error, 400)}") from error
 
 
 def _roots(live: Live) -> list[Any]:
@@ -91,6 +91,5 @@ def save_keras(live: Live, folder: Path) -> tuple[Path | None, str | None]:
     try:
         live.model.save(path)
     except Exception as error:  # a subclassed model without get_config raises of several kinds
-        text = " ".join(str(error).split())
-        return None, f"Keras cannot save the model: {type(error).__name__}: {text[:300]}"
+        return None, f"Keras cannot save the model: {raised(error)}"
     return path, None

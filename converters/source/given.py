@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from converters.config.spec import ModelSpec
-from converters.contract.errors import BadInput, Damaged
+from converters.contract.errors import BadInput, Damaged, raised
 from converters.contract.values import SERVE, Signature, Tensors
 from converters.formats import saved_model
 from converters.reference import dataflow, hints
@@ -35,9 +35,7 @@ def from_saved_model(path: Path, spec: ModelSpec) -> Live:
         with session.graph.as_default(), tf.device("/cpu:0"):
             tf.compat.v1.saved_model.load(session, list(definition.meta_info_def.tags) or [SERVE], str(path))
     except Exception as error:  # the loader raises OSError, ValueError, and every tf.errors.OpError
-        raise BadInput(
-            f"{path} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
-        ) from error
+        raise BadInput(f"{path} cannot be loaded: {raised(error, 400)}") from error
     # Before any other op is added; shapes as the loader infers them.
     scope = dataflow.root(session.graph.as_graph_def(add_shapes=True))
 

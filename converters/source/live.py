@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.contract.errors import raised
 from converters.contract.values import KERAS, Signature, SourceKind, Tensors, TensorSpec
 from converters.formats import variables
 from converters.formats.variables import Variables
@@ -71,6 +72,5 @@ class Live:
         try:
             call, weights = self.differentiable(endpoint.key)
         except Exception as error:  # what a session runs, TF 2's loader may refuse in many ways
-            text = " ".join(str(error).split())
-            return Coverage(problem=f"it cannot be loaded to be differentiated: {type(error).__name__}: {text[:200]}")
+            return Coverage(problem=f"it cannot be loaded to be differentiated: {raised(error, 200)}")
         return coverage.measure(call, weights, inputs)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.contract.errors import BadInput, FanoutError
+from converters.contract.errors import BadInput, FanoutError, raised
 from converters.contract.values import Signature, Tensors
 from converters.formats import precision, saved_model, specs
 from converters.reference import hints
@@ -36,8 +36,7 @@ def trace(endpoint: Endpoint) -> None:
     except FanoutError:
         raise
     except Exception as error:  # tracing runs the model's own code
-        text = " ".join(str(error).split())
-        raise BadInput(f"signatures.{endpoint.key}: tracing it failed: {type(error).__name__}: {text[:400]}") from error
+        raise BadInput(f"signatures.{endpoint.key}: tracing it failed: {raised(error, 400)}") from error
     endpoint.hints = lambda: hints.of_concrete(endpoint.concrete, endpoint.inputs)
     answer = endpoint.concrete.structured_outputs
     for name, output in answer.items():
@@ -68,9 +67,8 @@ def answer(endpoint: Endpoint, inputs: Tensors, what: str = "golden outputs") ->
         tensors = {name: tf.constant(value, endpoint.inputs[name].dtype) for name, value in inputs.items()}
         return {name: np.asarray(value) for name, value in endpoint.call(tensors).items()}
     except Exception as error:  # the model's own code runs here
-        text = " ".join(str(error).split())
         shapes = {name: list(value.shape) for name, value in inputs.items()}
         raise BadInput(
             f"signatures.{endpoint.key}: the live model cannot compute {what} for inputs of shape {shapes}: "
-            f"{type(error).__name__}: {text[:400]}"
+            f"{raised(error, 400)}"
         ) from error

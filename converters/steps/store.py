@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 from typing import IO, Any
 
-from converters.contract.errors import BadInput, Damaged, StoreFailed
+from converters.contract.errors import BadInput, Damaged, StoreFailed, raised
 from converters.formats import digest
 
 _BLOCK = 1 << 20
@@ -61,7 +61,7 @@ class Store:
             else:
                 self._fs.rm_file(part)
         except Exception as error:  # every kind of file system raises its own
-            raise StoreFailed(f"the store {self.url} cannot be written: {_said(error)}") from error
+            raise StoreFailed(f"the store {self.url} cannot be written: {raised(error)}") from error
         if written != found:
             raise Damaged(f"{path} was changed while it was copied to the store; deploy again")
         return found
@@ -71,7 +71,7 @@ class Store:
         try:
             return bool(self._fs.exists(self._name(wanted)))
         except Exception as error:  # as above
-            raise StoreFailed(f"the store {self.url} cannot be read: {_said(error)}") from error
+            raise StoreFailed(f"the store {self.url} cannot be read: {raised(error)}") from error
 
     def get(self, wanted: str, target: Path) -> None:
         """Fetch the file of a digest, and make it appear at `target` whole.
@@ -95,7 +95,7 @@ class Store:
                 f"the store {self.url} holds no sha256/{wanted}; is it the same on all machines?"
             ) from error
         except Exception as error:  # as above
-            raise StoreFailed(f"the store {self.url} cannot be read: {_said(error)}") from error
+            raise StoreFailed(f"the store {self.url} cannot be read: {raised(error)}") from error
         finally:
             part.unlink(missing_ok=True)
         if found != wanted:
@@ -114,7 +114,3 @@ def _copy(origin: IO[bytes], to: IO[bytes]) -> str:
         found.update(block)
         to.write(block)
     return found.hexdigest()
-
-
-def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

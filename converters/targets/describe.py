@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from converters.contract.errors import BadInput, Damaged
+from converters.contract.errors import BadInput, Damaged, raised, said
 from converters.contract.values import Artifact, Signature
 from converters.formats import graph, keras_config, saved_model, variables
 from converters.reference.golden import VARIABLES
@@ -62,7 +62,7 @@ def _saved_model(path: Path) -> Description:
         weights = variables.of_saved_model(path)
         parameters = sum(int(value.size) for value in weights.values())
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        raise Damaged(f"its variables cannot be read: {_line(error)}") from error
+        raise Damaged(f"its variables cannot be read: {said(error)}") from error
     files = [file for file in path.rglob("*") if file.is_file()]
     return {
         "format": "SavedModel",
@@ -98,7 +98,7 @@ def _keras_archive(path: Path) -> Description:
             with archive.open("model.weights.h5") as stored, h5py.File(stored, "r") as weights:
                 parameters = _parameters(weights)
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise Damaged(f"it is no .keras archive, or an incomplete one: {_line(error)}") from error
+        raise Damaged(f"it is no .keras archive, or an incomplete one: {said(error)}") from error
     return _keras(config, metadata.get("keras_version"), "Keras archive", path, parameters)
 
 
@@ -113,7 +113,7 @@ def _hdf5(path: Path) -> Description:
             parameters = _parameters(file["model_weights"])
             return _keras(config, _text(file.attrs.get("keras_version")), "Keras HDF5 model", path, parameters)
     except (KeyError, ValueError, OSError) as error:
-        raise Damaged(f"it is no HDF5 file, or an incomplete one: {_line(error)}") from error
+        raise Damaged(f"it is no HDF5 file, or an incomplete one: {said(error)}") from error
 
 
 def _keras(config: Any, version: str | None, kind: str, path: Path, parameters: int) -> Description:
@@ -219,7 +219,7 @@ def _tfjs(path: Path) -> Description:
         described: Description = {"ops": counted(_tfjs_ops(topology))} if kind == "graph-model" else {}
         weights = [_weight_group(path.parent, group) for group in groups]
     except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"it is no tensorflow.js model: {type(error).__name__}: {_line(error)}") from error
+        raise Damaged(f"it is no tensorflow.js model: {raised(error)}") from error
     signatures: Mapping[str, Signature] = {}
     if kind == "layers-model":
         described = _keras(topology["model_config"], topology.get("keras_version"), "", path, 0)
@@ -269,7 +269,3 @@ def counted(names: Iterable[str]) -> dict[str, int]:
 
 def _text(value: Any) -> str | None:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -17,7 +17,7 @@ import grpc
 import httpx
 from google.protobuf.message import DecodeError
 
-from converters.contract.errors import Damaged, ServerFailed
+from converters.contract.errors import Damaged, ServerFailed, said
 from converters.contract.values import Signature, Tensors, TensorSpec
 from converters.formats import saved_model
 from converters.formats.protos import load
@@ -28,8 +28,6 @@ METHODS = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regres
 """SignatureDef.method_name -> the call that is made for it, beside predict (cc/saved_model/signature_constants.h)."""
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _SERVICES = "tensorflow_serving.apis"
-_MOST = 300
-"""Characters of a server's own words in a sentence."""
 
 
 class Servable(NamedTuple):
@@ -163,7 +161,7 @@ class Client:
         answer = self._post(method, tensor_wire.to_json_examples(key, _examples(inputs)), deadline)
         results = answer.get("results") if isinstance(answer, Mapping) else None
         if not isinstance(results, list):
-            raise Damaged(f"its answer holds no 'results': {str(answer)[:_MOST]}")
+            raise Damaged(f"its answer holds no 'results': {said(answer)}")
         return _regressed(results, signature) if method == "regress" else _classified(results, signature)
 
     def _address(self, spec: Any, key: str) -> None:
@@ -188,11 +186,11 @@ class Client:
             path, content=body, headers={"content-type": "application/json"}, timeout=_left(deadline)
         )
         if answer.status_code != 200:
-            raise Damaged(f"status {answer.status_code}: {_short(answer.content.decode(errors='replace'))}")
+            raise Damaged(f"status {answer.status_code}: {said(answer.content.decode(errors='replace'))}")
         return tensor_wire.parse_json(answer.content)
 
     def _refused(self, how: str, error: grpc.RpcError) -> ServerFailed:
-        code, detail = error.code(), _short(error.details() or "")
+        code, detail = error.code(), said(error.details() or "")
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             return ServerFailed("a call over gRPC had no answer in the time it had")
         return ServerFailed(f"a call over gRPC ended as {code.name}: {detail}")
@@ -201,10 +199,6 @@ class Client:
 def _left(deadline: float) -> float:
     """Seconds until the deadline; a little where it is past, so that the call itself says so."""
     return max(deadline - time.monotonic(), 0.01)
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:_MOST]
 
 
 def _examples(inputs: Tensors) -> list[Any]:

@@ -26,7 +26,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from converters.contract.errors import BadInput, Damaged, MissingRuntime, ServerFailed
+from converters.contract.errors import BadInput, Damaged, MissingRuntime, ServerFailed, said
 from converters.contract.target import Cases
 from converters.contract.values import Artifact, Frozen, Prediction, Tensors
 from converters.processes import launch
@@ -185,7 +185,7 @@ class _Running:
             if found is not None and found.state == "AVAILABLE":
                 return
             if found is not None and found.error:
-                raise ServerFailed(f"{self.how} could not load {wanted}: {' '.join(found.error.split())[:300]}")
+                raise ServerFailed(f"{self.how} could not load {wanted}: {said(found.error)}")
             if self.process is None and found is None:
                 has = f"has version {', '.join(str(v.number) for v in known)} of it" if known else "knows no such model"
                 raise ServerFailed(f"{self.how} does not serve {wanted}: it {has}")
@@ -212,7 +212,7 @@ class _Running:
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log is not None else []
         blaming = [line for line in lines if "error" in line.lower()] or lines
-        return f": {' '.join(blaming[-1].split())[:300]}" if blaming else ""
+        return f": {said(blaming[-1])}" if blaming else ""
 
 
 class _Server(Frozen):

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from converters.contract.errors import Unsupported
+from converters.contract.errors import Unsupported, said
 
 _MODELS = ("Functional", "Sequential", "Model")
 _RENAMED = {"batch_shape": "batch_input_shape"}
@@ -47,7 +47,7 @@ def rebuilt(model: Any) -> Any:
     except Unsupported:
         raise
     except Exception as error:  # tf_keras raises of every kind for what it does not know
-        text = " ".join(str(error).rpartition("Exception encountered:")[2].split())[:200]
+        text = said(str(error).rpartition("Exception encountered:")[2], 200)
         raise Unsupported(
             f"Keras 2, whose format a layers model has, cannot rebuild it: {text}; use the graph model"
         ) from error

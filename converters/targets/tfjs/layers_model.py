@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from converters.contract.errors import MOST, BadInput, Unsupported
+from converters.contract.errors import BadInput, Unsupported, said
 from converters.contract.values import Artifact, Source
 from converters.formats import keras_config
 from converters.targets.tfjs import NAME, keras2
@@ -74,8 +74,7 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except (NotImplementedError, ValueError, TypeError) as error:  # a weight's dtype, a layer without config
-        text = " ".join(str(error).split())[:MOST]
-        raise Unsupported(f"it cannot be written as a layers model: {text}; use the graph model") from error
+        raise Unsupported(f"it cannot be written as a layers model: {said(error)}; use the graph model") from error
 
 
 def _adapt(path: Path) -> None:
