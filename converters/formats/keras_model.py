@@ -11,6 +11,7 @@ import numpy as np
 from converters.contract.errors import BadInput, said
 from converters.contract.values import SourceKind, Tensors, TensorSpec
 from converters.formats import specs
+from converters.formats.internals_keras import layers_within
 from converters.processes import userland
 
 COMPOSITE = ("SparseTensorSpec", "RaggedTensorSpec")
@@ -72,8 +73,7 @@ def is_built(model: Any) -> bool:
     """Whether every layer has its weights. With declared inputs the layers have been called, though some never say so."""
     if declared_inputs(model):
         return True
-    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else [model]
-    return all(layer.built for layer in layers)
+    return all(layer.built for layer in layers_within(model))
 
 
 def dummy(tensor: TensorSpec) -> Any:
@@ -97,7 +97,7 @@ def output_names(model: Any) -> list[str]:
     """The names of the layers that a Functional, Sequential or loaded model's outputs come from, where it knows them."""
     names = getattr(model, "output_names", None)
     if names is None and getattr(model, "outputs", None):  # a Keras 3 Sequential
-        names = [tensor._keras_history.operation.name for tensor in model.outputs]
+        names = [model.layers[-1].name] * len(model.outputs)
     return list(names or [])
 
 
@@ -121,11 +121,9 @@ def call_keras(model: Any, tensors: dict[str, Any]) -> Any:
     """The model's call in inference mode, its inputs in the structure the model was defined with."""
     import tensorflow as tf
 
-    structure = getattr(model, "_nested_inputs", None)  # tf_keras Functional and Sequential
-    if structure is None:
-        structure = getattr(model, "_inputs_struct", None)  # Keras 3 Functional
-    if structure is not None and len(tf.nest.flatten(structure)) == len(tensors):
-        names = list(declared_inputs(model))
+    names = list(declared_inputs(model))
+    structure = getattr(model, "input", None) if names else None  # a Keras 3 Sequential has none
+    if structure is not None and len(names) == len(tensors):
         ordered = [tensors[name] for name in names] if set(names) == set(tensors) else list(tensors.values())
         return model(tf.nest.pack_sequence_as(structure, ordered), training=False)
     given = next(iter(tensors.values())) if len(tensors) == 1 else tensors

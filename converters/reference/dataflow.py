@@ -8,6 +8,7 @@ import numpy as np
 
 from converters.formats import graph
 from converters.formats.graph import split, tensor_name
+from converters.formats.internals_tf import outputs_of
 from converters.formats.specs import dimensions
 
 _MOVES: tuple[tuple[dict[int | None, int], tuple[str, ...]], ...] = (
@@ -129,13 +130,12 @@ def _flattened(definition: Any, functions: Mapping[str, Any]) -> tuple[dict[str,
     A function names a tensor "node:output:0" by the op's output, a graph "node:0" (FunctionDef.node_def, function.proto).
     """
     from tensorflow.core.framework.node_def_pb2 import NodeDef
-    from tensorflow.python.framework import op_def_registry
 
     flat = {argument.name: f"{argument.name}:0" for argument in definition.signature.input_arg}
     for node in definition.node_def:
-        op = functions[node.op].signature if node.op in functions else op_def_registry.get(node.op)
+        outputs = functions[node.op].signature.output_arg if node.op in functions else outputs_of(node.op)
         total = 0
-        for output in op.output_arg if op is not None else ():
+        for output in outputs:
             for index in range(_tensors(node, output)):
                 flat[f"{node.name}:{output.name}:{index}"] = f"{node.name}:{total}"
                 total += 1

@@ -8,6 +8,7 @@ are stored as bytes of fixed width whose last byte, 0x01, ends the element, beca
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def load(path: Path) -> Golden:
                     raise Damaged(f"{path}: {key!r} is not the name of a golden array")
                 case = sides.setdefault(match["signature"], {}).setdefault(int(match["index"]), {})
                 case.setdefault(match["side"], {})[match["name"]] = _restored(stored[key])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(f"{path}: golden data cannot be read: {error}") from error
     cases = {
         signature: [Case(inputs=c.get("inputs", {}), outputs=c.get("outputs", {})) for _, c in sorted(by_index.items())]

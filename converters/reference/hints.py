@@ -205,7 +205,9 @@ def of_concrete(concrete: Any, names: Mapping[str, Any]) -> dict[str, Hint]:
     import tensorflow as tf
 
     captured = {inner.op.name: outer for outer, inner in concrete.graph.captures}
-    known = {name: shape for name, outer in captured.items() if (shape := _held_shape(outer)) is not None}
+    variables = {id(variable.handle): variable for variable in concrete.variables}
+    shapes = {name: variables.get(id(outer), outer).shape for name, outer in captured.items()}
+    known = {name: tuple(shape) for name, shape in shapes.items() if shape.is_fully_defined()}
     scope = dataflow.root(concrete.graph.as_graph_def(add_shapes=True), known)
 
     def read_table(handle: str, keys: int, values: int) -> Any:
@@ -216,18 +218,6 @@ def of_concrete(concrete: Any, names: Mapping[str, Any]) -> dict[str, Hint]:
 
     inputs = dict(zip(names, concrete.inputs, strict=False))
     return {name: hint(scope, tensor.name, read_table) for name, tensor in inputs.items()}
-
-
-def _held_shape(tensor: Any) -> tuple[int, ...] | None:
-    """The shape of the variable behind a resource tensor, or a tensor's own."""
-    import tensorflow as tf
-
-    if tensor.dtype != tf.resource:
-        return tuple(tensor.shape.as_list()) if tensor.shape.is_fully_defined() else None
-    data = getattr(tensor, "_handle_data", None)
-    if data is None or not data.is_set or not data.shape_and_type or data.shape_and_type[0].shape.unknown_rank:
-        return None
-    return tuple(dimension.size for dimension in data.shape_and_type[0].shape.dim)
 
 
 def of_session(session: Any, inputs: Mapping[str, str], scope: Scope) -> dict[str, Hint]:

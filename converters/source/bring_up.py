@@ -5,7 +5,7 @@ from typing import Any
 from converters.config.spec import KERAS_SUFFIXES, MethodSpec, ModelSpec
 from converters.contract.errors import BadInput, raised
 from converters.contract.values import DEFAULT_SIGNATURE
-from converters.formats import specs
+from converters.formats import internals_tf, specs
 from converters.formats.keras_model import (
     call_keras,
     declared_inputs,
@@ -166,8 +166,8 @@ def _method(model: Any, key: str, method: MethodSpec, where: str) -> Endpoint:
 
 def _as_written(leaf: Any, placeholder: Any) -> str | None:
     """An input's name. TensorFlow's signature has it in small letters where it is a parameter's; its placeholder knows."""
-    written: str = placeholder.op.get_attr("_user_specified_name").decode()
-    return written if leaf.name and written.lower() == leaf.name else leaf.name
+    written = internals_tf.written_name(placeholder)
+    return written if written is not None and written.lower() == leaf.name else leaf.name
 
 
 def _input_names(given: list[str | None]) -> list[str]:

@@ -53,11 +53,10 @@ def _roots(live: Live) -> list[Any]:
     """What the SavedModel must track so that the endpoints' variables, tables and assets are saved.
 
     A Keras model itself is not tracked: saving it would trace every layer's own functions too (seconds for a large
-    model), which no runtime here uses. Its variables are found through the endpoints; its lookup tables are listed.
+    model), which no runtime here uses. Its variables are found through the endpoints; its lookup tables and whatever else
+    is a resource (tf.saved_model.experimental.TrackableResource, or a dataset's) are listed.
     """
     import tensorflow as tf
-    from tensorflow.python.ops.lookup_ops import LookupInterface
-    from tensorflow.python.trackable.resource import CapturableResource
 
     if live.kind == "module":
         return [live.model]
@@ -68,7 +67,7 @@ def _roots(live: Live) -> list[Any]:
         key=lambda v: (order.get(id(v.handle), len(order)), v.name),
     )
     descendants = tf.train.TrackableView(live.model).descendants()
-    tables = [item for item in descendants if isinstance(item, LookupInterface | CapturableResource)]
+    tables = [item for item in descendants if hasattr(type(item), "resource_handle")]
     return [*{id(item): item for item in [*variables_used, *tables]}.values()]
 
 

@@ -1,0 +1,30 @@
+"""All that is used of TensorFlow (as of 2.19) beside its public interface, so that an upgrade breaks in one place."""
+
+from typing import Any
+
+
+def written_name(placeholder: Any) -> str | None:
+    """An input's name as it was written, of a traced function's placeholder.
+
+    Its attribute `_user_specified_name`. Without it None: the input of a parameter with capitals then has the small
+    letters that TensorFlow's signature makes of its name.
+    """
+    try:
+        return str(placeholder.op.get_attr("_user_specified_name").decode())
+    except ValueError:
+        return None
+
+
+def outputs_of(op: str) -> list[Any]:
+    """What an op returns (OpDef.ArgDef, op_def.proto), by its name; nothing of one that is not known here.
+
+    From `tensorflow.python.framework.op_def_registry`. Without it what a function's body does with an input is not
+    followed beyond one op, and golden's inputs are drawn without what that would tell.
+    """
+    try:
+        from tensorflow.python.framework import op_def_registry
+
+        definition = op_def_registry.get(op)
+    except (ImportError, AttributeError):
+        return []
+    return list(definition.output_arg) if definition is not None else []
