@@ -19,27 +19,6 @@ FanoutError
 A failing check is none of these: it is data (`contract.CheckResult`).
 """
 
-__all__ = [
-    "MOST",
-    "BadInput",
-    "BuilderFailed",
-    "ChildDied",
-    "ChildFailed",
-    "ChildRaised",
-    "ChildTimedOut",
-    "ChildTooLarge",
-    "ClusterFailed",
-    "Damaged",
-    "FanoutError",
-    "MissingRuntime",
-    "ServerFailed",
-    "StoreFailed",
-    "Unsupported",
-    "WorkerFailed",
-    "raised",
-    "said",
-]
-
 
 class FanoutError(Exception):
     """Base of every exception this project raises on purpose.

@@ -60,6 +60,11 @@ class Case(Frozen):
     inputs: Tensors
     outputs: Tensors
 
+    @property
+    def batch(self) -> int:
+        """Size of the first dimension of the inputs; 0 where they have none."""
+        return next((value.shape[0] for value in self.inputs.values() if value.ndim), 0)
+
 
 class Source(Frozen):
     """A built and exported model, by path: what every converter starts from.

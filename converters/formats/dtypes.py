@@ -1,6 +1,6 @@
 """Data types: TensorFlow's names for them, its codes, and NumPy's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -52,9 +52,25 @@ def as_bytes(item: Any) -> bytes:
     return item if isinstance(item, bytes) else str(item).encode()
 
 
-def as_strings(lines: Iterable[str]) -> np.ndarray[Any, Any]:
-    """A string tensor of shape [n]."""
-    items = [line.encode() for line in lines]
+def objects(items: Sequence[Any]) -> Array:
+    """A string tensor (or of what else NumPy must not look into), [n]."""
     array = np.empty(len(items), dtype=object)
     array[:] = items
     return array
+
+
+def as_strings(lines: Iterable[str]) -> Array:
+    """A string tensor of shape [n]."""
+    return objects([line.encode() for line in lines])
+
+
+def as_dtype(array: Array, name: str) -> Array:
+    """The array in a dtype. Raises ValueError or TypeError where the values are none of that dtype's."""
+    if name == "string":
+        return objects([as_bytes(item) for item in array.ravel()]).reshape(array.shape)
+    dtype = numpy_dtype(name)
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(dtype)
+    if dtype.kind in "biu" and not np.array_equal(converted, array):
+        raise ValueError("it holds other values")
+    return converted

@@ -51,7 +51,12 @@ def of_live(variables: Iterable[Any]) -> Variables:
     def reader(variable: Any) -> Callable[[], Array]:
         return lambda: np.asarray(variable.numpy())
 
-    return Variables((str(getattr(v, "path", None) or v.name).removesuffix(":0"), reader(v)) for v in variables)
+    return Variables((name_of(variable), reader(variable)) for variable in variables)
+
+
+def name_of(variable: Any) -> str:
+    """A live variable's name; Keras 3 has it as the path, beside a short name that others may share."""
+    return str(getattr(variable, "path", None) or variable.name).removesuffix(":0")
 
 
 def of_saved_model(saved_model: Path) -> Variables:

@@ -17,6 +17,7 @@ import numpy as np
 from converters.contract.settings import Quality, Tolerance
 from converters.contract.values import Case, CheckResult, Prediction, Signature, TensorSpec
 from converters.formats.dtypes import dtype_name, is_inexact
+from converters.reference.coverage import samples_of
 from converters.reference.measure import FAR, Array, fidelity, measure, scale_of, scores_classes
 
 Holds = Callable[[str], str]
@@ -89,35 +90,27 @@ def compare(
     )
     if outputs.status != "passed":
         return [outputs]
-    broken = [
-        f"{name!r} has {count} non-finite elements where the live model has none"
-        for name in signature.outputs
-        if (
-            count := sum(
-                _lost(case.outputs[name], got[name]) for case, got in zip(cases, prediction.outputs, strict=True)
-            )
-        )
-    ]
+    pairs = list(zip(cases, prediction.outputs, strict=True))
+    lost = {name: sum(_lost(case.outputs[name], got[name]) for case, got in pairs) for name in signature.outputs}
+    broken = [f"{n!r} has {c} non-finite elements where the live model has none" for n, c in lost.items() if c]
     results = [outputs, _finding("finite", runtime, broken, "finite wherever the live model is")]
     main, others = _by_batch(cases, signature)
-    for name in signature.outputs:
+    for index, name in enumerate(signature.outputs):
         references = [cases[i].outputs[name] for i in main]
         classes = scores_classes(references) or (name in classifiers and references[0].ndim == 2)
         figures = fidelity(references, [prediction.outputs[i][name] for i in main], classes=classes)
         found = _values("values", cases, prediction, main, name, tolerance, scales[name])
-        results.append(found.model_copy(update={"figures": figures}))
+        results.append(
+            found.model_copy(update={"figures": figures, "latency_ms": prediction.latency_ms if not index else None})
+        )
         results += _quality(name, figures, quality, runtime, sum(len(r) for r in references) if classes else 0)
     if others:
         worst = max(
             (_values("batch", cases, prediction, others, name, tolerance, scales[name]) for name in signature.outputs),
             key=_severity,
         )
-        sizes = sorted({_batch_size(cases[i]) for i in others})
+        sizes = sorted({cases[i].batch for i in others})
         results.append(worst.model_copy(update={"detail": f"batch of {', '.join(map(str, sizes))}: {worst.detail}"}))
-    for index, result in enumerate(results):
-        if result.name == "values":
-            results[index] = result.model_copy(update={"latency_ms": prediction.latency_ms})
-            break
     return results
 
 
@@ -133,7 +126,7 @@ def check_variation(
     exact, vacuous, ratios = [], [], []
     for name in signature.outputs:
         inexact = is_inexact(cases[0].outputs[name])
-        spread = _spread([case.outputs[name] for case in cases], [_batch_size(case) for case in cases], signature)
+        spread = _spread(samples_of(cases, signature, name))
         if not inexact:
             exact.append(spread > tolerance.mismatch)
         elif name not in constant:
@@ -175,7 +168,7 @@ def _values(
     inexact = is_inexact(references[0])
     limit = tolerance.error if inexact else tolerance.mismatch
     unit = "max |error| / max |reference|" if inexact else "share of unequal elements"
-    samples = sum(_batch_size(cases[i]) or 1 for i in indices)
+    samples = sum(cases[i].batch or 1 for i in indices)
     return CheckResult(
         name=check,
         runtime=prediction.runtime,
@@ -251,31 +244,21 @@ def _by_batch(cases: Sequence[Case], signature: Signature) -> tuple[list[int], l
     """Indices of the cases with the first case's batch size, and of the others."""
     if not signature.dynamic_batch:
         return list(range(len(cases))), []
-    first = _batch_size(cases[0])
-    same = [i for i, case in enumerate(cases) if _batch_size(case) == first]
+    first = cases[0].batch
+    same = [i for i, case in enumerate(cases) if case.batch == first]
     return same, [i for i in range(len(cases)) if i not in same]
 
 
-def _batch_size(case: Case) -> int:
-    """Size of the first dimension of the inputs; 0 where they have none."""
-    return next((value.shape[0] for value in case.inputs.values() if value.ndim), 0)
-
-
-def _spread(outputs: Sequence[Array], batches: Sequence[int], signature: Signature) -> float:
+def _spread(samples: Sequence[Array]) -> float:
     """The largest distance between neighbouring samples, in the unit of `measure`.
 
     Elements that are not finite in either say nothing: golden of 1 and NaN is as vacuous as golden of 1 alone.
     """
-    samples: list[Array] = []
-    for output, batch in zip(outputs, batches, strict=True):
-        batched = signature.dynamic_batch and output.ndim > 0 and output.shape[0] == batch
-        samples += list(output) if batched else [output]
-    arrays = [np.asarray(sample) for sample in samples]
-    if len({array.shape for array in arrays}) > 1:
+    if len({sample.shape for sample in samples}) > 1:
         return float("inf")
-    if len(arrays) < 2:
+    if len(samples) < 2:
         return 0.0
-    here = np.stack(arrays)
+    here = np.stack(samples)
     there = np.roll(here, 1, axis=0)
     if is_inexact(here):
         both = np.isfinite(here) & np.isfinite(there)

@@ -13,6 +13,7 @@ import numpy as np
 
 from converters.contract.errors import raised
 from converters.contract.values import Case, CheckResult, Frozen, Signature, Tensors
+from converters.formats.variables import name_of
 
 MOST_NAMED = 3
 
@@ -50,7 +51,7 @@ def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequenc
     """
     import tensorflow as tf
 
-    weights = [variable for variable in variables if variable.dtype in _FLOATS or _tf_dtype(variable).is_floating]
+    weights = [variable for variable in variables if tf.as_dtype(variable.dtype).is_floating]
     if not weights:
         return Coverage(problem="the model has no variables of floating point")
     tensors = [getattr(variable, "value", None) for variable in weights]
@@ -73,7 +74,7 @@ def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequenc
         return Coverage(problem=f"its gradient cannot be computed: {raised(error, 200)}")
     found = [
         Reached(
-            name=str(getattr(variable, "path", None) or variable.name).removesuffix(":0"),
+            name=name_of(variable),
             weights=int(np.prod(variable.shape, dtype=np.int64)),
             reached=_nonzero(gradient),
         )
@@ -83,16 +84,6 @@ def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequenc
     if not found:
         return Coverage(problem="no output that has a gradient depends on a variable")
     return Coverage(variables=tuple(found))
-
-
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-"""Names of Keras 3's dtypes; TensorFlow's own are asked."""
-
-
-def _tf_dtype(variable: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.as_dtype(variable.dtype)
 
 
 def _nonzero(gradient: Any) -> int:
@@ -132,8 +123,7 @@ def samples_of(cases: Sequence[Case], signature: Signature, name: str) -> list[n
     samples: list[np.ndarray[Any, Any]] = []
     for case in cases:
         output = case.outputs[name]
-        batch = next((value.shape[0] for value in case.inputs.values() if value.ndim), 0)
-        batched = signature.dynamic_batch and output.ndim > 0 and output.shape[0] == batch
+        batched = signature.dynamic_batch and output.ndim > 0 and output.shape[0] == case.batch
         samples += [np.asarray(sample) for sample in output] if batched else [np.asarray(output)]
     return samples
 

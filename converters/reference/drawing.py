@@ -10,7 +10,7 @@ import numpy as np
 
 from converters.contract.settings import GoldenSpec, InputRange
 from converters.contract.values import Signature, Tensors, TensorSpec
-from converters.formats.dtypes import as_bytes, numpy_dtype
+from converters.formats.dtypes import as_bytes, numpy_dtype, objects
 
 SAMPLES = 16
 """Samples of golden, unless the config says how many."""
@@ -183,17 +183,12 @@ def _each(rng: np.random.Generator, among: np.ndarray[Any, Any], size: int) -> n
 
 
 def _candidates(hint: Hint, plan: Plan) -> np.ndarray[Any, Any]:
-    known = [*hint.values, *([hint.unknown] if hint.unknown is not None and plan.unknown else [])]
-    array = np.empty(len(known), dtype=object)
-    array[:] = known
-    return array
+    return objects([*hint.values, *([hint.unknown] if hint.unknown is not None and plan.unknown else [])])
 
 
 def _texts(shape: tuple[int, ...], make: Callable[[], bytes]) -> np.ndarray[Any, Any]:
     """A string tensor of elements made one after another."""
-    flat = np.empty(math.prod(shape), dtype=object)
-    flat[:] = [make() for _ in range(flat.size)]
-    return flat.reshape(shape)
+    return objects([make() for _ in range(math.prod(shape))]).reshape(shape)
 
 
 def concrete(tensor: TensorSpec, batch: int, sample: Sequence[int] | None, plan: Plan) -> tuple[int, ...]:

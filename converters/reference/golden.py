@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.settings import GoldenSpec
 from converters.contract.values import Case, Frozen, Signature, Tensors
-from converters.formats.dtypes import as_bytes, as_strings, numpy_dtype
+from converters.formats.dtypes import as_bytes, as_dtype, as_strings, numpy_dtype, objects
 from converters.reference.coverage import Coverage
 from converters.reference.drawing import SAMPLES
 
@@ -65,38 +65,36 @@ def load(path: Path) -> Golden:
     Raises:
         Damaged: the file is missing, no .npz, or holds names that are not golden's.
     """
-    sides: dict[str, dict[int, dict[str, Tensors]]] = {}
-    variables: tuple[str, ...] = ()
-    precision = "float32"
-    coverage: dict[str, Coverage] = {}
     try:
         # NumPy leaves a damaged file open if it is given its path, and returns a bare array if the file holds one.
         with path.open("rb") as file:
             stored = np.load(file, allow_pickle=False)
             if not isinstance(stored, np.lib.npyio.NpzFile):
                 raise Damaged(f"{path}: golden data cannot be read: it holds a single array")
-            for key in stored.files:
-                if key == VARIABLES:
-                    variables = tuple(line[:-1].decode() for line in stored[key].tolist())
-                    continue
-                if key == COVERAGE:
-                    coverage = _COVERAGES.validate_json(stored[key].tobytes())
-                    continue
-                if key == PRECISION:
-                    precision = stored[key].item().decode()
-                    continue
-                match = _KEY.fullmatch(key)
-                if match is None:
-                    raise Damaged(f"{path}: {key!r} is not the name of a golden array")
-                case = sides.setdefault(match["signature"], {}).setdefault(int(match["index"]), {})
-                case.setdefault(match["side"], {})[match["name"]] = _restored(stored[key])
+            return _golden(dict(stored), path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(f"{path}: golden data cannot be read: {error}") from error
-    cases = {
-        signature: [Case(inputs=c.get("inputs", {}), outputs=c.get("outputs", {})) for _, c in sorted(by_index.items())]
-        for signature, by_index in sides.items()
-    }
-    return Golden(cases=cases, variables=variables, coverage=coverage, precision=precision)
+
+
+def _golden(arrays: Tensors, path: Path) -> Golden:
+    facts: dict[str, Any] = {}
+    if VARIABLES in arrays:
+        facts["variables"] = tuple(line[:-1].decode() for line in arrays.pop(VARIABLES).tolist())
+    if COVERAGE in arrays:
+        facts["coverage"] = _COVERAGES.validate_json(arrays.pop(COVERAGE).tobytes())
+    if PRECISION in arrays:
+        facts["precision"] = arrays.pop(PRECISION).item().decode()
+    sides: dict[tuple[int, str], dict[str, Tensors]] = {}
+    for key, array in arrays.items():
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise Damaged(f"{path}: {key!r} is not the name of a golden array")
+        case = sides.setdefault((int(match["index"]), match["signature"]), {"inputs": {}, "outputs": {}})
+        case[match["side"]][match["name"]] = _restored(array)
+    cases: dict[str, list[Case]] = {}
+    for index, signature in sorted(sides, key=lambda key: key[0]):
+        cases.setdefault(signature, []).append(Case.model_validate(sides[index, signature]))
+    return Golden(cases=cases, **facts)
 
 
 def save_inputs(inputs: Mapping[str, Sequence[Tensors]], path: Path) -> None:
@@ -122,7 +120,7 @@ def from_data(
                 f"{where} gives no array for input {name!r} of signature {signature_key!r}; it gives {sorted(data)}"
             )
         try:
-            array = _as_dtype(np.asarray(data[name]), tensor.dtype)
+            array = as_dtype(np.asarray(data[name]), tensor.dtype)
         except (ValueError, TypeError) as error:
             raise BadInput(f"{where}: input {name!r} cannot be {tensor.dtype}: {error}") from error
         expected = tensor.shape if signature.dynamic_batch or tensor.shape is None else (None, *tensor.shape)
@@ -149,20 +147,6 @@ def expected_variables(golden: Golden) -> list[Case]:
     return [Case(inputs={}, outputs={VARIABLES: as_strings(golden.variables)})]
 
 
-def _as_dtype(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
-    """The array in the dtype. Raises ValueError or TypeError where the values are none of that dtype's."""
-    if name == "string":
-        flat = np.empty(array.size, dtype=object)
-        flat[:] = [as_bytes(item) for item in array.ravel()]
-        return flat.reshape(array.shape)
-    dtype = numpy_dtype(name)
-    with np.errstate(invalid="ignore"):
-        converted = array.astype(dtype)
-    if dtype.kind in "biu" and not np.array_equal(converted, array):
-        raise ValueError("it holds other values")
-    return converted
-
-
 def _stored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if value.dtype != object:
         return value
@@ -175,6 +159,4 @@ def _restored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return value.view(numpy_dtype("bfloat16"))
     if value.dtype.kind != "S":
         return value
-    flat = np.empty(value.size, dtype=object)
-    flat[:] = [item[:-1] for item in value.ravel().tolist()]
-    return flat.reshape(value.shape)
+    return objects([item[:-1] for item in value.ravel().tolist()]).reshape(value.shape)

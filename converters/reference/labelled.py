@@ -56,28 +56,21 @@ class Evaluation:
         """The calls with no more samples than this (but at least one call)."""
         if samples is None or samples >= len(self.labels):
             return self
-        taken, count = [], 0
+        taken, left = [], samples
         for call in self.calls:
             size = self._size(call)
-            if count + size > samples and size > 1:
-                call = Case(
-                    inputs={name: value[: samples - count] for name, value in call.inputs.items()},
-                    outputs={
-                        name: value[: samples - count] if value.ndim and len(value) == size else value
-                        for name, value in call.outputs.items()
-                    },
-                )
-            taken.append(call)
-            count += min(size, samples - count)
-            if count >= samples:
+            taken.append(call if size <= max(1, left) else _cut(call, left))
+            left -= min(size, left)
+            if not left:
                 break
-        return Evaluation(self.spec, self.signature, self.output, taken, self.labels[:count], self.metric)
+        labels = self.labels[: samples - left]
+        return Evaluation(self.spec, self.signature, self.output, taken, labels, self.metric)
 
     def _size(self, call: Case) -> int:
-        return 1 if len(self.calls) == len(self.labels) else len(next(iter(call.inputs.values())))
+        return 1 if len(self.calls) == len(self.labels) else call.batch
 
-    def score(self, outputs: Sequence[Tensors], limits: Limits) -> float:
-        """The metric of these outputs, one for each call.
+    def score(self, outputs: Sequence[Tensors], limits: Limits | None) -> float:
+        """The metric of these outputs, one for each call. The user's function runs in a child, or without limits here.
 
         Raises:
             BadInput: the outputs do not fit the labels, or the user's function raised; ChildFailed: it did not return.
@@ -90,12 +83,13 @@ class Evaluation:
             except ValueError as error:
                 raise BadInput(f"evaluation: output {self.output!r}: {error}") from error
         try:
-            return run(_theirs, self.metric, self.spec.name, together, self.labels, limits=limits).value
+            arguments = (self.metric, self.spec.name, together, self.labels)
+            return _theirs(*arguments) if limits is None else run(_theirs, *arguments, limits=limits).value
         except BuilderFailed as error:
             where = f"it is run from its copy in the release, without the other files of {self.spec.metric}'s folder"
             raise BadInput(f"evaluation.metric: {error}; {where}") from error
 
-    def live(self, limits: Limits) -> float:
+    def live(self, limits: Limits | None) -> float:
         """The metric of the live model's recorded outputs. Raises as `score`."""
         return self.score([call.outputs for call in self.calls], limits)
 
@@ -150,8 +144,7 @@ def record(
         source, _ = userland.split(spec.metric, base, "evaluation.metric")
         metric = Path(shutil.copyfile(source, out_dir / METRIC))
     # Here already, so that a metric that cannot be computed at all is bad input and not a red row.
-    found = Evaluation(spec, key, output, calls, labels, metric)
-    live = found.live(Limits()) if metric is None else _theirs(metric, spec.name, *_of_live(found))
+    live = Evaluation(spec, key, output, calls, labels, metric).live(None)
     if not np.isfinite(live):
         raise BadInput(f"evaluation.metric ({spec.metric}) is {live} for the live model; it must be a finite number")
 
@@ -211,21 +204,20 @@ def _labels(data: Mapping[str, Any], spec: EvaluationSpec) -> np.ndarray[Any, An
     labels = np.asarray(data[spec.labels])
     if labels.ndim == 0:
         raise BadInput(f"evaluation.data ({spec.data}): {spec.labels!r} must have one label for each sample")
-    if dtypes.dtype_name(labels) == "string":
-        flat = dtypes.as_strings(item.decode() if isinstance(item, bytes) else str(item) for item in labels.ravel())
-        return flat.reshape(labels.shape)
-    return labels
+    return dtypes.as_dtype(labels, "string") if dtypes.dtype_name(labels) == "string" else labels
+
+
+def _cut(call: Case, samples: int) -> Case:
+    """The first samples of a batch."""
+    inputs = {name: value[:samples] for name, value in call.inputs.items()}
+    batched = {name for name, value in call.outputs.items() if value.ndim and len(value) == call.batch}
+    return Case(inputs=inputs, outputs={n: v[:samples] if n in batched else v for n, v in call.outputs.items()})
 
 
 def _batches(inputs: Tensors, batch: int, samples: int) -> Iterator[Tensors]:
     total = min(samples, len(next(iter(inputs.values()))))
     for start in range(0, total, batch):
         yield {name: value[start : min(start + batch, total)] for name, value in inputs.items()}
-
-
-def _of_live(found: Evaluation) -> tuple[Tensors, np.ndarray[Any, Any]]:
-    outputs = [call.outputs for call in found.calls]
-    return {name: _joined([given[name] for given in outputs], len(found.labels)) for name in outputs[0]}, found.labels
 
 
 def _joined(arrays: Sequence[np.ndarray[Any, Any]], samples: int) -> np.ndarray[Any, Any]:
