@@ -19,10 +19,10 @@ _INSTALLED_LOCK = ".package-lock.json"
 def of_file(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as content:
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         while block := content.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def of_value(value: Any) -> str:
@@ -55,7 +55,7 @@ def named_files(module: Path, *more: Path) -> set[Path]:
     of a TensorFlow checkpoint, which is named by what they begin with. Names are relative to the module's folder, or to
     one of `more`.
     """
-    found: set[Path] = set()
+    files: set[Path] = set()
     folders = {folder: frozenset(os.listdir(folder)) for folder in (module.parent, *more)}
     for text in _strings(module):
         if not text.strip("./") or "\0" in text or "\n" in text or len(text) > 255:
@@ -67,14 +67,14 @@ def named_files(module: Path, *more: Path) -> set[Path]:
                 continue
             path = folder / text
             if path.is_file():
-                found.add(path.resolve())
+                files.add(path.resolve())
             elif path.with_name(f"{path.name}.index").is_file():
-                found.update(part.resolve() for part in path.parent.glob(f"{path.name}.*"))
+                files.update(part.resolve() for part in path.parent.glob(f"{path.name}.*"))
         if head in folders[module.parent] or head in (".", ".."):
             folder = (module.parent / text).resolve()
             if folder.is_dir() and module.parent in folder.parents:
-                found.update(in_folder(folder))
-    return found
+                files.update(in_folder(folder))
+    return files
 
 
 def in_folder(folder: Path) -> Iterator[Path]:

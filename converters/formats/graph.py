@@ -53,13 +53,13 @@ def reached(meta_graph: Any, keys: Iterable[str]) -> list[Any]:
     """The nodes that the signatures' outputs depend on. Functions get their variables and tables as arguments."""
     by_name = {node.name: node for node in meta_graph.graph_def.node}
     waiting = [node_of(info.name) for key in keys for info in meta_graph.signature_def[key].outputs.values()]
-    found: dict[str, Any] = {}
+    reachable: dict[str, Any] = {}
     while waiting:
         name = waiting.pop()
-        if name not in found and name in by_name:
-            found[name] = by_name[name]
+        if name not in reachable and name in by_name:
+            reachable[name] = by_name[name]
             waiting += map(node_of, by_name[name].input)
-    return list(found.values())
+    return list(reachable.values())
 
 
 def named_ops(ops: Iterable[str], nodes: Mapping[str, str]) -> str:

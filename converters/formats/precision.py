@@ -1,8 +1,10 @@
 """How exact the live model itself is: one that computes in half precision is a reference to half precision only."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from converters.contract.settings import Tolerance
+from converters.formats.dtypes import name_of
 from converters.formats.graph import nodes
 
 _ERRORS = {
@@ -19,24 +21,15 @@ _MOVING = frozenset(_MOVES.split())
 """Ops that round nothing: what they return is as exact as what they were given."""
 
 
-def of_graph(graph_def: Any) -> str:
-    """The narrowest floating-point dtype that a GraphDef computes in: bfloat16, float16 or float32."""
-    from tensorflow.core.framework.types_pb2 import DT_BFLOAT16, DT_HALF
-
+def of_graphs(graph_defs: Iterable[Any]) -> str:
+    """The narrowest floating-point dtype that any of the GraphDefs computes in: bfloat16, float16 or float32."""
     rounding = {
-        node.attr["DstT" if node.op == "Cast" else "T"].type
+        name_of(node.attr[dtype].type)
+        for graph_def in graph_defs
         for node in nodes(graph_def)
-        if node.op not in _MOVING and ("DstT" if node.op == "Cast" else "T") in node.attr
+        if node.op not in _MOVING and (dtype := "DstT" if node.op == "Cast" else "T") in node.attr
     }
-    if DT_BFLOAT16 in rounding:
-        return "bfloat16"
-    return "float16" if DT_HALF in rounding else "float32"
-
-
-def narrower(one: str, other: str) -> str:
-    """The narrower of two dtypes that `of_graph` returns."""
-    order = ("bfloat16", "float16", "float32")
-    return min(one, other, key=order.index)
+    return next((dtype for dtype in ("bfloat16", "float16") if dtype in rounding), "float32")
 
 
 def allowing(tolerance: Tolerance, precision: str) -> Tolerance:

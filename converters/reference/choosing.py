@@ -70,14 +70,14 @@ def choose(
 
     def better(other: Plan, accepted: Callable[[_Merit], bool]) -> tuple[Choice, _Merit]:
         try:
-            found, its = judged(_run_all(draw(signature, spec, hints, other), run), other)
+            choice, its = judged(_run_all(draw(signature, spec, hints, other), run), other)
         except BadInput:
             return best, merit
-        return (found, its) if accepted(its) else (best, merit)
+        return (choice, its) if accepted(its) else (best, merit)
 
     def judged(cases: list[Case], plan: Plan) -> tuple[Choice, _Merit]:
-        found = Choice(cases, plan, reach(cases[0].inputs) if reach is not None else None)
-        return found, _merit(found, signature, tolerance, spec.constant)
+        choice = Choice(cases, plan, reach(cases[0].inputs) if reach is not None else None)
+        return choice, _merit(choice, signature, tolerance, spec.constant)
 
     best, merit = judged(cases, plan)
     for other in _variations(plan, signature):

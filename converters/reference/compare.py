@@ -99,9 +99,9 @@ def compare(
         references = [cases[i].outputs[name] for i in main]
         classes = scores_classes(references) or (name in classifiers and references[0].ndim == 2)
         figures = fidelity(references, [prediction.outputs[i][name] for i in main], classes=classes)
-        found = _values("values", cases, prediction, main, name, tolerance, scales[name])
+        values = _values("values", cases, prediction, main, name, tolerance, scales[name])
         results.append(
-            found.model_copy(update={"figures": figures, "latency_ms": prediction.latency_ms if not index else None})
+            values.model_copy(update={"figures": figures, "latency_ms": prediction.latency_ms if not index else None})
         )
         results += _quality(name, figures, quality, runtime, sum(len(r) for r in references) if classes else 0)
     if others:

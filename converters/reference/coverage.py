@@ -72,7 +72,7 @@ def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequenc
         gradients = tape.gradient(total, watched)
     except Exception as error:  # an op without a gradient, or the model's own code in a mode it was not made for
         return Coverage(problem=f"its gradient cannot be computed: {raised(error, 200)}")
-    found = [
+    reached = [
         Reached(
             name=name_of(variable),
             weights=int(np.prod(variable.shape, dtype=np.int64)),
@@ -81,9 +81,9 @@ def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequenc
         for variable, gradient in zip(weights, gradients, strict=True)
         if gradient is not None
     ]
-    if not found:
+    if not reached:
         return Coverage(problem="no output that has a gradient depends on a variable")
-    return Coverage(variables=tuple(found))
+    return Coverage(variables=tuple(reached))
 
 
 def _nonzero(gradient: Any) -> int:
@@ -102,8 +102,8 @@ def _nonzero(gradient: Any) -> int:
 
 def alive(cases: Sequence[Case], signature: Signature) -> tuple[int, int]:
     """Elements of the outputs (of one sample) that differ between samples, and all of them."""
-    found = [spread_of(cases, signature, name) for name in signature.outputs]
-    return sum(int(np.count_nonzero(varies)) for varies in found), sum(varies.size for varies in found)
+    spreads = [spread_of(cases, signature, name) for name in signature.outputs]
+    return sum(int(np.count_nonzero(varies)) for varies in spreads), sum(varies.size for varies in spreads)
 
 
 def spread_of(cases: Sequence[Case], signature: Signature, name: str) -> np.ndarray[Any, Any]:

@@ -69,15 +69,15 @@ class Scope:
         if node.op not in _BRANCHES or self.depth >= _DEEPEST:
             return []
         attributes, first = _BRANCHES[node.op]
-        found = []
+        bodies = []
         for function in (node.attr[attribute].func.name for attribute in attributes):
             key = (node.name, function)
             if key not in self._bodies:
                 self._bodies[key] = self._body(node, function, first)
             body = self._bodies[key]
             if body is not None:
-                found.append((body, first))
-        return found
+                bodies.append((body, first))
+        return bodies
 
     def _body(self, node: Any, name: str, first: int) -> "Scope | None":
         definition = self.functions.get(name)

@@ -112,7 +112,7 @@ def _keras_call(model: Any, key: str, method: MethodSpec, spec: ModelSpec, where
 
 def _decorated(module: Any, where: str) -> dict[str, MethodSpec]:
     """Without a `signatures:` mapping: every public tf.function that has an input signature, by its name."""
-    found, generic = {}, []
+    methods, generic = {}, []
     for name in dir(type(module)):
         function = getattr(module, name, None) if not name.startswith("_") or name == "__call__" else None
         if not hasattr(function, "get_concrete_function"):
@@ -120,13 +120,13 @@ def _decorated(module: Any, where: str) -> dict[str, MethodSpec]:
         if getattr(function, "input_signature", None) is None:
             generic.append(name)
         else:
-            found[DEFAULT_SIGNATURE if name == "__call__" else name] = MethodSpec(method=name)
-    if not found:
+            methods[DEFAULT_SIGNATURE if name == "__call__" else name] = MethodSpec(method=name)
+    if not methods:
         named = f" ({', '.join(generic)} has none)" if generic else ""
         raise BadInput(
             f"{where}: the module has no method decorated with @tf.function(input_signature=[...]){named}; decorate one"
         )
-    return found
+    return methods
 
 
 def _method(model: Any, key: str, method: MethodSpec, where: str) -> Endpoint:

@@ -7,14 +7,13 @@ from converters.config.spec import ModelSpec
 from converters.contract.layout import GOLDEN, REPRESENTATIVE, SAVED_MODEL
 from converters.contract.settings import Tolerance
 from converters.contract.values import Case, Frozen, Signature, Source, SourceKind, Tensors
-from converters.formats import variables
+from converters.formats import precision, variables
 from converters.reference import golden, labelled
 from converters.reference.coverage import Coverage
 from converters.source import export
 from converters.source.bring_up import bring_up
 from converters.source.inputs import drawn, given, require_known, save_representative, widest
 from converters.source.live import Live
-from converters.source.trace import answer, precision_of, trace
 from converters.source.watch import Reads, Watcher
 
 
@@ -59,7 +58,7 @@ class Session:
         tf.keras.utils.set_random_seed(spec.golden.seed)
         self.live = live = bring_up(spec)
         for endpoint in live.endpoints.values():
-            trace(endpoint)
+            endpoint.trace()
         require_known(spec.golden, spec.classifiers, live.signatures)
         calibration = self._record_golden()
         if spec.evaluation is not None:
@@ -76,10 +75,10 @@ class Session:
         )
 
     def export(self) -> Source:
-        """Write `out_dir/saved_model` and, of a Keras model, the Keras file in `work_dir`. Raises BadInput."""
+        """Write `out_dir/saved_model` and, of a Keras model, its file in `work_dir`. Raises BadInput."""
         live, saved_model = self.live, self.out_dir / SAVED_MODEL
         digest, notes = export.export(live, saved_model, self.spec.model)
-        keras_file, keras_problem = export.save_keras(live, self.work_dir) if live.is_keras else (None, None)
+        keras_file, keras_problem = export.save_keras(live, self.work_dir)
         representative = self.work_dir / REPRESENTATIVE
         return Source(
             model=self.spec.name,
@@ -106,7 +105,7 @@ class Session:
         """Write golden. Inputs to calibrate on are returned, of each signature whose data nobody gave."""
         spec, live = self.spec, self.live
         data = given(spec.golden.data, spec, "golden.data", live.signatures)
-        precision = precision_of(live)
+        computed_in = precision.of_graphs(live.graphs())
         cases: dict[str, list[Case]] = {}
         calibration: dict[str, list[Tensors]] = {}
         covered: dict[str, Coverage] = {}
@@ -114,16 +113,16 @@ class Session:
             if key in data:
                 where = f"golden.data ({spec.golden.data})"
                 inputs = golden.from_data(data[key], key, live.signatures[key], spec.golden, where)
-                cases[key] = [Case(inputs=tensors, outputs=answer(endpoint, tensors)) for tensors in inputs]
+                cases[key] = [Case(inputs=tensors, outputs=endpoint.answer(tensors)) for tensors in inputs]
                 covered[key] = live.reach(endpoint, inputs[0])
             else:
-                chosen, calibration[key] = drawn(live, endpoint, spec, precision)
+                chosen, calibration[key] = drawn(live, endpoint, spec, computed_in)
                 cases[key] = chosen.cases
                 covered[key] = chosen.coverage or live.reach(endpoint, chosen.cases[0].inputs)
         described = variables.describe(live.weights())
-        recorded = golden.Golden(cases=cases, variables=described, coverage=covered, precision=precision)
+        recorded = golden.Golden(cases=cases, variables=described, coverage=covered, precision=computed_in)
         golden.save(recorded, self.out_dir / GOLDEN)
         return calibration
 
     def _evaluate(self, key: str, inputs: Tensors) -> Tensors:
-        return answer(self.live.endpoints[key], inputs, "evaluation outputs")
+        return self.live.endpoints[key].answer(inputs, "evaluation outputs")

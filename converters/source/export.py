@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.contract.errors import BadInput, raised, said
+from converters.contract.values import KERAS
 from converters.formats import fingerprint, keras_config, saved_model
 from converters.formats.portable import make_portable
 from converters.source.live import Live
@@ -72,10 +73,12 @@ def _roots(live: Live) -> list[Any]:
 
 
 def save_keras(live: Live, folder: Path) -> tuple[Path | None, str | None]:
-    """The file in `folder` that other targets make the Keras model of; the reason where it cannot be saved.
+    """The file in `folder` that other targets make the Keras model of; the reason where it cannot be saved. Or neither.
 
     It is HDF5 where that holds the model, since it is what two targets are made from, without loading it again.
     """
+    if live.kind not in KERAS:
+        return None, None
     hdf5 = folder / "source.h5"
     if live.kind == "tf_keras" and keras_config.is_portable(keras_config.of_model(live.model)):
         try:

@@ -1,6 +1,7 @@
 """Inputs of golden, calibration and evaluation: those that were given, and those that are drawn."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +13,29 @@ from converters.contract.values import Signature, Tensors
 from converters.formats import precision
 from converters.processes import userland
 from converters.reference import choosing, drawing, golden
-from converters.source.live import Endpoint, Live, signature_of
-from converters.source.trace import answer
+from converters.source.live import Endpoint, Live
 from converters.targets.registry import TARGETS
 
 
 def drawn(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str) -> tuple[choosing.Choice, list[Tensors]]:
     """Golden, and inputs to calibrate on, of one signature whose data nobody gave."""
-    signature, hints = signature_of(endpoint), endpoint.hints()
-    chosen = choosing.choose(
-        signature,
-        spec.golden,
-        lambda tensors: answer(endpoint, tensors),
-        widest(spec, computed_in),
-        hints,
-        lambda tensors: live.reach(endpoint, tensors),
-    )
+    signature, hints, tolerance = endpoint.signature, endpoint.hints(), widest(spec, computed_in)
+    reach = partial(live.reach, endpoint)
+    chosen = choosing.choose(signature, spec.golden, endpoint.answer, tolerance, hints, reach)
     inputs = [case.inputs for case in chosen.cases]
     return chosen, drawing.draw_calibration(signature, spec.golden, hints, chosen.plan, inputs)
 
 
 def widest(spec: ModelSpec, computed_in: str = "float32") -> Tolerance:
     """The widest tolerance that golden is compared with: outputs that differ enough for it do for every target."""
-    found = [
+    tolerances = [
         options.tolerance.get(variant) or precision.allowing(TARGETS[name].variant(variant).tolerance, computed_in)
         for name, options in spec.targets.items()
         for variant in options.variants
     ]
     return Tolerance(
-        error=max((tolerance.error for tolerance in found), default=0.0),
-        mismatch=max((tolerance.mismatch for tolerance in found), default=0.0),
+        error=max((tolerance.error for tolerance in tolerances), default=0.0),
+        mismatch=max((tolerance.mismatch for tolerance in tolerances), default=0.0),
     )
 
 

@@ -3,37 +3,86 @@
 Everything here runs in a child process that has TensorFlow loaded.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converters.contract.errors import raised
-from converters.contract.values import KERAS, Signature, SourceKind, Tensors, TensorSpec
-from converters.formats import variables
+import numpy as np
+
+from converters.contract.errors import BadInput, FanoutError, raised
+from converters.contract.values import Signature, SourceKind, Tensors, TensorSpec
+from converters.formats import specs, variables
 from converters.formats.variables import Variables
-from converters.reference import coverage
+from converters.reference import coverage, hints
 from converters.reference.coverage import Coverage
 from converters.reference.drawing import Hint
 
+_EXPORTABLE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+"""What TensorFlow accepts as the name of a placeholder, and so of a signature's input (ops.py, _VALID_OP_NAME_REGEX)."""
 
-@dataclass
+
 class Endpoint:
-    """One signature of a live model: `call` takes and returns tensors by name."""
+    """One signature of a live model: `call` takes and returns tensors by name.
 
-    key: str
-    inputs: dict[str, TensorSpec]
-    call: Callable[[dict[str, Any]], dict[str, Any]]
-    signature: Signature | None = None
-    """Known beforehand for a SavedModel; for others it is known once the endpoint has been traced."""
-    concrete: Any = None
-    hints: Callable[[], dict[str, Hint]] = dict
-    """What the graph says of the inputs; for others than a SavedModel's it is known once traced, likewise."""
+    `signature`, and `concrete`, its graph, are there once it is traced.
+    """
 
+    signature: Signature
+    concrete: Any
 
-def signature_of(endpoint: Endpoint) -> Signature:
-    assert endpoint.signature is not None, "every endpoint is traced before it is used"
-    return endpoint.signature
+    def __init__(
+        self, key: str, inputs: dict[str, TensorSpec], call: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        self.key, self.inputs, self.call = key, inputs, call
+
+    def trace(self) -> None:
+        """Make the graph, whose placeholders carry the names the exported signature will have. Raises BadInput."""
+        import tensorflow as tf
+
+        where, names = f"signatures.{self.key}", list(self.inputs)
+        for name in names:
+            if not _EXPORTABLE.fullmatch(name):
+                raise BadInput(
+                    f"{where}: TensorFlow cannot export an input named {name!r}; use letters, digits, "
+                    "'_', '.', '-' and '/', starting with a letter or digit"
+                )
+        arguments = [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in self.inputs.items()]
+        try:
+            function = tf.function(lambda *tensors: self.call(dict(zip(names, tensors, strict=True))))
+            self.concrete = function.get_concrete_function(*arguments)
+        except FanoutError:
+            raise
+        except Exception as error:  # tracing runs the model's own code
+            raise BadInput(f"{where}: tracing it failed: {raised(error, 400)}") from error
+        outputs = self.concrete.structured_outputs
+        for name, output in outputs.items():
+            if not isinstance(output, tf.Tensor | tf.TensorSpec):
+                raise BadInput(
+                    f"{where}: output {name!r} is {type(output).__name__.removesuffix('Spec')}; "
+                    "return dense tensors, such as tensor.to_tensor() or tf.sparse.to_dense(tensor)"
+                )
+        described = {name: specs.of_tensor(output) for name, output in sorted(outputs.items())}
+        self.signature = Signature(inputs=self.inputs, outputs=described)
+
+    def hints(self) -> dict[str, Hint]:
+        """What the graph says of the inputs."""
+        return hints.of_concrete(self.concrete, self.inputs)
+
+    def answer(self, inputs: Tensors, what: str = "golden outputs") -> Tensors:
+        """What it returns. Fails as BadInput: the inputs come from the config, or need one."""
+        import tensorflow as tf
+
+        try:
+            tensors = {name: tf.constant(value, self.inputs[name].dtype) for name, value in inputs.items()}
+            return {name: np.asarray(value) for name, value in self.call(tensors).items()}
+        except Exception as error:  # the model's own code runs here
+            shapes = {name: list(value.shape) for name, value in inputs.items()}
+            raise BadInput(
+                f"signatures.{self.key}: the live model cannot compute {what} for inputs of shape {shapes}: "
+                f"{raised(error, 400)}"
+            ) from error
 
 
 @dataclass
@@ -47,30 +96,20 @@ class Live:
     builder: Path | None = None
     variables: list[Any] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    differentiable: Callable[[str], tuple[Callable[[dict[str, Any]], dict[str, Any]], list[Any]]] | None = None
-    """For a signature key, a call that can be differentiated and its variables, where an endpoint's own cannot."""
-
-    @property
-    def is_keras(self) -> bool:
-        """Whether it is a model of either Keras."""
-        return self.kind in KERAS
 
     @property
     def signatures(self) -> dict[str, Signature]:
         """Of every endpoint, once all are traced."""
-        return {key: signature_of(endpoint) for key, endpoint in self.endpoints.items()}
+        return {key: endpoint.signature for key, endpoint in self.endpoints.items()}
 
     def weights(self) -> Variables:
         """The values of its variables."""
-        of_saved_model = self.kind == "saved_model"
-        return variables.of_saved_model(Path(self.model)) if of_saved_model else variables.of_live(self.variables)
+        return variables.of_live(self.variables)
+
+    def graphs(self) -> list[Any]:
+        """What computes the signatures, as GraphDefs, once they are traced."""
+        return [endpoint.concrete.graph.as_graph_def() for endpoint in self.endpoints.values()]
 
     def reach(self, endpoint: Endpoint, inputs: Tensors) -> Coverage:
         """Which weights change an output of an endpoint for these inputs."""
-        if self.differentiable is None:
-            return coverage.measure(endpoint.call, self.variables, inputs)
-        try:
-            call, weights = self.differentiable(endpoint.key)
-        except Exception as error:  # what a session runs, TF 2's loader may refuse in many ways
-            return Coverage(problem=f"it cannot be loaded to be differentiated: {raised(error, 200)}")
-        return coverage.measure(call, weights, inputs)
+        return coverage.measure(endpoint.call, self.variables, inputs)
