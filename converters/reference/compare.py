@@ -51,16 +51,9 @@ def check_metric(
 ) -> CheckResult:
     """A target's metric of labelled data against the live model's, on the same samples. `higher` values are better."""
     drop = live - value if higher else value - live
-    known = bool(np.isfinite(drop))
-    return CheckResult(
-        name="metric",
-        runtime=runtime,
-        status="passed" if drop <= max_drop else "failed",
-        measured=drop if known else None,
-        limit=max_drop,
-        detail=f"{name} {value:.4g}, the live model's {live:.4g}, {samples} samples; measured is what is lost",
-        figures={"metric": value, "live": live, "samples": float(samples)} if known else {},
-    )
+    detail = f"{name} {value:.4g}, the live model's {live:.4g}, {samples} samples; measured is what is lost"
+    figures = {"metric": value, "live": live, "samples": float(samples)} if np.isfinite(drop) else {}
+    return _limited("metric", runtime, drop, max_drop, detail, figures=figures)
 
 
 def compare(
@@ -169,15 +162,8 @@ def _values(
     limit = tolerance.error if inexact else tolerance.mismatch
     unit = "max |error| / max |reference|" if inexact else "share of unequal elements"
     samples = sum(cases[i].batch or 1 for i in indices)
-    return CheckResult(
-        name=check,
-        runtime=prediction.runtime,
-        status="passed" if worst <= limit else "failed",
-        measured=worst if np.isfinite(worst) else None,
-        limit=limit,
-        detail=f"{name}: {unit}, {samples} sample{'s' if samples != 1 else ''}",
-        output=name,
-    )
+    detail = f"{name}: {unit}, {samples} sample{'s' if samples != 1 else ''}"
+    return _limited(check, prediction.runtime, worst, limit, detail, output=name)
 
 
 _MEANINGS = {
@@ -196,18 +182,8 @@ def _quality(name: str, figures: dict[str, float], quality: Quality, runtime: st
     for check, limit in limits.items():
         measured = figures.get("snr_db" if check == "snr" else check)
         if limit is not None and measured is not None:
-            results.append(
-                CheckResult(
-                    name=check,
-                    runtime=runtime,
-                    status="passed" if measured >= limit else "failed",
-                    measured=measured,
-                    limit=limit,
-                    detail=f"{name}: {_MEANINGS[check]}; at least the limit",
-                    at_least=True,
-                    output=name,
-                )
-            )
+            detail = f"{name}: {_MEANINGS[check]}; at least the limit"
+            results.append(_limited(check, runtime, measured, limit, detail, at_least=True, output=name))
     return results
 
 
@@ -292,3 +268,19 @@ def _differences(side: str, want: Any, have: Any) -> list[str]:
 def _finding(name: str, runtime: str, problems: Sequence[str], good: str) -> CheckResult:
     status: Literal["passed", "failed"] = "failed" if problems else "passed"
     return CheckResult(name=name, runtime=runtime, status=status, detail="; ".join(problems) if problems else good)
+
+
+def _limited(
+    name: str, runtime: str, measured: float, limit: float, detail: str, *, at_least: bool = False, **more: Any
+) -> CheckResult:
+    """A finding whose figure must not be above its limit, or with `at_least` below it; NaN fails."""
+    return CheckResult(
+        name=name,
+        runtime=runtime,
+        status="passed" if (measured >= limit if at_least else measured <= limit) else "failed",
+        measured=measured if np.isfinite(measured) else None,
+        limit=limit,
+        detail=detail,
+        at_least=at_least,
+        **more,
+    )
