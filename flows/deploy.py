@@ -29,14 +29,14 @@ from converters.release.manifest import Row
 from converters.release.publish import Staging, staging
 from converters.source.builder import Builder
 from converters.steps import key, reuse
-from converters.steps.reuse import Kept
+from converters.steps.reuse import Reusable
 from converters.steps.store import Store
 from converters.steps.unit import Unit, plan
 from flows import one_at_a_time
 from flows.cluster.dask import Cluster, connected
 from flows.executor import Executor, Here, Job
 from flows.order import Needs, measured_needs, run_all
-from flows.settings import Settings, current
+from flows.settings import Settings, in_force
 from flows.show import artifacts
 from flows.show.events import Event, tell
 from flows.tasks import Exported, build, check, convert, export, publish, unchanged
@@ -78,7 +78,7 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
     if later := _caught_up_by():
         return Cancelled(message=f"skipped: {later}, which is due as well, makes up for this run")
     try:
-        settings = current()
+        settings = in_force()
         spec = read.find(model, settings.configs)
         if targets:
             spec = spec.with_targets(targets)
@@ -89,18 +89,22 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
             _children_end_first(spec.name),
             resident.keeping(),
         ):
-            known = key.known(spec)
-            kept = Kept() if force else reuse.look(settings.releases, spec, known)
-            released = _deploy(spec, kept, known, settings, started, promote)
-            artifacts.record(released or kept.released(), settings)
+            recipe = key.recipe(spec)
+            current, reasons = (None, []) if force else reuse.look(settings.releases, spec, recipe)
+            if current is not None and current.whole:
+                released = _leave(current)
+            else:
+                for reason in reasons:
+                    tell(Event(spec.name, "changed", detail=reason))
+                released = _deploy(spec, current, recipe, settings, started, promote)
+            artifacts.record(released, settings)
     except FanoutError as error:
         tell(Event(model, "failed", detail=str(error), error=error))
         return Failed(message=str(error))
-    if released is None:
-        return Completed(name="Cached", message=kept.sentence(), data=kept.released())
-    if released.refusals:
-        return Failed(message=released.sentence(), data=released)
-    return Completed(message=released.sentence(), data=released)
+    if current is not None and current.whole:
+        return Completed(name="Cached", message=current.sentence(), data=released)
+    state = Failed if released.refusals else Completed
+    return state(message=released.sentence(), data=released)
 
 
 def _caught_up_by() -> str | None:
@@ -108,30 +112,28 @@ def _caught_up_by() -> str | None:
     return one_at_a_time.caught_up_by(context.flow_run if context else None)
 
 
+def _leave(current: Reusable) -> Released:
+    """The current release, which is what a deploy would make."""
+    steps = [step for unit in current.rows for step in (unit.title, f"check {unit.title}")]
+    _show_unchanged(current, "build", "export", *steps, "release")
+    tell(Event(current.manifest.model, "unchanged", released=current.released()))
+    return current.released()
+
+
 def _deploy(
-    spec: ModelSpec, kept: Kept, known: key.Known, settings: Settings, started: float, promote: bool
-) -> Released | None:
-    """A new release, with what is kept of the current one; None where all of that is kept."""
-    name = spec.name
-    if kept.whole:
-        _show_kept(name, kept, ["build", "export"])
-        for each in kept.rows:
-            _show_kept(name, kept, [each.title, f"check {each.title}"])
-        _show_kept(name, kept, ["release"])
-        tell(Event(name, "unchanged", released=kept.released()))
-        return None
-    for reason in kept.reasons:
-        tell(Event(name, "changed", detail=reason))
+    spec: ModelSpec, current: Reusable | None, recipe: key.Recipe, settings: Settings, started: float, promote: bool
+) -> Released:
+    """A new release, with what may stay of the current one."""
     turn = _turn.get() or Turn(Slots(SIDE_BY_SIDE))
     with (
         _executor(turn.slots, settings) as executor,
         memory.measured() as peak,
-        staging(settings.releases, name) as place,
+        staging(settings.releases, spec.name) as place,
     ):
-        making = _Making(spec, kept, executor, place, turn, measured_needs(settings.releases, name))
+        making = _Making(spec, current, executor, place, turn, measured_needs(settings.releases, spec.name))
         exported = making.source()
         rows = making.rows(exported)
-        if untold := reuse.record(place, exported.source, spec, known, exported.built_from, list(rows)):
+        if untold := reuse.record(place, exported.source, spec, recipe, exported.built_from, rows):
             get_run_logger().warning("%s, so the next deploy will do everything again", untold)
         return publish(place, exported.record, spec, [*chain(*rows.values())], started, promote, peak.mb)
 
@@ -156,10 +158,10 @@ def _executor(slots: Slots, settings: Settings) -> Iterator[Executor]:
 
 
 class _Making(NamedTuple):
-    """One version in the making, with what is kept of the current release."""
+    """One version in the making, with what may stay of the current release."""
 
     spec: ModelSpec
-    kept: Kept
+    current: Reusable | None
     executor: Executor
     place: Staging
     turn: Turn
@@ -167,16 +169,15 @@ class _Making(NamedTuple):
 
     def source(self) -> Exported:
         """What all targets are made of. Raises what building or exporting raises."""
-        place, name = self.place, self.spec.name
-        if self.kept.source:
-            _show_kept(name, self.kept, ["build", "export"])
-            source = self.kept.copy_source(place, self.spec)
-            return Exported(source, self.kept.source_record(), self.kept.built_from())
-        (place.release / reuse.SOURCE).mkdir()
-        places = (place.release, place.release / reuse.SOURCE, place.version, place.release / "logs" / "build.log")
+        place, name, current = self.place, self.spec.name, self.current
+        if current is not None:
+            _show_unchanged(current, "build", "export")
+            return Exported(current.copy_source(place, self.spec), current.source_record(), current.built_from())
+        work = place.release / reuse.SOURCE
+        work.mkdir()
         with (
             self.turn.slots.held(self.needs.build(self.spec), self.turn.number),
-            Builder(self.spec, *places) as builder,
+            Builder(self.spec, place.release, work, place.version, place.release / reuse.BUILD_LOG) as builder,
         ):
             return export(name, builder, place, build(name, builder, place))
 
@@ -184,7 +185,8 @@ class _Making(NamedTuple):
         """Those of every variant, in the manifest's order."""
         source, needs, executor = exported.source, self.needs, self.executor
         planned = plan(source, self.spec)
-        rows = {each: self._kept_rows(each) for each in planned if each in self.kept.rows}
+        current = self.current
+        rows = {each: self._copied(current, each) for each in planned if each in current.rows} if current else {}
         jobs = {each: self._job(each, exported) for each in planned if each not in rows}
         for each in jobs:
             tell(Event(self.spec.name, "waiting", *each))
@@ -202,16 +204,17 @@ class _Making(NamedTuple):
         unit = Unit(**name._asdict(), source=exported.source, spec=self.spec, release=release, log=log)
         return Job(unit, exported.built_from.reads, self.turn.number)
 
-    def _kept_rows(self, unit: UnitName) -> list[Row]:
-        _show_kept(self.spec.name, self.kept, [unit.title, f"check {unit.title}"])
-        rows = self.kept.copy_variant(unit, self.place)
+    def _copied(self, current: Reusable, unit: UnitName) -> list[Row]:
+        _show_unchanged(current, unit.title, f"check {unit.title}")
+        rows = current.copy_variant(unit, self.place)
         tell(Event(self.spec.name, "done", *unit, rows=tuple(rows)))
         return rows
 
 
-def _show_kept(model: str, kept: Kept, steps: Sequence[str]) -> None:
+def _show_unchanged(current: Reusable, *steps: str) -> None:
+    """Tasks that Prefect shows in place of those steps."""
     for step in steps:
-        unchanged(model, step, kept.version)
+        unchanged(current.manifest.model, step, current.version)
 
 
 @contextmanager
@@ -234,7 +237,7 @@ def deploy_all(
     """Deploy several models (every config, unless named); one that fails does not stop the others."""
     if later := _caught_up_by():
         return Cancelled(message=f"skipped: {later}, which is due as well, makes up for this run")
-    configs = current().configs
+    configs = in_force().configs
     chosen = models or read.names(configs)
     if not chosen:
         raise BadInput(f"{configs} holds no config")

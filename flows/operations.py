@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed
 from converters.contract.errors import BadInput, FanoutError
 from converters.release import publish
 from converters.steps.recheck import recheck
-from flows.settings import current
+from flows.settings import in_force
 from flows.show import artifacts
 
 
@@ -19,7 +19,7 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
     """Check a release's digests, and every check again; the current version unless one is named."""
     logger = get_run_logger()
     try:
-        settings = current()
+        settings = in_force()
         chosen = version if version is not None else publish.current(settings.releases, model)
         if chosen is None or chosen not in publish.versions(settings.releases, model):
             raise BadInput(f"version: {model} has no {'current version' if version is None else f'version {version}'}")
@@ -40,7 +40,7 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
 def promote_release(model: str, version: int) -> State[Any]:
     """Make a passed version the current one."""
     try:
-        publish.promote(current().releases, model, version)
+        publish.promote(in_force().releases, model, version)
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")
@@ -50,7 +50,7 @@ def promote_release(model: str, version: int) -> State[Any]:
 def rollback_release(model: str) -> State[Any]:
     """Go back to the passed version before the current one."""
     try:
-        version = publish.rollback(current().releases, model)
+        version = publish.rollback(in_force().releases, model)
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")

@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
     """What became of it: releases in the order asked for, the unchanged ones among them, and errors."""
 
     released: list[Released]
-    unchanged: list[reuse.Kept]
+    unchanged: list[reuse.Reusable]
     errors: list[Exception]
 
     @property
@@ -72,10 +72,10 @@ def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
     return Outcome(sorted(released, key=lambda each: order[each.manifest.model]), list(same.values()), errors)
 
 
-def _unchanged(releases: Path, specs: Mapping[str, ModelSpec]) -> dict[str, reuse.Kept]:
+def _unchanged(releases: Path, specs: Mapping[str, ModelSpec]) -> dict[str, reuse.Reusable]:
     """The models whose current release is what a deploy would make."""
-    looked = {model: reuse.look(releases, spec, key.known(spec)) for model, spec in specs.items()}
-    return {model: kept for model, kept in looked.items() if kept.whole}
+    looked = {model: reuse.look(releases, spec, key.recipe(spec))[0] for model, spec in specs.items()}
+    return {model: current for model, current in looked.items() if current is not None and current.whole}
 
 
 def _run_flow(models: list[str], request: Request, console: Console) -> tuple[list[Released], list[Exception]]:

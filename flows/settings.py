@@ -112,6 +112,6 @@ def given(settings: Settings) -> Iterator[None]:
         _given.reset(token)
 
 
-def current() -> Settings:
+def in_force() -> Settings:
     """What a flow goes by: what it was given, or what the environment says. Raises BadInput."""
     return _given.get() or Settings.read()

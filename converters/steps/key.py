@@ -10,6 +10,7 @@ import os
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from converters.config.spec import ModelSpec
 from converters.contract.settings import Tolerance
@@ -21,16 +22,23 @@ from converters.source.watch import Reads
 from converters.targets.registry import TARGETS
 
 Ingredients = dict[str, str]
-Known = dict[str, Ingredients]
 
 CODE = "the code of tf-fanout"
-_VARIABLES = ("TF_", "KERAS_", "XLA_", "FANOUT_")
 _OF_THE_TOOLS = ("TF_", "KERAS_", "XLA_")
 _OF_THE_MACHINE = ("platform", "prefect")
 _NEUTRAL = (
     "FANOUT_RELEASES", "FANOUT_CONFIGS", "FANOUT_AUTH", "FANOUT_DASK", "FANOUT_STORE",
     "FANOUT_DASK_PATIENCE", "FANOUT_REPORTS", "TF_CPP_MIN_LOG_LEVEL",
 )  # fmt: skip
+
+
+class Recipe(NamedTuple):
+    """What is known before anything runs; what it is afterwards must be the same for a key to be true."""
+
+    source: Ingredients
+    release: Ingredients
+    converters: Ingredients
+    """By target."""
 
 
 class Key(Frozen):
@@ -48,27 +56,22 @@ class Key(Frozen):
 def source(spec: ModelSpec) -> Ingredients:
     """What the live model, golden and the export are made of, as far as it is known before the build."""
     config = spec.model_dump(mode="json", exclude={"description", "targets", "classifiers", "regression"})
-    found = {
-        "the config": digest.of_value(config),
-        CODE: digest.of_package(),
-    }
-    found |= manifest.environment()
-    found["the installed packages"] = digest.of_value(_installed())
-    found |= {f"${name}": value for name, value in sorted(os.environ.items()) if _matters(name)}
+    ingredients = {"the config": digest.of_value(config), CODE: digest.of_package(), **manifest.environment()}
+    ingredients["the installed packages"] = digest.of_value(_installed())
+    ingredients |= {f"${name}": value for name, value in sorted(os.environ.items()) if _matters(name)}
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
     if home.is_file():
-        found[str(home)] = digest.of_file(home)
-    for path in (*spec.given_files(), *spec.declared_files()):
-        found[os.path.relpath(path, spec.base)] = digest.of_file(path)
-    return found
+        ingredients[str(home)] = digest.of_file(home)
+    files = (*spec.given_files(), *spec.declared_files())
+    return ingredients | {os.path.relpath(path, spec.base): digest.of_file(path) for path in files}
 
 
-def variant(spec: ModelSpec, unit: UnitName, known: Known, reads: Reads) -> Ingredients:
+def variant(spec: ModelSpec, unit: UnitName, recipe: Recipe, reads: Reads) -> Ingredients:
     """What one conversion and its checks are made of."""
     return {
-        "the model": digest.of_value([known["source"], reads.model_dump(mode="json")]),
+        "the model": digest.of_value([recipe.source, reads.model_dump(mode="json")]),
         "its options": digest.of_value([_options(spec.targets[unit.target], unit.variant), spec.classifiers]),
-        "its converter": known["converters"][unit.target],
+        "its converter": recipe.converters[unit.target],
     }
 
 
@@ -78,27 +81,18 @@ def release(spec: ModelSpec) -> Ingredients:
     return {"the targets": digest.of_value(gate), CODE: digest.of_package()}
 
 
-def known(spec: ModelSpec) -> Known:
-    """All that is known before anything runs; what it is afterwards must be the same for a key to be true."""
-    codes = {target: _converter(target) for target in spec.targets}
-    return {"source": source(spec), "release": release(spec), "converters": codes}
-
-
-def _converter(target: str) -> str:
-    return digest.of_package(TARGETS[target].convert)
+def recipe(spec: ModelSpec) -> Recipe:
+    """What a deploy would go by now."""
+    converters = {target: digest.of_package(TARGETS[target].convert) for target in spec.targets}
+    return Recipe(source(spec), release(spec), converters)
 
 
 def tools() -> Ingredients:
     """What must be the same on another machine for what it makes to be what this one would make."""
-    found = {name: version for name, version in manifest.environment().items() if name not in _OF_THE_MACHINE}
-    found["python"] = ".".join(found["python"].split(".")[:2])
-    found[CODE] = digest.of_package()
-    found |= {
-        f"${name}": value
-        for name, value in sorted(os.environ.items())
-        if name.startswith(_OF_THE_TOOLS) and name not in _NEUTRAL
-    }
-    return found
+    versions = {name: version for name, version in manifest.environment().items() if name not in _OF_THE_MACHINE}
+    versions["python"] = versions["python"].rpartition(".")[0]
+    variables = {f"${n}": v for n, v in sorted(os.environ.items()) if n.startswith(_OF_THE_TOOLS) and _matters(n)}
+    return {**versions, CODE: digest.of_package(), **variables}
 
 
 def difference(recorded: Mapping[str, str], now: Mapping[str, str]) -> str | None:
@@ -115,14 +109,12 @@ def difference(recorded: Mapping[str, str], now: Mapping[str, str]) -> str | Non
 
 def _options(options: Options, variant: str) -> object:
     """The options as they concern one variant: not which others there are, nor how they are compared."""
-    found = options.model_dump(mode="json", exclude={"variants", "optional"})
-    for field in ("tolerance", "quality"):
-        found[field] = found[field].get(variant)
-    return found
+    values = options.model_dump(mode="json", exclude={"variants", "optional"})
+    return values | {field: values[field].get(variant) for field in ("tolerance", "quality")}
 
 
 def _matters(name: str) -> bool:
-    return name == "PYTHONPATH" or (name.startswith(_VARIABLES) and name not in _NEUTRAL)
+    return name == "PYTHONPATH" or (name.startswith((*_OF_THE_TOOLS, "FANOUT_")) and name not in _NEUTRAL)
 
 
 def _installed() -> list[str]:

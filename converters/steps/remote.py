@@ -6,7 +6,7 @@ below a directory of its own; it then does what would be done here, and whatever
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from converters.config.spec import ModelSpec
 from converters.contract.errors import Damaged
@@ -20,9 +20,7 @@ from converters.steps import key
 from converters.steps.check import check
 from converters.steps.convert import Conversion, convert
 from converters.steps.store import Store
-from converters.steps.unit import Unit
-
-T = TypeVar("T")
+from converters.steps.unit import Unit, relocated
 
 _BASE = "base"
 """Holds what the model's Python consists of, which some targets import."""
@@ -125,20 +123,6 @@ def receive(done: Done, root: Path, store: Store) -> Done:
         store.get(wanted, below(root, name))
     conversion = None if done.conversion is None else relocated(done.conversion, _HERE, root)
     return done.model_copy(update={"conversion": conversion})
-
-
-def relocated(value: T, old: Path, new: Path) -> T:
-    """The value with every path in it, all of which are below `old`, below `new` in its place."""
-    found: Any = value
-    if isinstance(found, Path):
-        found = new / found.relative_to(old)
-    elif isinstance(found, Frozen):
-        found = found.model_copy(update={n: relocated(getattr(found, n), old, new) for n in type(found).model_fields})
-    elif isinstance(found, Mapping):
-        found = {name: relocated(item, old, new) for name, item in found.items()}
-    elif isinstance(found, list | tuple):
-        found = type(found)(relocated(item, old, new) for item in found)
-    return found  # type: ignore[no-any-return]
 
 
 def _relocated_unit(unit: Unit, old: Path, new: Path) -> Unit:

@@ -1,13 +1,16 @@
 """One variant of one target of a model: the unit in which converting and checking are planned, run and told of."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from converters.config.spec import ModelSpec
 from converters.contract.settings import Limits
 from converters.contract.target import Options, Target, Variant
 from converters.contract.values import Frozen, Source, UnitName
 from converters.targets.registry import TARGETS
+
+T = TypeVar("T")
 
 
 class Unit(Frozen):
@@ -58,3 +61,17 @@ def plan(source: Source, spec: ModelSpec) -> list[UnitName]:
         for target, options in spec.targets.items()
         for variant in TARGETS[target].chosen(source, options)
     ]
+
+
+def relocated(value: T, old: Path, new: Path) -> T:
+    """The value with every path in it, all of which are below `old`, below `new` in its place."""
+    item: Any = value
+    if isinstance(item, Path):
+        item = new / item.relative_to(old)
+    elif isinstance(item, Frozen):
+        item = item.model_copy(update={n: relocated(getattr(item, n), old, new) for n in type(item).model_fields})
+    elif isinstance(item, Mapping):
+        item = {name: relocated(each, old, new) for name, each in item.items()}
+    elif isinstance(item, list | tuple):
+        item = type(item)(relocated(each, old, new) for each in item)
+    return item  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from converters.config import read
 from converters.contract.errors import BadInput
 from converters.contract.settings import OnFailure
 from converters.release.assemble import Released
-from flows.settings import Settings, current
+from flows.settings import Settings, in_force
 from flows.show import artifacts
 
 SECONDS = 30.0
@@ -38,7 +38,7 @@ def _tell(flow_run: FlowRun, state: State[Any], released: Released | None) -> No
     if "PREFECT__FLOW_RUN_ID" not in os.environ and flow_run.deployment_id is None:
         return
     model = str(flow_run.parameters.get("model", ""))
-    settings = current()
+    settings = in_force()
     asked = configured(model, settings)
     if asked is None:
         return

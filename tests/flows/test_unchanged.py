@@ -88,10 +88,10 @@ def test_deploy_prints_the_current_manifest_when_unchanged_and_asked_for_json(de
     assert f"unchanged: helped {written.version} is current" in ran.err
 
 
-def kept(folder: Path, releases: Path) -> reuse.Kept:
-    """What a deploy would keep now."""
-    wanted = read.read(folder / "helped.yaml")
-    return reuse.look(releases, wanted, key.known(wanted))
+def look(folder: Path, releases: Path) -> tuple[reuse.Reusable | None, list[str]]:
+    """What a deploy would leave as it is now, and why not the rest."""
+    spec = read.read(folder / "helped.yaml")
+    return reuse.look(releases, spec, key.recipe(spec))
 
 
 @pytest.fixture(name="copy")
@@ -102,7 +102,10 @@ def _copy(deploy: Deploy, folder: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_look_keeps_all_when_folder_and_releases_were_moved(copy: tuple[Path, Path]) -> None:
-    assert kept(*copy).whole
+    reusable, reasons = look(*copy)
+    assert reusable is not None
+    assert reusable.whole
+    assert reasons == []
 
 
 def replaced(path: Path, old: str, new: str) -> None:
@@ -135,9 +138,9 @@ def test_look_keeps_nothing_when_what_all_is_made_of_changed(
 ) -> None:
     folder, releases = copy
     change(folder, (releases / "helped" / "current").resolve())
-    found = kept(folder, releases)
-    assert (found.whole, found.source, found.rows) == (False, False, {})
-    assert reason in found.reasons[0]
+    reusable, reasons = look(folder, releases)
+    assert reusable is None
+    assert reason in reasons[0]
 
 
 def test_look_keeps_nothing_when_another_version_is_installed(
@@ -145,7 +148,7 @@ def test_look_keeps_nothing_when_another_version_is_installed(
 ) -> None:
     versions = {**manifest.environment(), "tensorflow": "2.19.1"}
     monkeypatch.setattr(manifest, "environment", lambda: versions)
-    assert kept(*copy).reasons == ("tensorflow has changed",)
+    assert look(*copy) == (None, ["tensorflow has changed"])
 
 
 ALL = {("saved_model", "default"), ("tflite", "float32"), ("tflite", "dynamic"), ("serving", "default")}
@@ -163,10 +166,10 @@ def test_look_keeps_the_others_when_one_variant_changed(
 ) -> None:
     folder, releases = copy
     change(folder, (releases / "helped" / "current").resolve())
-    found = kept(folder, releases)
-    assert found.source
-    assert not found.whole
-    assert set(found.rows) == ALL - lost
+    reusable, _ = look(folder, releases)
+    assert reusable is not None
+    assert not reusable.whole
+    assert set(reusable.rows) == ALL - lost
 
 
 def test_deploy_converts_one_target_alone_when_its_options_changed(

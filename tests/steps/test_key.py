@@ -11,6 +11,7 @@ import samples
 from converters.config.read import without_config
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput
+from converters.contract.values import UnitName
 from converters.formats import digest
 from converters.processes import userland
 from converters.processes.child import Child
@@ -39,10 +40,10 @@ def edited(path: Path) -> None:
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
 
 
-def differing(before: key.Known, now: key.Known) -> set[str]:
+def differing(before: key.Recipe, now: key.Recipe) -> set[str]:
     """The parts that differ; a converter by its target's name."""
-    parts = {part for part in ("source", "release") if before[part] != now[part]}
-    return parts | {t for t in before["converters"] if before["converters"][t] != now["converters"][t]}
+    parts = {part for part in ("source", "release") if getattr(before, part) != getattr(now, part)}
+    return parts | {target for target in before.converters if before.converters[target] != now.converters[target]}
 
 
 @pytest.mark.parametrize(
@@ -56,18 +57,18 @@ def differing(before: key.Known, now: key.Known) -> set[str]:
         "processes/preload.py",
     ],
 )
-def test_known_differs_in_every_part_when_a_file_of_the_package_is_edited(
+def test_recipe_differs_in_every_part_when_a_file_of_the_package_is_edited(
     package: Path, spec: ModelSpec, file: str
 ) -> None:
-    before = key.known(spec)
+    before = key.recipe(spec)
     edited(package / file)
-    assert differing(before, key.known(spec)) == {"source", "release", *spec.targets}
+    assert differing(before, key.recipe(spec)) == {"source", "release", *spec.targets}
 
 
-def test_known_differs_when_a_file_is_added_to_the_package(package: Path, spec: ModelSpec) -> None:
-    before = key.known(spec)
+def test_recipe_differs_when_a_file_is_added_to_the_package(package: Path, spec: ModelSpec) -> None:
+    before = key.recipe(spec)
     (package / "targets" / "fresh.json").write_text("{}")
-    assert differing(before, key.known(spec)) == {"source", "release", *spec.targets}
+    assert differing(before, key.recipe(spec)) == {"source", "release", *spec.targets}
 
 
 def test_of_package_differs_when_what_defines_a_member_of_another_package_is_edited(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_source_differs_when_a_variable_that_matters_is_set(
 def test_variant_is_the_same_when_only_another_variants_options_differ(tmp_path: Path) -> None:
     def ingredients(name: str, **options: object) -> key.Ingredients:
         spec = samples.write_spec(tmp_path, samples.MODULE, targets={"tflite": options})
-        return key.variant(spec, "tflite", name, {"source": {}, "converters": {"tflite": ""}}, watch.Reads())
+        return key.variant(spec, UnitName("tflite", name), key.Recipe({}, {}, {"tflite": ""}), watch.Reads())
 
     plain = ingredients("float32")
     tight = {"error": 0.01}

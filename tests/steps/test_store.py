@@ -17,7 +17,7 @@ from converters.steps import remote
 from converters.steps.check import check
 from converters.steps.convert import Conversion
 from converters.steps.store import Store
-from converters.steps.unit import Unit
+from converters.steps.unit import Unit, relocated
 
 
 @pytest.fixture(name="file")
@@ -78,9 +78,9 @@ def test_relocated_moves_every_path_when_they_are_nested() -> None:
             Artifact(target="t", variant="v", signature=s, path=p) for s, p in (("a", Path("/x/a")), ("b", None))
         ],
     )
-    moved = remote.relocated(made, Path("/x"), Path("/y/z"))
+    moved = relocated(made, Path("/x"), Path("/y/z"))
     assert [artifact.path for artifact in moved.artifacts] == [Path("/y/z/a"), None]
-    assert remote.relocated(moved, Path("/y/z"), Path("/x")) == made
+    assert relocated(moved, Path("/y/z"), Path("/x")) == made
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "release/../../x"])
