@@ -19,16 +19,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from converters.config import read
 from converters.config.spec import ModelSpec
+from converters.contract import layout
 from converters.contract.errors import BadInput, FanoutError
-from converters.contract.layout import check_log
 from converters.contract.values import UnitName
-from converters.processes import child, memory, resident
+from converters.processes import child, ending, memory, resident
 from converters.processes.slots import Slots
 from converters.release.assemble import Released
 from converters.release.manifest import Row
 from converters.release.publish import Staging, staging
 from converters.source.builder import Builder
-from converters.steps import key, reuse
+from converters.steps import again, key, reuse
 from converters.steps.reuse import Reusable
 from converters.steps.store import Store
 from converters.steps.unit import Unit, plan
@@ -96,7 +96,7 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
             else:
                 for reason in reasons:
                     tell(Event(spec.name, "changed", detail=reason))
-                released = _deploy(spec, current, recipe, settings, started, promote)
+                released = _deploy(model, spec, current, recipe, settings, started, promote)
             artifacts.record(released, settings)
     except FanoutError as error:
         tell(Event(model, "failed", detail=str(error), error=error))
@@ -121,7 +121,13 @@ def _leave(current: Reusable) -> Released:
 
 
 def _deploy(
-    spec: ModelSpec, current: Reusable | None, recipe: key.Recipe, settings: Settings, started: float, promote: bool
+    model: str,
+    spec: ModelSpec,
+    current: Reusable | None,
+    recipe: key.Recipe,
+    settings: Settings,
+    started: float,
+    promote: bool,
 ) -> Released:
     """A new release, with what may stay of the current one."""
     turn = _turn.get() or Turn(Slots(SIDE_BY_SIDE))
@@ -130,7 +136,7 @@ def _deploy(
         memory.measured() as peak,
         staging(settings.releases, spec.name) as place,
     ):
-        making = _Making(spec, current, executor, place, turn, measured_needs(settings.releases, spec.name))
+        making = _Making(model, spec, current, executor, place, turn, measured_needs(settings.releases, spec.name))
         exported = making.source()
         rows = making.rows(exported)
         if untold := reuse.record(place, exported.source, spec, recipe, exported.built_from, rows):
@@ -160,6 +166,8 @@ def _executor(slots: Slots, settings: Settings) -> Iterator[Executor]:
 class _Making(NamedTuple):
     """One version in the making, with what may stay of the current release."""
 
+    model: str
+    """As the person named it."""
     spec: ModelSpec
     current: Reusable | None
     executor: Executor
@@ -173,11 +181,12 @@ class _Making(NamedTuple):
         if current is not None:
             _show_unchanged(current, "build", "export")
             return Exported(current.copy_source(place, self.spec), current.source_record(), current.built_from())
-        work = place.release / reuse.SOURCE
+        work, log = place.release / layout.SOURCE, place.release / layout.BUILD_LOG
         work.mkdir()
+        again.head(log, f"builds {name} {place.version}", ["fanout", "deploy", self.model, "--force"])
         with (
             self.turn.slots.held(self.needs.build(self.spec), self.turn.number),
-            Builder(self.spec, place.release, work, place.version, place.release / reuse.BUILD_LOG) as builder,
+            Builder(self.spec, place.release, work, place.version, log) as builder,
         ):
             return export(name, builder, place, build(name, builder, place))
 
@@ -200,7 +209,7 @@ class _Making(NamedTuple):
         return {each: rows[each] for each in planned}
 
     def _job(self, name: UnitName, exported: Exported) -> Job:
-        release, log = self.place.release, self.place.root / check_log(*name)
+        release, log = self.place.release, self.place.root / layout.check_log(*name)
         unit = Unit(**name._asdict(), source=exported.source, spec=self.spec, release=release, log=log)
         return Job(unit, exported.built_from.reads, self.turn.number)
 
@@ -226,7 +235,7 @@ def _children_end_first(model: str) -> Iterator[None]:
         raise
     except BaseException:
         tell(Event(model, "interrupted"))
-        child.end_all()
+        ending.end_all()
         raise
 
 

@@ -13,7 +13,7 @@ from converters.config.spec import ModelSpec
 from converters.contract import layout
 from converters.contract.errors import BuilderFailed, ChildDied, ChildFailed
 from converters.contract.values import Source
-from converters.processes import child
+from converters.processes import child, ending
 from converters.release.assemble import Released, assemble
 from converters.release.manifest import Row, SourceRecord
 from converters.release.publish import Staging
@@ -108,7 +108,7 @@ def convert(where: Executor, job: Job, need: float) -> Any:
     begun = Event(unit.spec.name, "converting", *unit.name)
     with child_logs.shown(unit.release / layout.log_of(*unit.name)):
         conversion = where.convert(job, need, lambda: tell(begun))
-    if conversion.crashed and not child.ending() and task_run.run_count <= CRASH_RETRIES:
+    if conversion.crashed and not ending.begun() and task_run.run_count <= CRASH_RETRIES:
         raise ChildDied(f"{conversion.error}; it is done once more")
     if conversion.error is not None:
         return Failed(message=conversion.error, data=conversion)
@@ -143,7 +143,7 @@ def publish(
 
     Raises ChildDied where the run is ending: what its last checks found is then only that their children were ended.
     """
-    child.require_running()
+    ending.require_running()
     released = assemble(place, source, spec, rows, started, promote=promote, peak_memory_mb=peak_mb)
     tell(Event(spec.name, "refused" if released.refusals else "released", released=released))
     return released

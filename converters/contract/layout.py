@@ -7,6 +7,12 @@ SAVED_MODEL = "saved_model"
 CONFIG = "config.json"
 REPORT = "report.html"
 MANIFEST = "manifest.json"
+KEY = "key.json"
+BUILD_LOG = "logs/build.log"
+SOURCE = "source"
+"""The folder of what other targets are made from, beside the SavedModel: Keras file, calibration inputs."""
+DESCRIBED = f"{SOURCE}/source.json"
+"""The `Source`, its paths relative to the release."""
 EVALUATION = "evaluation.npz"
 METRIC = "metric.py"
 
@@ -19,6 +25,3 @@ def check_log(target: str, variant: str) -> str:
 def log_of(target: str, variant: str, work: str = "convert") -> str:
     """Where the log of a conversion (or, as `work`, of examining its layers) is, in the release."""
     return f"logs/{target}-{variant}-{work}.log"
-
-
-KEY = "key.json"

@@ -4,12 +4,10 @@ Children are forked from a server that has TensorFlow loaded (multiprocessing's 
 `converters.preload`), so that one starts in a tenth of a second; a *fresh* child is a new interpreter without
 TensorFlow. A child that crashes, hangs or eats memory raises a `ChildFailed` here and harms nothing else.
 
-Children die with their parent: the fork server ends when the parent's end of its pipe closes, and each child asks
-the kernel for SIGKILL when the process that forked it ends (prctl(2), PR_SET_PDEATHSIG; Linux only, elsewhere the
-end of the pipe ends an idle child). They stay in the parent's process group, so that whoever ends the group ends them.
+Children die with their parent, as the fork server does when the parent's end of its pipe closes, and can be ended before
+(`ending`). They stay in the parent's process group, so that whoever ends the group ends them.
 """
 
-import contextvars
 import multiprocessing
 import os
 import pickle
@@ -17,7 +15,6 @@ import re
 import shutil
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +27,7 @@ import psutil
 
 from converters.contract.errors import ChildDied, ChildFailed, ChildTimedOut, ChildTooLarge
 from converters.contract.settings import Limits
-from converters.processes import memory
+from converters.processes import ending, memory
 from converters.processes.launch import no_main_module
 from converters.processes.serve import How, serve
 
@@ -55,53 +52,6 @@ class Completed(Generic[T]):
     value: T
     seconds: float
     memory_mb: float = 0.0
-
-
-_children: set["Child"] = set()
-_ending = threading.Event()
-
-
-def end_all() -> None:
-    """End every child of this process now, and refuse new ones: the process is about to end itself."""
-    _ending.set()
-    for child in list(_children):
-        child._kill()
-
-
-class Group:
-    """Children that can be ended together: those started by the thread that is in the `with` block."""
-
-    def __init__(self) -> None:
-        self.ended = threading.Event()
-        self.children: set[Child] = set()
-
-    def __enter__(self) -> "Group":
-        self._token = _group.set(self)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        _group.reset(self._token)
-
-    def end(self) -> None:
-        """As `end_all`, for these. May be called from another thread."""
-        self.ended.set()
-        for child in list(self.children):
-            child._kill()
-
-
-_group: contextvars.ContextVar[Group | None] = contextvars.ContextVar("group", default=None)
-
-
-def ending() -> bool:
-    """Whether `end_all` was called, or `end` of the group that this thread is in: a child that died then did not crash."""
-    group = _group.get()
-    return _ending.is_set() or (group is not None and group.ended.is_set())
-
-
-def require_running() -> None:
-    """Raises ChildDied once all children, or those of this thread's group, were ended."""
-    if ending():
-        raise ChildDied("no child process is started while this one is ending")
 
 
 def warm_up() -> None:
@@ -136,12 +86,13 @@ class Child:
     """
 
     def __init__(self, *, limits: Limits | None = None, log: Path | None = None, fresh: bool = False) -> None:
-        require_running()
+        ending.require_running()
         self.limits = limits or Limits()
         self._scratch = Path(tempfile.mkdtemp(prefix="fanout-"))
         self.log = log or self._scratch / "log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.touch()  # it may be ended before it has printed anything
+        self._printed_before = self.log.stat().st_size
         context = _spawn if fresh else _forkserver
         self._seen: dict[psutil.Process, None] = {}
         self._pipe, theirs = context.Pipe()
@@ -155,14 +106,13 @@ class Child:
                 _forkserver.set_forkserver_preload(["converters.processes.preload"])
             # On Linux a new interpreter ends with the *thread* that started it, and must outlive the caller's.
             _starter.submit(self._process.start).result() if fresh else self._process.start()
-        _children.add(self)
-        self._group = _group.get()
-        if self._group is not None:
-            self._group.children.add(self)
+        self._groups = ending.groups()
+        for group in self._groups:
+            group.children.add(self)
         theirs.close()
-        if ending():  # since this one was begun, so that whoever ends them all did not know of it
+        if ending.begun():  # since this one was begun, so that whoever ends them all did not know of it
             self.close()
-            require_running()
+            ending.require_running()
 
     def __enter__(self) -> "Child":
         return self
@@ -196,7 +146,7 @@ class Child:
             raise self._died() from None
         while not connection.wait([self._pipe, self._process.sentinel], timeout=POLL_SECONDS):
             if time.monotonic() - started > self.limits.seconds:
-                self._kill()
+                self.kill()
                 raise self._failure(
                     ChildTimedOut,
                     f"did not finish in {self.limits.seconds:g} s (limits.seconds in the config) and was stopped",
@@ -205,7 +155,7 @@ class Child:
             if time.monotonic() - measured > MEASURE_SECONDS:
                 held, measured = max(held, memory.unique(self._tree())), time.monotonic()
             if used > self.limits.memory_gb * 2**30:
-                self._kill()
+                self.kill()
                 raise self._failure(
                     ChildTooLarge,
                     f"needed more than its limit of {self.limits.memory_gb:g} GiB of memory (limits.memory_gb in the config; "
@@ -226,17 +176,16 @@ class Child:
 
     def close(self) -> None:
         """End the child and whatever it started."""
-        _children.discard(self)
-        if self._group is not None:
-            self._group.children.discard(self)
+        for group in self._groups:
+            group.children.discard(self)
         self._pipe.close()
-        self._kill()
+        self.kill()
         shutil.rmtree(self._scratch, ignore_errors=True)  # what it started may write until the kernel has ended it
 
     def _died(self) -> ChildFailed:
         self._process.join(5)
         code = self._process.exitcode
-        self._kill()
+        self.kill()
         if code is None or code >= 0:
             return self._failure(ChildDied, f"ended with exit status {code} before it returned a result")
         name = signal.Signals(-code).name
@@ -244,9 +193,9 @@ class Child:
         return self._failure(ChildDied, f"was ended by {name}{hint}")
 
     def _failure(self, kind: type[ChildFailed], what: str) -> ChildFailed:
-        printed_lines = self.log.read_text(errors="replace").strip().splitlines()
+        printed = self.log.read_bytes()[self._printed_before :].decode(errors="replace")
         # faulthandler ends with one line of several thousand characters that helps nobody.
-        tail = [line for line in printed_lines if not line.startswith("Extension modules:")]
+        tail = [line for line in printed.strip().splitlines() if not line.startswith("Extension modules:")]
         # After a crash what matters is what was running, which faulthandler tells first.
         crash = next((n for n, line in enumerate(tail) if line.startswith("Fatal Python error")), None)
         fatal = next((found[1] for line in tail if (found := _FATAL.search(line))), None)
@@ -254,8 +203,8 @@ class Child:
         tail = tail[-TAIL_LINES:] if crash is None else tail[crash : crash + TAIL_LINES]
         if kind is ChildTooLarge:  # what it printed before says nothing of its memory
             tail = []
-        printed = "; its last output:\n" + "\n".join(tail) if tail else ""
-        return kind(f"the child process {what}{printed}")
+        last = "; its last output:\n" + "\n".join(tail) if tail else ""
+        return kind(f"the child process {what}{last}")
 
     def _tree(self) -> list[psutil.Process]:
         """The child and all it started; what was seen below it before it died is among them still."""
@@ -276,7 +225,8 @@ class Child:
         total = memory.resident(tree)
         return memory.proportional(tree) if total > self.limits.memory_gb * 2**30 else total
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End the child and whatever it started, at once."""
         for process in reversed(self._tree()):
             try:
                 process.kill()

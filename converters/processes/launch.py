@@ -1,5 +1,6 @@
 """Starting what ends with this process: programs, and interpreters that do not import its main module again."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -11,7 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the thread ends that started it (prctl(2), PR_SET_PDEATHSIG; Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def bound(command: Sequence[str], number: signal.Signals = signal.SIGKILL) -> list[str]:
@@ -23,7 +30,7 @@ def bound(command: Sequence[str], number: signal.Signals = signal.SIGKILL) -> li
     if sys.platform != "linux":
         return list(command)
     launch = (
-        f"import ctypes, os, sys; ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {int(number)}); "
+        f"import ctypes, os, sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(number)}); "
         "os.getppid() == int(sys.argv[1]) or sys.exit('parent ended'); os.execv(sys.argv[2], sys.argv[2:])"
     )
     return [sys.executable, "-I", "-S", "-c", launch, str(os.getpid()), *command]

@@ -1,9 +1,7 @@
 """The child's side of `child`: it answers calls until its parent closes the pipe."""
 
-import ctypes
 import faulthandler
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -12,7 +10,7 @@ from multiprocessing import connection, forkserver
 from typing import Any, Literal
 
 from converters.contract.errors import ChildRaised, FanoutError
-from converters.processes.launch import PR_SET_PDEATHSIG
+from converters.processes.launch import end_with_parent
 
 How = Literal["call", "hold", "ask"]
 """Whether a function is called, what it makes is held, or it is a method of what is held."""
@@ -68,7 +66,6 @@ def _die_with_parent(parent: int | None) -> None:
         if (descriptor := getattr(server, "_forkserver_alive_fd", None)) is not None:
             os.close(descriptor)
             server._forkserver_alive_fd = None
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     if parent is not None and os.getppid() != parent:  # it ended before the line above
         os._exit(1)

@@ -4,8 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from converters.processes import child as isolate
-from converters.processes import memory
+from converters.processes import ending, memory
 
 SHARE = 0.8
 """Of the memory that is available at first; the rest is for the fork server, the flow itself and everybody else."""
@@ -43,7 +42,7 @@ class Slots:
             self._waiting.append(ticket)
             try:
                 while not (min(self._waiting) is ticket and self._fits(memory_mb)):
-                    isolate.require_running()
+                    ending.require_running()
                     self._changed.wait(_POLL_SECONDS)
                 self._held.append(memory_mb)
             finally:

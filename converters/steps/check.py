@@ -6,6 +6,7 @@ its layers are examined.
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from converters.contract.errors import FanoutError
 from converters.contract.layout import SAVED_MODEL, log_of
@@ -14,7 +15,7 @@ from converters.processes import child
 from converters.reference import golden, labelled
 from converters.release.manifest import Losses, Row
 from converters.release.verdict import row
-from converters.steps import running
+from converters.steps import again, running
 from converters.steps.convert import Conversion
 from converters.steps.inspecting import inspect
 from converters.steps.judging import Judge
@@ -37,6 +38,8 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True) -> list[
     evaluation = labelled.load(unit.release, unit.spec.evaluation, unit.source.signatures)
     judge = Judge(unit, golden.load(unit.source.golden), evaluation)
     children = Children(unit.limits, unit.log)
+    if unit.log is not None:
+        _begin(unit.log, "checks", unit)
     held = [artifact for artifact in conversion.artifacts if artifact.path is not None]
     findings, sound = inspect(unit, held, judge.signatures, children)
     for artifact, runtime, prediction in running.run(unit, sound, judge.inputs, judge.golden, children):
@@ -87,10 +90,16 @@ def _examine(
     fell_short = any(check.status == "failed" and check.name in FELL_SHORT for check in checks)
     if unit.kind.quality is None or layers is None or not fell_short:
         return None
-    log = unit.release / log_of(artifact.target, artifact.variant, "layers") if keep_log else None
+    log = unit.release / log_of(*unit.name, "layers") if keep_log else None
     inputs = judge.first_inputs(artifact)
+    if log is not None:
+        _begin(log, "examines the layers of", unit)
     try:
         done = child.run(layers, artifact, unit.release / SAVED_MODEL, inputs, limits=unit.limits, log=log)
     except FanoutError as error:
         return Losses(layers=[], error=str(error))
     return Losses(layers=done.value)
+
+
+def _begin(log: Path, does: str, unit: Unit) -> None:
+    again.head(log, f"{does} {unit.name.title} of {unit.spec.name} {unit.source.version}", ["fanout", "check", "."])

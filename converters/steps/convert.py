@@ -6,6 +6,7 @@ from converters.contract.errors import ChildDied, FanoutError, Unsupported
 from converters.contract.layout import log_of
 from converters.contract.values import Artifact, Frozen
 from converters.processes import child, resident
+from converters.steps import again
 from converters.steps.unit import Unit
 
 
@@ -28,6 +29,7 @@ class Conversion(Frozen):
 def convert(unit: Unit) -> Conversion:
     """Convert in a child process. A failure is part of the result; nothing the converter does raises here."""
     log = unit.release / log_of(unit.target, unit.variant)
+    again.head_of_conversion(log, unit)
     target, trial = unit.definition, unit.kind.trial
     artifacts: list[Artifact] = []
     error, crashed, seconds, memory_mb = None, False, 0.0, 0.0
@@ -45,7 +47,7 @@ def convert(unit: Unit) -> Conversion:
     except FanoutError as failure:
         error, crashed = f"converting failed: {failure}", isinstance(failure, ChildDied)
         artifacts = _for_each_signature(unit, None)
-    if log.is_file() and log.stat().st_size == 0:
+    if again.is_empty(log):
         log.unlink()
     artifacts = [_noted(artifact, unit.source.notes) for artifact in artifacts]
     artifacts += [

@@ -14,7 +14,17 @@ from pydantic import ValidationError
 
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged
-from converters.contract.layout import EVALUATION, GOLDEN, KEY, METRIC, SAVED_MODEL, log_of
+from converters.contract.layout import (
+    BUILD_LOG,
+    DESCRIBED,
+    EVALUATION,
+    GOLDEN,
+    KEY,
+    METRIC,
+    SAVED_MODEL,
+    SOURCE,
+    log_of,
+)
 from converters.contract.settings import Tolerance
 from converters.contract.values import Source, UnitName
 from converters.processes import userland
@@ -29,10 +39,6 @@ from converters.steps.key import Key, Recipe
 from converters.steps.unit import relocated
 from converters.targets.registry import TARGETS
 
-SOURCE = "source"
-"""The release's folder of what other targets are made from, beside the SavedModel: Keras file, calibration inputs."""
-_DESCRIBED = f"{SOURCE}/source.json"
-BUILD_LOG = "logs/build.log"
 _OF_THE_SOURCE = (GOLDEN, EVALUATION, METRIC, BUILD_LOG)
 
 
@@ -78,7 +84,7 @@ class Reusable(NamedTuple):
         """The source, its files copied to where a new version is made. Raises Damaged."""
         for name in filter(_is_source, self.manifest.files):
             self._copy(name, name, place)
-        source = Source.model_validate_json((place.release / _DESCRIBED).read_bytes())
+        source = Source.model_validate_json((place.release / DESCRIBED).read_bytes())
         builder = userland.split(spec.model, spec.base, "model")[0] if spec.built_by_python else None
         here = relocated(source, Path(), place.release)
         return here.model_copy(update={"version": place.version, "builder": builder})
@@ -179,7 +185,7 @@ def record(
     """
     described = relocated(source.model_copy(update={"builder": None}), place.release, Path())
     (place.release / SOURCE).mkdir(exist_ok=True)
-    (place.release / _DESCRIBED).write_text(described.model_dump_json(indent=1) + "\n")
+    (place.release / DESCRIBED).write_text(described.model_dump_json(indent=1) + "\n")
     reads, drawn_for = built_from
     if reads is None:
         return "a file of the model was changed while it was built"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from prefect.logging import get_run_logger
 
 from converters.contract.errors import BadInput, ClusterFailed, Damaged, FanoutError, StoreFailed, WorkerFailed
-from converters.processes import child as isolate
+from converters.processes import ending
 from converters.release.manifest import Row
 from converters.steps import check as checking
 from converters.steps import convert as converting
@@ -165,7 +165,7 @@ class Cluster:
         deadline, worker = None, None
         patience = time.monotonic() + self._patience
         while future.status not in ("finished", "error"):
-            isolate.require_running()
+            ending.require_running()
             if self._client.status != "running" or future.status == "cancelled":
                 raise self._gone()
             now = time.monotonic()
@@ -202,7 +202,7 @@ class Cluster:
 
     def _require_workers(self, deadline: float) -> None:
         while not self._look():
-            isolate.require_running()
+            ending.require_running()
             if time.monotonic() > deadline:
                 raise self._no_worker()
             time.sleep(POLL_SECONDS)

@@ -20,8 +20,7 @@ from distributed import Worker, get_client, get_worker
 
 from converters.contract.errors import ClusterFailed, FanoutError
 from converters.contract.values import Frozen
-from converters.processes import child as isolate
-from converters.processes import resident
+from converters.processes import child, ending, resident
 from converters.processes.slots import Slots
 from converters.steps import key, remote
 from converters.steps.remote import Done, Parcel
@@ -85,20 +84,20 @@ def perform(parcel_json: str, number: str) -> str:
         return Answer(worker=me, failed=f"worker {me} is not equal to this machine: {different}").model_dump_json()
     here = Path(get_worker().local_directory)
     answer = Answer(worker=me)
-    with isolate.Group() as group, _ended_when_unwanted(group):
+    with ending.Group() as group, _ended_when_unwanted(group):
         try:
             with _places().held(parcel.need_mb), tempfile.TemporaryDirectory(prefix="unit-", dir=here) as root:
                 client.log_event(TOPIC, {"number": number, "worker": me})
                 answer = Answer(worker=me, done=remote.do(parcel, Path(root), here / "fanout-files"))
         except FanoutError as error:
             answer = Answer(worker=me, failed=f"on worker {me}: {error}")
-        if isolate.ending():  # what it found is only that its children were ended
+        if ending.begun():  # what it found is only that its children were ended
             answer = Answer(worker=me, lost=me)
     return answer.model_dump_json()
 
 
 @contextmanager
-def _ended_when_unwanted(group: isolate.Group) -> Iterator[None]:
+def _ended_when_unwanted(group: ending.Group) -> Iterator[None]:
     """End the children once nobody waits for this task any more: who deploys was interrupted, cancelled or killed.
 
     Dask cannot stop a thread; it marks the task (distributed, "Worker State Machine", state `cancelled`).
@@ -130,7 +129,7 @@ def run(address: str, side_by_side: int | None, name: str | None) -> None:
         ClusterFailed: no scheduler answers there, or it ended the worker or went away.
     """
     require_scheduler_address(address)
-    isolate.warm_up()
+    child.warm_up()
     _at_start()
     with resident.keeping():
         asyncio.run(_run(address, side_by_side or os.cpu_count() or 1, name))
@@ -151,7 +150,7 @@ async def _run(address: str, side_by_side: int, name: str | None) -> None:
     stopped = asyncio.create_task(told.wait())
     await asyncio.wait([stopped, asyncio.create_task(worker.finished())], return_when=asyncio.FIRST_COMPLETED)
     # Its conversions are another worker's now.
-    await asyncio.to_thread(isolate.end_all)
+    await asyncio.to_thread(ending.end_all)
     await worker.close(reason="it was ended")
     if not told.is_set():
         raise ClusterFailed(f"the Dask scheduler at {address} is gone")
