@@ -55,9 +55,9 @@ class Runtime:
     raises MissingRuntime with how to get it, and says which `program` is here, for a person.
 
     A `fresh` child has no TensorFlow loaded. What `stays` names is the kind of child that runs it and stays for the next
-    check of that kind, since starting one is slow; none at all may be given to `run` there, which then starts what it will
-    run the others in. `instead` is the runtime that must run what this one lacks a kernel for. An `optional` one is looked
-    for on every machine and may be missing, unless the options require it; any other must run what names it.
+    check of that kind, since starting one is slow. `instead` is the runtime that must run what this one lacks a kernel for.
+    One with `find`, which is quick and raises MissingRuntime, is asked wherever a machine has it, and may be missing unless
+    the options require it; any other must run what names it.
     """
 
     name: str
@@ -67,7 +67,12 @@ class Runtime:
     fresh: bool = True
     stays: str | None = None
     instead: str | None = None
-    optional: bool = False
+    find: Callable[[], object] | None = None
+
+    @property
+    def optional(self) -> bool:
+        """Whether a machine may lack it."""
+        return self.find is not None
 
 
 class Options(Frozen):

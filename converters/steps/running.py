@@ -61,8 +61,8 @@ def run(
                 yield artifact, runtime, prediction
     everything = list({key_of(each): each for artifacts in sound.values() for each in artifacts}.values())
     for runtime in target.runtimes if everything else ():
-        if runtime.optional:
-            predictions = _if_there(unit, everything, runtime, golden, children)
+        if runtime.find is not None:
+            predictions = _if_there(unit, everything, runtime, runtime.find, golden, children)
             yield from ((artifact, runtime, each) for artifact, each in zip(everything, predictions, strict=True))
 
 
@@ -87,11 +87,16 @@ def _predict(
 
 
 def _if_there(
-    unit: Unit, artifacts: Sequence[Artifact], runtime: Runtime, cases: Cases, children: Children
+    unit: Unit,
+    artifacts: Sequence[Artifact],
+    runtime: Runtime,
+    find: Callable[[], object],
+    cases: Cases,
+    children: Children,
 ) -> Sequence[Prediction | CheckResult]:
     """What a runtime that a machine may lack makes of each artifact, or that there is none to ask."""
     try:
-        runtime.version()
+        find()
         return _run(unit, artifacts, runtime, cases, children)
     except MissingRuntime as error:
         required = unit.options.requires(runtime.name)

@@ -39,8 +39,6 @@ def predict(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list
     from converters.targets.saved_model import c_api
 
     name = f"TensorFlow C API {c_api.version()}"
-    if not artifacts:
-        return []
     assert artifacts[0].path is not None
     with loaded(artifacts[0].path) as model:
         predictions = []

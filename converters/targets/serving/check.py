@@ -33,8 +33,6 @@ def replay(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list[
     Raises Damaged where a warmup request is for no signature of the servable: the ModelServer sends them all, and gives
     up loading when one fails.
     """
-    if not artifacts:
-        return []
     assert artifacts[0].path is not None
     recorded = warmup_requests(artifacts[0].path / WARMUP)
     with check.loaded(artifacts[0].path) as model:

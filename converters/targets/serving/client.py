@@ -21,7 +21,7 @@ from converters.contract.errors import Damaged, ServerFailed, said
 from converters.contract.values import Signature, Tensors, TensorSpec
 from converters.formats import saved_model
 from converters.formats.protos import load
-from converters.targets.serving import wire as tensor_wire
+from converters.targets.serving import wire
 
 PREDICT = "predict"
 METHODS = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress"}
@@ -75,6 +75,8 @@ class Client:
                 ("grpc.max_reconnect_backoff_ms", 500),
             ],
         )
+        self._predictions = load(f"{_SERVICES}.prediction_service_pb2_grpc").PredictionServiceStub(self._channel)
+        self._models = load(f"{_SERVICES}.model_service_pb2_grpc").ModelServiceStub(self._channel)
         self._http = httpx.Client(
             base_url=f"http://{rest_address}", trust_env=rest_address.rpartition(":")[0] not in _LOOPBACK
         )
@@ -92,7 +94,7 @@ class Client:
         request = protos.GetModelStatusRequest()
         request.model_spec.name = self.model
         try:
-            answer = self._call("ModelService/GetModelStatus", request, protos.GetModelStatusResponse, deadline)
+            answer = self._models.GetModelStatus(request, timeout=_left(deadline))
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.NOT_FOUND or (starting and error.code() == grpc.StatusCode.UNAVAILABLE):
                 return []
@@ -130,27 +132,24 @@ class Client:
         request = protos.PredictRequest()
         self._address(request.model_spec, key)
         for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tensor_wire.to_proto(value))
-        answer = self._call("PredictionService/Predict", request, protos.PredictResponse, deadline)
+            request.inputs[name].CopyFrom(wire.to_proto(value))
+        answer = self._predictions.Predict(request, timeout=_left(deadline))
         self._require_ours(answer.model_spec)
-        return {name: tensor_wire.from_proto(value) for name, value in answer.outputs.items()}
+        return {name: wire.from_proto(value) for name, value in answer.outputs.items()}
 
     def _predict_rest(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
-        answer = self._post(method, tensor_wire.to_json(key, inputs), deadline)
-        return tensor_wire.from_json(answer, signature.outputs)
+        answer = self._post(method, wire.to_json(key, inputs), deadline)
+        return wire.from_json(answer, signature.outputs)
 
     def _infer(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
         """Classify or regress. Their input, by its fixed name, is a batch of serialized tf.Examples."""
-        protos, name = {
-            "classify": (load(f"{_SERVICES}.classification_pb2"), "Classification"),
-            "regress": (load(f"{_SERVICES}.regression_pb2"), "Regression"),
-        }[method]
-        request = getattr(protos, f"{name}Request")()
+        if method == "regress":
+            request = load(f"{_SERVICES}.regression_pb2").RegressionRequest()
+        else:
+            request = load(f"{_SERVICES}.classification_pb2").ClassificationRequest()
         self._address(request.model_spec, key)
         request.input.example_list.examples.extend(_examples(inputs))
-        answer = self._call(
-            f"PredictionService/{method.title()}", request, getattr(protos, f"{name}Response"), deadline
-        )
+        answer = getattr(self._predictions, method.title())(request, timeout=_left(deadline))
         self._require_ours(answer.model_spec)
         if method == "regress":
             return _regressed([found.value for found in answer.result.regressions], signature)
@@ -158,7 +157,7 @@ class Client:
         return _classified(classes, signature)
 
     def _infer_rest(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
-        answer = self._post(method, tensor_wire.to_json_examples(key, _examples(inputs)), deadline)
+        answer = self._post(method, wire.to_json_examples(key, _examples(inputs)), deadline)
         results = answer.get("results") if isinstance(answer, Mapping) else None
         if not isinstance(results, list):
             raise Damaged(f"its answer holds no 'results': {said(answer)}")
@@ -172,14 +171,6 @@ class Client:
         if (spec.name, spec.version.value) != (self.model, self.version):
             raise Damaged(f"{spec.name} {spec.version.value} answered in place of {self.model} {self.version}")
 
-    def _call(self, method: str, request: Any, answer: Any, deadline: float) -> Any:
-        call = self._channel.unary_unary(
-            f"/tensorflow.serving.{method}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=answer.FromString,
-        )
-        return call(request, timeout=_left(deadline))
-
     def _post(self, method: str, body: bytes, deadline: float) -> Any:
         path = f"/v1/models/{self.model}/versions/{self.version}:{method}"
         answer = self._http.post(
@@ -187,7 +178,7 @@ class Client:
         )
         if answer.status_code != 200:
             raise Damaged(f"status {answer.status_code}: {said(answer.content.decode(errors='replace'))}")
-        return tensor_wire.parse_json(answer.content)
+        return wire.parse_json(answer.content)
 
     def _refused(self, how: str, error: grpc.RpcError) -> ServerFailed:
         code, detail = error.code(), said(error.details() or "")
@@ -215,7 +206,7 @@ def _examples(inputs: Tensors) -> list[Any]:
 def _regressed(values: list[Any], signature: Signature) -> Tensors:
     """The output of a regress signature: [batch], or [batch, 1] where it is declared so."""
     spec = TensorSpec(shape=None, dtype="float32")
-    array = tensor_wire.json_array(list(values), spec, "regressions")
+    array = wire.json_array(list(values), spec, "regressions")
     declared = signature.outputs.get("outputs")
     column = declared is not None and declared.shape is not None and len(declared.shape) == 2
     return {"outputs": array.reshape(-1, 1) if column else array}
@@ -229,7 +220,7 @@ def _classified(results: list[Any], signature: Signature) -> Tensors:
         raise Damaged(f"its classes are no pairs of label and score: {error}") from error
     columns = {"classes": (0, "string"), "scores": (1, "float32")}
     return {
-        name: tensor_wire.json_array(
+        name: wire.json_array(
             [[pair[place] for pair in found] for found in pairs], TensorSpec(shape=(None, None), dtype=dtype), name
         )
         for name, (place, dtype) in columns.items()

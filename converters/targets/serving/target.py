@@ -13,7 +13,9 @@ from converters.targets.saved_model.target import C_LOADER, DEFAULT
 from converters.targets.serving import NAME, check, convert, model_server
 
 WARMUP = replace(C_LOADER, name="warmup", run=check.replay)
-MODEL_SERVER = Runtime(model_server.NAME, "ModelServer", model_server.predict, model_server.look, optional=True)
+MODEL_SERVER = Runtime(
+    model_server.NAME, model_server.PROGRAM, model_server.predict, model_server.look, find=model_server.find
+)
 
 
 class ServingOptions(Options):

@@ -21,7 +21,6 @@ def logs(path: Path) -> list[Any]:
         Damaged: the file is missing, its records fail their checksums, or are no PredictionLogs.
     """
     from google.protobuf.message import DecodeError
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
     log = load("tensorflow_serving.apis.prediction_log_pb2").PredictionLog
     found, at = [], 0
@@ -31,7 +30,7 @@ def logs(path: Path) -> list[Any]:
             size, check = struct.unpack_from("<QI", content, at)
             record = content[at + 12 : at + 12 + size]
             (checked,) = struct.unpack_from("<I", content, at + 12 + size)
-            if check != masked_crc32c(content[at : at + 8]) or checked != masked_crc32c(record):
+            if check != _masked_crc(content[at : at + 8]) or checked != _masked_crc(record):
                 raise Damaged(f"{path.name} cannot be read: the record at byte {at} fails its checksum")
             found.append(log.FromString(record))
             at += 12 + size + 4
@@ -40,6 +39,14 @@ def logs(path: Path) -> list[Any]:
     except (OSError, OverflowError, DecodeError) as error:
         raise Damaged(f"{path.name} cannot be read: {error}") from error
     return found
+
+
+def _masked_crc(content: bytes) -> int:
+    """CRC-32C, rotated and shifted so that one of data that holds CRCs is as good (tensorflow/core/lib/hash/crc32c.h)."""
+    from google_crc32c import value
+
+    crc: int = value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def requests(path: Path) -> dict[str, Tensors]:

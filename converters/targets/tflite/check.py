@@ -57,8 +57,6 @@ def run_tensorflow_lite(artifacts: Sequence[Artifact], cases: Cases, seconds: fl
 
 def _predict(artifacts: Sequence[Artifact], cases: Cases, interpreter_class: Any, name: str) -> list[Prediction]:
     """Through signature runners of one interpreter."""
-    if not artifacts:
-        return []
     assert artifacts[0].path is not None
     try:
         interpreter = interpreter_class(model_path=str(artifacts[0].path))

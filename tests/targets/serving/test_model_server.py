@@ -26,7 +26,9 @@ from converters.contract.values import CheckResult, Prediction
 from converters.processes.child import Child, run
 from converters.release.manifest import Row
 from converters.targets.serving import model_server
+from converters.targets.serving.layout import Layout
 from converters.targets.serving.model_server import Container, Program, Remote
+from converters.targets.serving.running import ADDRESSES
 
 EVERY = {"serving_default", "summary"}
 RUNTIME = "tensorflow_model_server 2.19.0"
@@ -119,7 +121,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("sh", "cat"):
         (shell / name).symlink_to(shutil.which(name) or "")
     monkeypatch.setenv("PATH", f"{folder}:{shell}")
-    monkeypatch.delenv(model_server.ADDRESSES, raising=False)
+    monkeypatch.delenv(ADDRESSES, raising=False)
     left_before = leftovers()
     yield folder
     for started in folder.rglob("started"):
@@ -408,7 +410,7 @@ def test_check_runs_the_container_when_docker_holds_the_image(sound: Converted, 
     for row in rows:
         assert of_server(row)[0].detail.startswith("tensorflow_model_server of tensorflow/serving:latest: AVAILABLE")
         assert {f"{RUNTIME} grpc", f"{RUNTIME} rest"} <= set(row.runtimes())
-    assert docker_commands(path) == ["version", "image", "run", "run", "rm"]
+    assert docker_commands(path) == ["version", "image"] * 2 + ["run", "run", "rm"]  # looked for here, and in the child
 
 
 def test_container_is_removed_when_it_does_not_come_up(sound: Converted, path: Path, tmp_path: Path) -> None:
@@ -420,7 +422,7 @@ def test_container_is_removed_when_it_does_not_come_up(sound: Converted, path: P
 
 def test_container_ends_when_its_standard_input_does(sound: Converted, path: Path, tmp_path: Path) -> None:
     docker = double.write_docker(path, ("latest",))
-    layout = model_server._Layout(sound.path, "tiny_module", 2)
+    layout = Layout(sound.path, "tiny_module", 2)
     with Container(docker=docker, image="tensorflow/serving:latest").running(layout, tmp_path) as running:
         assert running.process is not None
         assert running.process.stdin is not None
@@ -438,9 +440,9 @@ def test_container_ends_when_its_standard_input_does(sound: Converted, path: Pat
 def running(sound: Converted, path: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A double that somebody else started on version 1 of tiny_module, where `path` does not find it: its addresses."""
     program = double.write_program(tmp_path / "elsewhere")
-    layout = model_server._Layout(sound.path, "tiny_module", 2)
+    layout = Layout(sound.path, "tiny_module", 2)
     config = layout.write(tmp_path / "models", str(tmp_path / "models"), link=True)
-    ports = model_server._free_ports()
+    ports = model_server.free_ports()
     process = subprocess.Popen(
         [program, f"--port={ports['grpc']}", f"--rest_api_port={ports['rest']}", f"--model_config_file={config}"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -461,7 +463,7 @@ def running(sound: Converted, path: Path, tmp_path: Path) -> Iterator[tuple[str,
 def test_check_asks_the_server_at_the_address_and_leaves_it_running(
     sound: Converted, running: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(model_server.ADDRESSES, f"grpc={running[0]},rest={running[1]}")
+    monkeypatch.setenv(ADDRESSES, f"grpc={running[0]},rest={running[1]}")
     rows = sound.check()
     assert samples.turned(rows) == {}
     assert {f"ModelServer at {running[0]} grpc", f"ModelServer at {running[0]} rest"} <= set(rows[0].runtimes())
@@ -490,9 +492,9 @@ def test_predict_raises_server_failed_when_the_address_serves_another_model(
 def test_check_fails_model_server_when_nothing_listens_at_the_address(
     sound: Converted, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports = model_server._free_ports()
+    ports = model_server.free_ports()
     nobody = f"127.0.0.1:{ports['grpc']}"
-    monkeypatch.setenv(model_server.ADDRESSES, f"grpc={nobody},rest=127.0.0.1:{ports['rest']}")
+    monkeypatch.setenv(ADDRESSES, f"grpc={nobody},rest=127.0.0.1:{ports['rest']}")
     rows = sound.check()
     assert samples.turned(rows) == {key: {"model_server"} for key in EVERY}
     said = f"nothing listens at {nobody}: [Errno 111] Connection refused; correct or unset FANOUT_MODEL_SERVER"
@@ -519,7 +521,7 @@ def test_predict_gives_an_error_over_rest_when_the_address_answers_no_http(
 
 @pytest.mark.parametrize("given", ["localhost:8500", "grpc=a:1", "grpc=a,rest=b", "grpc=a:1,rest=b:x"])
 def test_find_raises_bad_input_when_the_address_is_malformed(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(model_server.ADDRESSES, given)
+    monkeypatch.setenv(ADDRESSES, given)
     with pytest.raises(BadInput, match=r"it must be grpc=HOST:PORT,rest=HOST:PORT"):
         model_server.find()
 
@@ -531,5 +533,5 @@ def test_look_says_version_and_place_of_each_kind(path: Path, running: tuple[str
     assert model_server.look() == "2.19.0 (Docker's image tensorflow/serving:2.19.0)"
     program = double.write_program(path)
     assert model_server.look() == f"2.19.0 ({program})"
-    monkeypatch.setenv(model_server.ADDRESSES, f"grpc={running[0]},rest={running[1]}")
+    monkeypatch.setenv(ADDRESSES, f"grpc={running[0]},rest={running[1]}")
     assert model_server.look() == f"version unknown (at {running[0]} and {running[1]}, by FANOUT_MODEL_SERVER)"

@@ -44,7 +44,8 @@ def test_check_passes_every_row_when_the_servable_is_sound(sound: Converted, ker
 
 def test_convert_names_the_directory_by_the_version(module_sample: Sample, tmp_path: Path) -> None:
     source = module_sample.source.model_copy(update={"version": 12})
-    conversion = samples.convert(source, "serving", "default", tmp_path, module_sample.spec)
+    sample = Sample(module_sample.spec, module_sample.built, source)
+    conversion = samples.convert(samples.unit_of(sample, "serving", "default", tmp_path))
     assert {artifact.path for artifact in conversion.artifacts} == {tmp_path / "serving" / "12"}
 
 
