@@ -84,7 +84,7 @@ def from_proto(proto: Any) -> np.ndarray[Any, Any]:
 def not_in_json(signature: Signature) -> str | None:
     """Which input or output of a signature REST cannot carry, as a phrase; None where it carries them all."""
     for side, specs in (("input", signature.inputs), ("output", signature.outputs)):
-        for name, spec in specs.items():
+        for name, spec in sorted(specs.items()):
             if spec.dtype not in _JSON:
                 return f"{side} {name!r} is {spec.dtype}"
     return None
