@@ -74,7 +74,7 @@ clean: ## Remove what was installed; releases stay
 		|| { echo "Installing them without uv (a few minutes) ..." >&2; $(call install,$(PIP)); }
 	@touch $@
 
-$(JS)/node_modules/.ready: $(JS)/package-lock.json .venv/.ready
+$(JS)/node_modules/.ready: $(JS)/package-lock.json | .venv/.ready
 	@echo "Installing JavaScript packages into $(JS)/node_modules ..." >&2
 	@cd $(JS) && PATH="$(CURDIR)/$(BIN):$$PATH" && $(QUIETLY) npm ci --no-audit --no-fund
 	@touch $@
