@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from converters.config import read
-from converters.contract.errors import BadInput, FanoutError
+from converters.contract.errors import BadInput, ClusterFailed, FanoutError, ServerFailed
 from converters.processes import child, imports
 from converters.release import figures, manifest, publish
 from flows import running
@@ -55,20 +55,12 @@ def deploy(
     dask: Annotated[
         str | None,
         typer.Option(
-            metavar="tcp://HOST:PORT",
-            envvar=DASK,
-            show_envvar=True,
-            help="Convert and check on the workers of this Dask scheduler.",
+            metavar="tcp://HOST:PORT", envvar=DASK, help="Convert and check on the workers of this Dask scheduler."
         ),
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(
-            metavar="DIR|URL",
-            envvar=STORE,
-            show_envvar=True,
-            help="Where they and this machine exchange files.",
-        ),
+        typer.Option(metavar="DIR|URL", envvar=STORE, help="Where they and this machine exchange files."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -143,17 +135,17 @@ def list_releases(model: Model, releases: Releases = None, as_json: Json = False
     """List a model's releases, the newest last."""
     root = Settings.read(releases=releases).releases
     current = publish.current(root, model)
-    found = [manifest.read(root / model / str(version)) for version in publish.versions(root, model)]
+    manifests = [manifest.read(root / model / str(version)) for version in publish.versions(root, model)]
     entries = [
         {
-            "version": m.version,
-            "status": m.status,
-            "current": m.version == current,
-            "created": m.created,
-            "seconds": m.seconds,
-            "bytes": sum(record.bytes for record in m.files.values()),
+            "version": each.version,
+            "status": each.status,
+            "current": each.version == current,
+            "created": each.created,
+            "seconds": each.seconds,
+            "bytes": each.bytes,
         }
-        for m in found
+        for each in manifests
     ]
     if as_json:
         _print_json({"model": model, "releases": entries})
@@ -202,7 +194,6 @@ def ui(
         typer.Option(
             metavar="USER:PASSWORD",
             envvar=AUTH,
-            show_envvar=True,
             help="Ask for these in the UI and the API. Better set in the environment: arguments are seen by other users.",
         ),
     ] = None,
@@ -213,13 +204,7 @@ def ui(
 
     settings = Settings.read(releases=releases, auth=auth)
     publish.require_writable(settings.releases)
-    try:
-        serve(host, port, settings, err)
-    except BadInput:
-        raise
-    except FanoutError as error:  # the server, not what was asked for
-        _complain(error)
-        raise typer.Exit(1) from error
+    serve(host, port, settings, err)
 
 
 @app.command()
@@ -235,13 +220,7 @@ def worker(
         from flows.cluster.worker import run
     except ImportError as error:
         raise BadInput(f"{error}; install tf-fanout with its extra 'cluster'") from error
-    try:
-        run(address, slots, name)
-    except BadInput:
-        raise
-    except FanoutError as error:  # the scheduler, not what was asked for
-        _complain(error)
-        raise typer.Exit(1) from error
+    run(address, slots, name)
 
 
 @app.command()
@@ -271,7 +250,8 @@ def main() -> None:
         app()
     except FanoutError as error:
         _complain(error)
-        sys.exit(2)
+        # Prefect's server or the scheduler, or what was asked for.
+        sys.exit(1 if isinstance(error, ServerFailed | ClusterFailed) else 2)
     except KeyboardInterrupt:
         sys.exit(running.INTERRUPTED)
     finally:

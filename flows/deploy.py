@@ -30,10 +30,9 @@ from converters.release.publish import Staging, staging
 from converters.source.builder import Builder
 from converters.steps import again, key, reuse
 from converters.steps.reuse import Reusable
-from converters.steps.store import Store
 from converters.steps.unit import Unit, plan
 from flows import one_at_a_time
-from flows.cluster.dask import Cluster, connected
+from flows.cluster.dask import connected
 from flows.executor import Executor, Here, Job
 from flows.order import Needs, measured_needs, run_all
 from flows.settings import Settings, in_force
@@ -146,21 +145,13 @@ def _deploy(
 
 @contextmanager
 def _executor(slots: Slots, settings: Settings) -> Iterator[Executor]:
-    """What the settings ask for: this machine, with these places, or the cluster, connected for the block.
-
-    Raises:
-        BadInput, StoreFailed, ClusterFailed: the cluster cannot be used, and why.
-    """
+    """What the settings ask for: this machine, with these places, or the cluster, connected for the block."""
     cluster = settings.cluster()
     if cluster is None:
         yield Here(slots)
-        return
-    store = Store(cluster.store)
-    with connected(cluster.dask) as client:
-        workers = Cluster(client, store, cluster)
-        workers.require_equal()
-        workers.listen()
-        yield workers
+    else:
+        with connected(cluster) as workers:
+            yield workers
 
 
 class _Making(NamedTuple):

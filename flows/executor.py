@@ -13,8 +13,7 @@ from typing import NamedTuple, Protocol
 from converters.processes.slots import Slots
 from converters.release.manifest import Row
 from converters.source.watch import Reads
-from converters.steps import check as checking
-from converters.steps import convert as converting
+from converters.steps import check, convert
 from converters.steps.convert import Conversion
 from converters.steps.unit import Unit
 
@@ -55,9 +54,9 @@ class Here:
     def convert(self, job: Job, need_mb: float, begun: Begun) -> Conversion:
         with self._slots.held(need_mb, job.turn):
             begun()
-            return converting.convert(job.unit)
+            return convert.convert(job.unit)
 
     def check(self, job: Job, conversion: Conversion, need_mb: float, begun: Begun) -> list[Row]:
         with self._slots.held(need_mb, job.turn):
             begun()
-            return checking.check(job.unit, conversion)
+            return check.check(job.unit, conversion)

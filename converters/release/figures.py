@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from converters.contract.values import CheckResult, Status
 from converters.reference.measure import MOST_DB
-from converters.release.manifest import Difference
+from converters.release.manifest import Difference, Row
 
 MARKS = {"passed": "✓", "failed": "✗", "unsupported": "–", "not_run": "?"}
 
@@ -71,6 +71,26 @@ def latency(milliseconds: float | None) -> str:
     if milliseconds is None:
         return ""
     return f"{milliseconds:.3f} ms" if milliseconds < 1 else f"{milliseconds:.1f} ms"
+
+
+def cells(row: Row, metric_name: str | None) -> dict[str, str]:
+    """All that a table can show of a row, by the column's name; `metric_name` is that of labelled data, if there is any."""
+    lost = row.metric()
+    of_metric = metric(lost.figures.get("metric") if lost is not None else None)
+    return {
+        "target": row.target,
+        "variant": variant(row.variant),
+        "signature": row.signature or "",
+        "status": status(row.status),
+        "size": size(row.bytes),
+        "error / limit": against(row.worst()),
+        "SNR": decibels(row.figure("snr_db")),
+        "top-1": share(row.figure("top1")),
+        **({metric_name: of_metric} if metric_name is not None else {}),
+        "latency": latency(row.latency_ms()),
+        "runtimes": "; ".join(row.runtimes()),
+        "reason": row.reason or "",
+    }
 
 
 def change(difference: Difference) -> str:

@@ -170,6 +170,15 @@ class Manifest(Frozen):
         worse = set(self.comparison.refusals()) if self.comparison is not None else set()
         return self.status == "passed" or (bool(self.refusals) and set(self.refusals) <= worse)
 
+    @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(record.bytes for record in self.files.values())
+
+    def runtimes(self) -> list[str]:
+        """Those that ran any row, with their versions."""
+        return list(dict.fromkeys(name for row in self.targets for name in row.runtimes()))
+
     def units(self) -> dict[UnitName, list[Row]]:
         """The rows of each variant of each target."""
         units: dict[UnitName, list[Row]] = {}

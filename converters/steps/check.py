@@ -51,35 +51,23 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True) -> list[
         losses[key] = _examine(unit, artifact, findings[key], judge, keep_log)
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
     memory_mb = {"convert": conversion.memory_mb, "check": children.memory_mb}
-    return [
-        row(
-            artifact,
-            findings.get(key_of(artifact), []),
-            conversion.error,
-            seconds,
-            unit.release,
-            losses=losses.get(key_of(artifact)) if artifact.path is not None else None,
-            memory_mb=memory_mb,
-        )
-        for artifact in conversion.artifacts
-    ]
+
+    def made(artifact: Artifact) -> Row:
+        checks, lost = findings.get(key_of(artifact), []), losses.get(key_of(artifact)) if artifact.path else None
+        return row(artifact, checks, conversion.error, seconds, unit.release, losses=lost, memory_mb=memory_mb)
+
+    return [made(artifact) for artifact in conversion.artifacts]
 
 
 def failed(unit: Unit, conversion: Conversion, why: str) -> list[Row]:
     """The rows of a conversion that could not be checked at all, and why."""
     seconds, memory_mb = {"convert": round(conversion.seconds, 3)}, {"convert": conversion.memory_mb}
-    unchecked = f"checking failed: {why}"
-    return [
-        row(
-            artifact,
-            [],
-            conversion.error or (unchecked if artifact.path else None),
-            seconds,
-            unit.release,
-            memory_mb=memory_mb,
-        )
-        for artifact in conversion.artifacts
-    ]
+
+    def made(artifact: Artifact) -> Row:
+        error = conversion.error or (f"checking failed: {why}" if artifact.path else None)
+        return row(artifact, [], error, seconds, unit.release, memory_mb=memory_mb)
+
+    return [made(artifact) for artifact in conversion.artifacts]
 
 
 def _examine(

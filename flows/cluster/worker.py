@@ -18,7 +18,7 @@ from pathlib import Path
 
 from distributed import Worker, get_client, get_worker
 
-from converters.contract.errors import ClusterFailed, FanoutError
+from converters.contract.errors import ClusterFailed, FanoutError, said
 from converters.contract.values import Frozen
 from converters.processes import child, ending, resident
 from converters.processes.slots import Slots
@@ -34,7 +34,6 @@ START_SECONDS = 60
 
 LOOK_SECONDS = 1.0
 
-_slots_lock = threading.Lock()
 _slots: dict[str, Slots] = {}
 
 
@@ -142,7 +141,7 @@ async def _run(address: str, side_by_side: int, name: str | None) -> None:
     try:
         await worker
     except Exception as error:  # Dask raises of every kind here, most of them OSError
-        raise ClusterFailed(f"no Dask scheduler answers at {address}: {' '.join(str(error).split())}") from error
+        raise ClusterFailed(f"no Dask scheduler answers at {address}: {said(error)}") from error
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -159,8 +158,7 @@ async def _run(address: str, side_by_side: int, name: str | None) -> None:
 def _places() -> Slots:
     """As many as the worker has threads, and as fit into its machine's memory."""
     worker = get_worker()
-    with _slots_lock:
-        return _slots.setdefault(worker.address, Slots(worker.state.nthreads))
+    return _slots.setdefault(worker.address, Slots(worker.state.nthreads))
 
 
 def _tools() -> dict[str, str]:

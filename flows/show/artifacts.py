@@ -24,11 +24,14 @@ from converters.release import figures
 from converters.release.assemble import Released
 from converters.release.manifest import Manifest, Row
 from flows.settings import Settings
-from flows.show.events import Event, listening
+from flows.show.events import Event, Stage, listening
 
 _SHOW_SECONDS = 1.0
 _AROUND = 3
 """Steps that are no conversion or check: build, export, release."""
+_WORKING: tuple[Stage, ...] = ("converting", "checking")
+_STEPS: dict[Stage, int] = {"checking": 1, "done": 2}
+"""How many of a variant's two are over."""
 
 
 @contextmanager
@@ -55,9 +58,7 @@ class _Tracker:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._planned: set[UnitName] = set()
-        self._working: dict[UnitName, str] = {}
-        self._steps = 0
+        self._stages: dict[UnitName, Stage] = {}
         self._state = (0, f"{model}: starting")
         made = create_progress_artifact(progress=0.0, key=slug(f"{model}-progress"), description=self._state[1])
         assert isinstance(made, UUID)  # a coroutine only where an event loop runs
@@ -66,30 +67,16 @@ class _Tracker:
     def __call__(self, event: Event) -> None:
         if event.model != self._model:
             return
-        unit = event.unit
-        doing = ""
-        if event.stage == "waiting" and event.target:
-            self._planned.add(unit)
-            return
-        if event.stage == "exporting":
-            self._steps = 1
-        if event.stage == "converting":
-            self._steps = max(self._steps, 2)
-        if event.stage in ("converting", "checking"):
-            self._steps += event.stage == "checking"
-            self._working[unit] = f"{event.stage} {unit.title}"
-        elif event.stage == "done":
-            self._steps += 1
-            self._working.pop(unit, None)
-        elif event.stage in ("building", "exporting", "queued"):
-            doing = event.detail or event.stage
-        else:
-            self._working.clear()
-            doing = event.detail or event.stage
-        doing = doing or ", ".join(self._working.values()) or "releasing"
-        whole = _AROUND + 2 * len(self._planned) if self._planned else 20
+        doing = event.detail or event.stage
+        if event.target:
+            self._stages[event.unit] = event.stage
+            busy = [f"{stage} {unit.title}" for unit, stage in self._stages.items() if stage in _WORKING]
+            doing = ", ".join(busy) or "releasing"
+        steps = 2 if self._stages else int(event.stage == "exporting")
+        steps += sum(_STEPS.get(stage, 0) for stage in self._stages.values())
+        whole = _AROUND + 2 * len(self._stages) if self._stages else 20
         over = event.stage in ("released", "refused")
-        self._state = (100 if over else min(99, 100 * self._steps // whole), f"{self._model}: {doing}")
+        self._state = (100 if over else min(99, 100 * steps // whole), f"{self._model}: {doing}")
 
     def keep_showing(self, over: threading.Event) -> None:
         """Bring the artifact up to date until `over`, and once more then."""
@@ -110,53 +97,43 @@ class _Tracker:
 def record(released: Released, settings: Settings) -> None:
     """The table of a version's rows, and its report, as artifacts of the flow run this is called in."""
     manifest = released.manifest
-    name = f"{manifest.model} {manifest.version}"
-    create_table_artifact(
-        _table(manifest.targets), key=slug(f"{manifest.model}-rows"), description=f"{name}: every row of the manifest"
-    )
-    text = _markdown(manifest, f"{released.sentence()}.", released.refusals, settings)
-    create_markdown_artifact(text, key=slug(f"{manifest.model}-report"), description=f"{name}: {manifest.status}")
+    _create(manifest, f"{released.sentence()}.", released.refusals, settings, ("rows", "report"), manifest.status)
 
 
-def record_check(found: Manifest, refusals: Sequence[str], settings: Settings) -> None:
+def record_check(manifest: Manifest, refusals: Sequence[str], settings: Settings) -> None:
     """The same for a release that was checked again."""
-    name = f"{found.model} {found.version}"
     verdict = "does not pass its checks any more." if refusals else "passes every check."
-    create_table_artifact(
-        _table(found.targets), key=slug(f"{found.model}-rows-again"), description=f"{name}, checked again: every row"
-    )
-    text = _markdown(found, f"Checked again: {name} {verdict}", refusals, settings)
-    create_markdown_artifact(text, key=slug(f"{found.model}-check"), description=f"{name}, checked again")
+    verdict = f"Checked again: {manifest.model} {manifest.version} {verdict}"
+    _create(manifest, verdict, refusals, settings, ("rows-again", "check"), "checked again")
+
+
+def _create(
+    manifest: Manifest, verdict: str, refusals: Sequence[str], settings: Settings, keys: tuple[str, str], what: str
+) -> None:
+    """Artifacts of these `keys`, the model's name before them."""
+    name = f"{manifest.model} {manifest.version}: {what}"
+    rows, report = (slug(f"{manifest.model}-{key}") for key in keys)
+    create_table_artifact(_table(manifest.targets), key=rows, description=f"{name}, every row")
+    create_markdown_artifact(_markdown(manifest, verdict, refusals, settings), key=report, description=name)
+
+
+_SHORT = ("target", "variant", "signature", "status", "size", "error / limit", "latency")
+_COLUMNS = (*_SHORT, "runtimes", "reason")
 
 
 def _table(rows: Sequence[Row]) -> list[dict[str, str]]:
-    return [
-        {
-            "target": row.target,
-            "variant": figures.variant(row.variant),
-            "signature": row.signature or "",
-            "status": figures.status(row.status),
-            "size": figures.size(row.bytes),
-            "error / limit": figures.against(row.worst()),
-            "latency": figures.latency(row.latency_ms()),
-            "runtimes": "; ".join(row.runtimes()),
-            "reason": row.reason or "",
-        }
-        for row in rows
-    ]
+    cells = [figures.cells(row, None) for row in rows]
+    return [{name: each[name] for name in _COLUMNS} for each in cells]
 
 
 def _markdown(manifest: Manifest, verdict: str, refusals: Sequence[str], settings: Settings) -> str:
-    head = ("target", "variant", "signature", "status", "size", "error / limit", "latency")
     lines = [f"# {manifest.model} {manifest.version}: {manifest.status}", "", verdict, ""]
     if refusals:
         lines += ["## Why it is not promoted", "", *(f"- {_cell(refusal)}" for refusal in refusals), ""]
-    lines += ["## Rows", "", f"| {' | '.join(head)} |", "| --- | --- | --- | --- | ---: | ---: | ---: |"]
-    lines += [f"| {' | '.join(_cell(row[name]) for name in head)} |" for row in _table(manifest.targets)]
-    runtimes = dict.fromkeys(name for row in manifest.targets for name in row.runtimes())
-    total = sum(record.bytes for record in manifest.files.values())
-    lines += ["", f"{figures.size(total)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "
-              f"{'; '.join(map(_cell, runtimes)) or 'no runtime'}.", "", f"Source: {manifest.source.kind}, "
+    lines += ["## Rows", "", f"| {' | '.join(_SHORT)} |", "| --- | --- | --- | --- | ---: | ---: | ---: |"]
+    lines += [f"| {' | '.join(_cell(row[name]) for name in _SHORT)} |" for row in _table(manifest.targets)]
+    lines += ["", f"{figures.size(manifest.bytes)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "
+              f"{'; '.join(map(_cell, manifest.runtimes())) or 'no runtime'}.", "", f"Source: {manifest.source.kind}, "
               f"`{manifest.source.digest}`", "", _report_link(manifest, settings)]  # fmt: skip
     return "\n".join(lines) + "\n"
 

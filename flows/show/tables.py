@@ -1,8 +1,8 @@
 """Tables for people: a release's rows, a model's releases, this machine's runtimes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -29,28 +29,29 @@ class ManifestTable:
         headline = Text(f"{manifest.model} {manifest.version}", style="bold")
         headline.append(f"  {manifest.status}", style=STYLES[manifest.status])
         yield headline.append(f"  {manifest.seconds:.1f} s", style="dim")
-        columns = _columns(manifest)
-        extra = sum(len(name) + 4 for name in columns if name not in _ALWAYS)
-        wide = options.max_width >= _WIDE + extra
+        metric = manifest.evaluation.metric if manifest.evaluation is not None else None
+        cells = [figures.cells(row, metric) for row in manifest.targets]
+        names = [name for name in cells[0] if name in (*_ALWAYS, metric) or any(each[name] for each in cells)]
+        names = [name for name in names if name not in ("runtimes", "reason")]
+        wide = options.max_width >= _WIDE + sum(len(name) + 4 for name in names if name not in _ALWAYS)
         signatures = {row.signature for row in manifest.targets if row.signature is not None}
         if options.max_width < _MEDIUM and len(signatures) < 2:
-            columns.pop("signature")
-            if manifest.evaluation is not None:
-                columns.pop("top-1", None)
+            dropped = ("signature", "top-1") if metric else ("signature",)
+            names = [name for name in names if name not in dropped]
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2 if wide else 1, 0, 0))
-        for name in columns:
+        for name in names:
             word = name in _WORDS
             table.add_column(name, justify="left" if word else "right", no_wrap=not word, overflow="fold")
         if wide:
             table.add_column("runtime", overflow="fold")
-        for row in manifest.targets:
+        for row, each in zip(manifest.targets, cells, strict=True):
             ran = [Text("\n".join(row.runtimes()), style="dim")] if wide else []
-            table.add_row(*(cell(row) for cell in columns.values()), *ran)
+            table.add_row(*(Text(each[name], style=_style(row, name, metric)) for name in names), *ran)
         yield table
         if manifest.evaluation is not None:
             live, samples = figures.metric(manifest.evaluation.live), manifest.evaluation.samples
             yield Text(f"{manifest.evaluation.metric} of the live model: {live}, {samples} samples", style="dim")
-        runtimes = dict.fromkeys(name for row in manifest.targets for name in row.runtimes())
+        runtimes = manifest.runtimes()
         if not wide and runtimes:
             yield Text("runtimes: " + "; ".join(runtimes), style="dim")
         if manifest.comparison is not None:
@@ -65,38 +66,15 @@ class ManifestTable:
 
 _WORDS = ("target", "variant", "signature", "status")
 _ALWAYS = (*_WORDS, "size", "error / limit", "latency")
-_Cell = Callable[[Row], RenderableType]
 
 
-def _columns(manifest: Manifest) -> dict[str, _Cell]:
-    """Header -> what it shows of a row; figures that no row has get no column."""
-    columns: dict[str, _Cell] = {
-        "target": lambda row: row.target,
-        "variant": lambda row: figures.variant(row.variant),
-        "signature": lambda row: row.signature or "",
-        "status": lambda row: Text(figures.status(row.status), style=STYLES[row.status]),
-        "size": lambda row: figures.size(row.bytes),
-        "error / limit": lambda row: figures.against(row.worst()),
-    }
-    if any(row.figure("snr_db") is not None for row in manifest.targets):
-        columns["SNR"] = lambda row: _limited(row, "snr", figures.decibels(row.figure("snr_db")))
-    if any(row.figure("top1") is not None for row in manifest.targets):
-        columns["top-1"] = lambda row: _limited(row, "top1", figures.share(row.figure("top1")))
-    if manifest.evaluation is not None:
-        columns[manifest.evaluation.metric] = _metric
-    columns["latency"] = lambda row: figures.latency(row.latency_ms())
-    return columns
-
-
-def _limited(row: Row, check: str, shown: str) -> Text:
-    """A figure, in the colour of failure where its check failed."""
+def _style(row: Row, name: str, metric: str | None) -> str:
+    """A figure has the colour of failure where its check failed."""
+    if name == "status":
+        return STYLES[row.status]
+    check = {"SNR": "snr", "top-1": "top1", metric: "metric"}.get(name)
     failed = any(c.name == check and c.status != "passed" for c in row.checks)
-    return Text(shown, style=STYLES["failed"] if failed else "")
-
-
-def _metric(row: Row) -> Text:
-    check = row.metric()
-    return _limited(row, "metric", figures.metric(check.figures.get("metric") if check is not None else None))
+    return STYLES["failed"] if failed else ""
 
 
 def _compared(comparison: Comparison, evaluation: EvaluationRecord | None) -> str:

@@ -177,6 +177,14 @@ def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> No
         )
 
 
+def worker_command(at_once: int) -> list[str]:
+    """What starts this machine's worker, which does so many runs at one time."""
+    return [
+        sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", WORKER, "--type", "process",
+        "--limit", str(at_once), "--install-policy", "never", "--no-create-pool-if-not-found",
+    ]  # fmt: skip
+
+
 def mark_crashed(client: SyncPrefectClient, message: str) -> list[str]:
     """Mark what this machine's worker was running as crashed, when that worker is known to be gone; their names."""
     alive = FlowRunFilter.model_validate({"state": {"type": {"any_": _ALIVE}}})

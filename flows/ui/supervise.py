@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from converters.contract.errors import BadInput, FanoutError
+from converters.contract.errors import BadInput, ServerFailed
 from converters.processes.launch import bound
 from flows import api
 from flows.settings import AUTH, ROOT, Settings
@@ -58,7 +58,7 @@ def serve(host: str, port: int, settings: Settings, console: Console) -> None:
     Raises:
         BadInput: the host is reachable from other machines and there is no password, it is no USER:PASSWORD, the
             port is taken, or a schedule is wrong.
-        FanoutError: the server ended by itself.
+        ServerFailed: the server ended by itself.
     """
     with _signals_raise():
         try:
@@ -82,14 +82,16 @@ def _serve(host: str, port: int, settings: Settings, console: Console) -> None:
         plan = deployments.plan(settings)
         _wait_until_up(f"{address}/api/health", server)
         with get_client(sync_client=True) as client:
-            _recover(
-                lambda: deployments.mark_crashed(client, "what ran this was ended without a word; retry it"), console
-            )
+
+            def recover(why: str) -> None:
+                for name in deployments.mark_crashed(client, why):
+                    console.print(Text(f"{name} crashed; it can be retried in the UI", style="yellow"))
+
+            recover("what ran this was ended without a word; retry it")
             deployments.register(client, plan.deployments)
             _describe(console, address, plan, settings)
             try:
-                _keep_working(server, deployments.POOL, deployments.WORKER, environment, console, lambda: _recover(
-                    lambda: deployments.mark_crashed(client, "its worker was killed; retry it"), console))  # fmt: skip
+                _keep_working(server, deployments.worker_command(RUNS_AT_ONCE), environment, console, recover)
             finally:
                 if server.poll() is None:
                     deployments.mark_crashed(client, "`fanout ui` was ended while this ran; retry it")
@@ -97,34 +99,24 @@ def _serve(host: str, port: int, settings: Settings, console: Console) -> None:
 
 def _keep_working(
     server: "subprocess.Popen[bytes]",
-    pool: str,
-    name: str,
+    command: Sequence[str],
     environment: Mapping[str, str],
     console: Console,
-    recover: Callable[[], None],
+    recover: Callable[[str], None],
 ) -> None:
     """Keep one worker going while the server lives; one that ends is replaced, after a pause that doubles."""
-    command = [
-        sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", name, "--type", "process",
-        "--limit", str(RUNS_AT_ONCE), "--install-policy", "never", "--no-create-pool-if-not-found",
-    ]  # fmt: skip
     pause = 1.0
     while True:
         started = time.monotonic()
         with _running("worker", command, environment, console) as worker:
             while worker.poll() is None:
                 if server.poll() is not None:
-                    raise FanoutError(f"Prefect's server ended by itself, with exit status {server.returncode}")
+                    raise ServerFailed(f"Prefect's server ended by itself, with exit status {server.returncode}")
                 time.sleep(0.2)
         console.print(Text(f"the worker ended with exit status {worker.returncode}; starting another", style="yellow"))
-        recover()
+        recover("its worker was killed; retry it")
         pause = 1.0 if time.monotonic() - started > _LONGEST_PAUSE else min(_LONGEST_PAUSE, 2 * pause)
         time.sleep(pause)
-
-
-def _recover(mark: Callable[[], list[str]], console: Console) -> None:
-    for name in mark():
-        console.print(Text(f"{name} crashed; it can be retried in the UI", style="yellow"))
 
 
 def _require_safe(host: str, auth: str | None) -> None:
@@ -169,20 +161,20 @@ def _wait_until_up(health: str, server: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         if server.poll() is not None:
-            raise FanoutError(f"Prefect's server did not start: exit status {server.returncode}, see above")
+            raise ServerFailed(f"Prefect's server did not start: exit status {server.returncode}, see above")
         try:
             if httpx.get(health, timeout=2.0).is_success:
                 return
         except httpx.HTTPError:
             pass
         if time.monotonic() > deadline:
-            raise FanoutError(f"Prefect's server did not answer at {health} within {START_SECONDS:g} s")
+            raise ServerFailed(f"Prefect's server did not answer at {health} within {START_SECONDS:g} s")
         time.sleep(0.2)
 
 
 @contextmanager
 def _running(
-    what: str, command: list[str], environment: Mapping[str, str], console: Console
+    what: str, command: Sequence[str], environment: Mapping[str, str], console: Console
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A process in a session of its own, in the checkout; at the end nothing of that session is left."""
     process = subprocess.Popen(
