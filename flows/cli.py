@@ -12,7 +12,8 @@ from rich.text import Text
 from converters.config import read
 from converters.contract.errors import BadInput, ClusterFailed, FanoutError, ServerFailed
 from converters.processes import child, imports
-from converters.release import figures, manifest, publish
+from converters.release import figures, publish
+from converters.release.manifest import read as read_manifest
 from flows import running
 from flows.settings import AUTH, DASK, STORE, Settings
 from flows.show.tables import ManifestTable, complaint
@@ -120,14 +121,14 @@ def check(
     from converters.steps.recheck import recheck
 
     child.warm_up()
-    found, refusals = recheck(
+    manifest = recheck(
         release_dir.resolve(), lambda target, variant: err.print(Text(f"checking {target} {variant}", style="dim"))
     )
     if as_json:
-        _print_json(found.model_dump(mode="json", by_alias=True))
+        _print_json(manifest.model_dump(mode="json", by_alias=True))
     else:
-        out.print(ManifestTable(found))
-    raise typer.Exit(1 if refusals else 0)
+        out.print(ManifestTable(manifest))
+    raise typer.Exit(1 if manifest.refusals else 0)
 
 
 @app.command(name="releases")
@@ -135,7 +136,7 @@ def list_releases(model: Model, releases: Releases = None, as_json: Json = False
     """List a model's releases, the newest last."""
     root = Settings.read(releases=releases).releases
     current = publish.current(root, model)
-    manifests = [manifest.read(root / model / str(version)) for version in publish.versions(root, model)]
+    manifests = [read_manifest(root / model / str(version)) for version in publish.versions(root, model)]
     entries = [
         {
             "version": each.version,

@@ -102,7 +102,7 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
         return Failed(message=str(error))
     if current is not None and current.whole:
         return Completed(name="Cached", message=current.sentence(), data=released)
-    state = Failed if released.refusals else Completed
+    state = Failed if released.manifest.refusals else Completed
     return state(message=released.sentence(), data=released)
 
 

@@ -23,16 +23,15 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
         chosen = version if version is not None else publish.current(settings.releases, model)
         if chosen is None or chosen not in publish.versions(settings.releases, model):
             raise BadInput(f"version: {model} has no {'current version' if version is None else f'version {version}'}")
-        found, refusals = recheck(
+        manifest = recheck(
             settings.releases / model / str(chosen),
             lambda target, variant: logger.info("checking %s %s", target, variant),
         )
     except FanoutError as error:
         return Failed(message=str(error))
-    artifacts.record_check(found, refusals, settings)
-    if refusals:
-        more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
-        return Failed(message=f"{model} {chosen} does not pass its checks any more: {refusals[0]}{more}")
+    artifacts.record_check(manifest, settings)
+    if manifest.refusals:
+        return Failed(message=f"{model} {chosen} does not pass its checks any more: {manifest.refusal()}")
     return Completed(message=f"{model} {chosen} passes every check")
 
 

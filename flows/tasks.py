@@ -145,5 +145,5 @@ def publish(
     """
     ending.require_running()
     released = assemble(place, source, spec, rows, started, promote=promote, peak_memory_mb=peak_mb)
-    tell(Event(spec.name, "refused" if released.refusals else "released", released=released))
+    tell(Event(spec.name, "refused" if released.manifest.refusals else "released", released=released))
     return released

@@ -17,14 +17,10 @@ from converters.release.publish import Staging
 
 
 class Released(Frozen):
-    """A published version: where it is, its manifest, and why it may not be promoted, if it may not.
-
-    `promoted` is False also where nothing speaks against it but promoting was not asked for.
-    """
+    """A published version: where it is, and its manifest. `promoted` is False also where that was not asked for."""
 
     path: Path
     manifest: Manifest
-    refusals: list[str]
     promoted: bool
 
     def sentence(self) -> str:
@@ -32,10 +28,9 @@ class Released(Frozen):
         name = f"{self.manifest.model} {self.manifest.version}"
         if self.promoted:
             return f"{name} was promoted"
-        if not self.refusals:
+        if not self.manifest.refusals:
             return f"{name} passed and was published without promoting it, as asked"
-        more = f" (and {len(self.refusals) - 1} more)" if len(self.refusals) > 1 else ""
-        return f"{name} was refused: {self.refusals[0]}{more}"
+        return f"{name} was refused: {self.manifest.refusal()}"
 
 
 def assemble(
@@ -74,13 +69,13 @@ def assemble(
         comparison=comparison,
         refusals=refusals,
     )
-    (place.release / REPORT).write_text(report.render(manifest, refusals, spec.description, place.release))
+    (place.release / REPORT).write_text(report.render(manifest, spec.description, place.release))
     manifest = manifest.model_copy(update={"files": files.record_files(place.release)})
     path = place.publish(manifest)
     promoted = promote and not refusals
     if promoted:
         publish.promote(place.model_dir.parent, spec.name, place.version)
-    return Released(path=path, manifest=manifest, refusals=refusals, promoted=promoted)
+    return Released(path=path, manifest=manifest, promoted=promoted)
 
 
 def _with_current(

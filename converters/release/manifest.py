@@ -164,6 +164,11 @@ class Manifest(Frozen):
     comparison: Comparison | None = None
     refusals: list[str] = []
 
+    def refusal(self) -> str:
+        """The first of the refusals, and how many there are beside it."""
+        more = f" (and {len(self.refusals) - 1} more)" if len(self.refusals) > 1 else ""
+        return f"{self.refusals[0]}{more}"
+
     @property
     def promotable(self) -> bool:
         """Whether a person may promote it: it passed, or all that was held against it is the release before it."""

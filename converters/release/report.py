@@ -1,6 +1,5 @@
 """report.html: one page a person can read, with nothing fetched from anywhere."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -10,7 +9,7 @@ from converters.release import figures
 from converters.release.manifest import Manifest
 
 
-def render(manifest: Manifest, refusals: Sequence[str], description: str, root: Path) -> str:
+def render(manifest: Manifest, description: str, root: Path) -> str:
     """The page, complete in one file. `root` is the release's directory, in which converters' logs are looked for."""
     page = jinja2.Environment(
         loader=jinja2.PackageLoader("converters.release", ""), autoescape=True, undefined=jinja2.StrictUndefined,
@@ -20,6 +19,6 @@ def render(manifest: Manifest, refusals: Sequence[str], description: str, root: 
     logs = [[log_of(row.target, row.variant, work) for work in ("convert", "layers")] for row in manifest.targets]
     present = [[log for log in of_row if (root / log).is_file()] for of_row in logs]
     return page.get_template("report.html.j2").render(
-        manifest=manifest, refusals=refusals, description=description, logs=present,
+        manifest=manifest, description=description, logs=present,
         classifies=any(row.figure("top1") is not None for row in manifest.targets),
     )  # fmt: skip

@@ -20,8 +20,8 @@ from converters.steps.unit import Unit
 from converters.targets.registry import TARGETS
 
 
-def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, variant: None) -> tuple[Manifest, list[str]]:
-    """The release's manifest as it would be written today, and which checks speak against it. Writes nothing.
+def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, variant: None) -> Manifest:
+    """The release's manifest as it would be written today, with the checks that speak against it. Writes nothing.
 
     How it compared with the release that was current when it was made is told as it was, and is no check.
 
@@ -143,9 +143,9 @@ def _failed(row: Row, check_name: str, detail: str) -> Row:
     return row.model_copy(update={"status": "failed", "reason": detail, "checks": [finding]})
 
 
-def _again(written: Manifest, rows: list[Row], spec: ModelSpec) -> tuple[Manifest, list[str]]:
+def _again(written: Manifest, rows: list[Row], spec: ModelSpec) -> Manifest:
     place = {row.identity: number for number, row in enumerate(written.targets)}
     ordered = sorted(rows, key=lambda row: place[row.identity])
     refusals = verdict.refusals(ordered, spec.targets)
     status = "failed" if refusals else "passed"
-    return written.model_copy(update={"targets": ordered, "status": status, "refusals": refusals}), refusals
+    return written.model_copy(update={"targets": ordered, "status": status, "refusals": refusals})

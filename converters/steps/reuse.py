@@ -78,7 +78,7 @@ class Reusable(NamedTuple):
 
     def released(self) -> Released:
         """The release itself, as if it had just been made."""
-        return Released(path=self.path, manifest=self.manifest, refusals=[], promoted=True)
+        return Released(path=self.path, manifest=self.manifest, promoted=True)
 
     def copy_source(self, place: Staging, spec: ModelSpec) -> Source:
         """The source, its files copied to where a new version is made. Raises Damaged."""

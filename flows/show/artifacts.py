@@ -97,24 +97,22 @@ class _Tracker:
 def record(released: Released, settings: Settings) -> None:
     """The table of a version's rows, and its report, as artifacts of the flow run this is called in."""
     manifest = released.manifest
-    _create(manifest, f"{released.sentence()}.", released.refusals, settings, ("rows", "report"), manifest.status)
+    _create(manifest, f"{released.sentence()}.", settings, ("rows", "report"), manifest.status)
 
 
-def record_check(manifest: Manifest, refusals: Sequence[str], settings: Settings) -> None:
+def record_check(manifest: Manifest, settings: Settings) -> None:
     """The same for a release that was checked again."""
-    verdict = "does not pass its checks any more." if refusals else "passes every check."
+    verdict = "does not pass its checks any more." if manifest.refusals else "passes every check."
     verdict = f"Checked again: {manifest.model} {manifest.version} {verdict}"
-    _create(manifest, verdict, refusals, settings, ("rows-again", "check"), "checked again")
+    _create(manifest, verdict, settings, ("rows-again", "check"), "checked again")
 
 
-def _create(
-    manifest: Manifest, verdict: str, refusals: Sequence[str], settings: Settings, keys: tuple[str, str], what: str
-) -> None:
+def _create(manifest: Manifest, verdict: str, settings: Settings, keys: tuple[str, str], what: str) -> None:
     """Artifacts of these `keys`, the model's name before them."""
     name = f"{manifest.model} {manifest.version}: {what}"
     rows, report = (slug(f"{manifest.model}-{key}") for key in keys)
     create_table_artifact(_table(manifest.targets), key=rows, description=f"{name}, every row")
-    create_markdown_artifact(_markdown(manifest, verdict, refusals, settings), key=report, description=name)
+    create_markdown_artifact(_markdown(manifest, verdict, settings), key=report, description=name)
 
 
 _SHORT = ("target", "variant", "signature", "status", "size", "error / limit", "latency")
@@ -126,10 +124,10 @@ def _table(rows: Sequence[Row]) -> list[dict[str, str]]:
     return [{name: each[name] for name in _COLUMNS} for each in cells]
 
 
-def _markdown(manifest: Manifest, verdict: str, refusals: Sequence[str], settings: Settings) -> str:
+def _markdown(manifest: Manifest, verdict: str, settings: Settings) -> str:
     lines = [f"# {manifest.model} {manifest.version}: {manifest.status}", "", verdict, ""]
-    if refusals:
-        lines += ["## Why it is not promoted", "", *(f"- {_cell(refusal)}" for refusal in refusals), ""]
+    if manifest.refusals:
+        lines += ["## Why it is not promoted", "", *(f"- {_cell(refusal)}" for refusal in manifest.refusals), ""]
     lines += ["## Rows", "", f"| {' | '.join(_SHORT)} |", "| --- | --- | --- | --- | ---: | ---: | ---: |"]
     lines += [f"| {' | '.join(_cell(row[name]) for name in _SHORT)} |" for row in _table(manifest.targets)]
     lines += ["", f"{figures.size(manifest.bytes)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "

@@ -67,7 +67,8 @@ class Progress:
         elif event.released is not None:
             sentence = event.released.sentence()
             line.append(
-                f"  {sentence.removeprefix(event.model).strip()}", style="red" if event.released.refusals else "green"
+                f"  {sentence.removeprefix(event.model).strip()}",
+                style="red" if event.released.manifest.refusals else "green",
             )
         elif event.stage == "failed":
             line.append("  failed", style="red")

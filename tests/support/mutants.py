@@ -152,10 +152,10 @@ def _judged(
     legal: Legal,
     seed: int,
 ) -> list[Outcome]:
-    red = [_red_rows(manifest.read(m.release), recheck(m.release)[0]) for m in made] if key[0] != "tfjs" else None
+    red = [_red_rows(manifest.read(m.release), recheck(m.release)) for m in made] if key[0] != "tfjs" else None
     if red is None:
         folder, keys = compose([(m.release, manifest.read(m.release).targets) for m in made], place / "-".join(key))
-        rows = {row.signature: row for row in recheck(folder)[0].targets}
+        rows = {row.signature: row for row in recheck(folder).targets}
         red = [
             {s: rows[keys[n, s]].reason or "" for s in m.rows if rows[keys[n, s]].status != "passed"}
             for n, m in enumerate(made)

@@ -72,7 +72,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, pool: ThreadPoolExecutor) -> t
             targets={"tflite": {}, "tfjs": {"variants": ["graph", "layers", "graph-uint8"]}, "hdf5": {}, "serving": {}},
         )
         made.append(releases.publish(spec, folder / "releases", pool, checked=checked))
-    assert made[0].refusals == []
+    assert made[0].manifest.refusals == []
     return made[0].path, made[1].path
 
 
@@ -110,6 +110,6 @@ def test_check_says_nothing_when_the_release_is_as_it_was(
 ) -> None:
     from converters.steps.recheck import recheck
 
-    manifest, refusals = recheck(two[0])
-    assert refusals == []
+    manifest = recheck(two[0])
+    assert manifest.refusals == []
     assert {row.status for row in manifest.targets if row.path is not None} == {"passed"}
