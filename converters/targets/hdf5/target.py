@@ -6,7 +6,7 @@ from typing import ClassVar
 from converters.contract.settings import Tolerance
 from converters.contract.target import Options, Runtime, Target, Variant
 from converters.contract.values import Source
-from converters.targets.hdf5 import NAME, check, convert
+from converters.targets.hdf5 import NAME, check, convert, describe
 
 VARIANTS = (
     Variant(
@@ -42,5 +42,6 @@ TARGET = Target(
     inspect=check.inspect,
     runtimes=(KERAS, H5PY),
     chosen=chosen,
+    describe={".keras": describe.keras_archive, ".h5": describe.hdf5, ".hdf5": describe.hdf5},
     packages={"tf-keras": "Keras 2 models, HDF5", "keras": "Keras 3 models"},
 )

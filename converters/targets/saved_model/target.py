@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from converters.contract.settings import Tolerance
 from converters.contract.target import Options, Runtime, Target, Variant
-from converters.targets.saved_model import NAME, check, convert
+from converters.targets.saved_model import NAME, check, convert, describe
 
 DEFAULT = Variant(
     "default",
@@ -27,5 +27,6 @@ TARGET = Target(
     convert=convert.convert,
     inspect=check.inspect,
     runtimes=(C_LOADER,),
+    describe={"saved_model.pb": describe.saved_model_pb, "saved_model.pbtxt": describe.saved_model_pb},
     packages={"tensorflow": "building, exporting, TF Lite"},
 )

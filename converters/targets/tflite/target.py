@@ -6,7 +6,7 @@ from pydantic import Field
 
 from converters.contract.settings import Quality, Tolerance
 from converters.contract.target import Options, Runtime, Target, Variant
-from converters.targets.tflite import NAME, check, convert, layers
+from converters.targets.tflite import NAME, check, convert, describe, layers
 
 # The limits are what a sound quantization keeps with room to spare: uniform 8-bit rounding of one tensor alone costs
 # 6.02 * 8 = 48 dB of SNR (Bennett, Spectra of quantized signals, 1948), and depth takes most of it; at 10 dB the error has
@@ -53,5 +53,6 @@ TARGET = Target(
     inspect=check.inspect,
     runtimes=(LITERT, TENSORFLOW_LITE),
     layers=layers.losses,
+    describe={".tflite": describe.tflite},
     packages={"ai-edge-litert": "checking TF Lite"},
 )
