@@ -70,12 +70,12 @@ def deploy(
         raise BadInput("name the models to deploy, or give --all for every config; not both")
     settings = Settings.read(releases=releases, dask=dask, store=store)
     chosen = read.names(settings.configs) if everything else list(dict.fromkeys(models or []))
-    wanted = [target.strip() for target in targets.split(",")] if targets is not None else None
+    only = [target.strip() for target in targets.split(",")] if targets is not None else None
     # All bad input is told before anything is done.
     specs = {model: read.find(model, settings.configs) for model in chosen}
-    if wanted is not None:
-        specs = {model: spec.with_targets(wanted) for model, spec in specs.items()}
-    outcome = running.deploy(running.Request(specs, wanted, force), settings, err)
+    if only is not None:
+        specs = {model: spec.with_targets(only) for model, spec in specs.items()}
+    outcome = running.deploy(running.Request(specs, only, force), settings, err)
     _show(outcome, as_json)
     raise typer.Exit(outcome.status)
 

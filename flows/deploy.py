@@ -249,10 +249,10 @@ def deploy_all(
     if failed:
         return Failed(message=f"{len(failed)} of {len(states)} failed: " + "; ".join(failed.values()))
     same = [model for model, state in states.items() if state.name == "Cached"]
-    made = [model for model in states if model not in same]
+    promoted = [model for model in states if model not in same]
     said = [
         f"{len(some)} {word}: {', '.join(map(_short, some))}"
-        for some, word in ((made, "promoted"), (same, "unchanged"))
+        for some, word in ((promoted, "promoted"), (same, "unchanged"))
         if some
     ]
     return Completed(message="; ".join(said))

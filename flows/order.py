@@ -83,10 +83,10 @@ class Needs:
     memory_mb: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     build_mb: float | None = None
 
-    def build(self, wanted: ModelSpec) -> float:
+    def build(self, spec: ModelSpec) -> float:
         """MB that building and exporting need."""
-        given = sum(path.stat().st_size for path in wanted.given_files())
-        return self.build_mb or _guess(given)
+        size = sum(path.stat().st_size for path in spec.given_files())
+        return self.build_mb or _guess(size)
 
     def cost(self, unit: UnitName) -> float:
         """Seconds that converting and checking one variant take, or usually do."""
@@ -105,13 +105,13 @@ def measured_needs(releases: Path, model: str) -> Needs:
     if version is None:
         return Needs()
     try:
-        written = manifest.read(releases / model / str(version))
+        current = manifest.read(releases / model / str(version))
     except BadInput:
         return Needs()
     return Needs(
-        {row.unit: sum(row.seconds.values()) for row in written.targets},
-        {(*row.unit, step): mb for row in written.targets for step, mb in row.memory_mb.items()},
-        written.source.memory_mb,
+        {row.unit: sum(row.seconds.values()) for row in current.targets},
+        {(*row.unit, step): mb for row in current.targets for step, mb in row.memory_mb.items()},
+        current.source.memory_mb,
     )
 
 

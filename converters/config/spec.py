@@ -94,9 +94,9 @@ class ModelSpec(Frozen):
         for name in TARGETS:
             if name != "saved_model" and name not in named:
                 continue
-            given = named.get(name)
+            content = named.get(name)
             try:
-                typed[name] = TARGETS[name].options.model_validate({} if given is None else given)
+                typed[name] = TARGETS[name].options.model_validate({} if content is None else content)
             except ValidationError as error:
                 problems += [f"{name}.{line}" for line in described(error, TARGETS[name].options)]
         if problems:
@@ -107,9 +107,9 @@ class ModelSpec(Frozen):
     def _variants_exist(self) -> "ModelSpec":
         for name, options in self.targets.items():
             for variant in (*options.variants, *options.tolerance, *options.quality):
-                known = [each.name for each in options.known]
-                if variant not in known:
-                    raise ValueError(f"targets.{name}: there is no variant {variant!r}; {choices(variant, known)}")
+                names = [each.name for each in options.known]
+                if variant not in names:
+                    raise ValueError(f"targets.{name}: there is no variant {variant!r}; {choices(variant, names)}")
         return self
 
     def with_targets(self, names: Iterable[str]) -> "ModelSpec":
@@ -122,8 +122,8 @@ class ModelSpec(Frozen):
         for name in sorted(chosen):
             if name not in TARGETS:
                 raise BadInput(f"there is no target {name!r}; {choices(name, TARGETS)}")
-        kept = {name: self.targets.get(name) or TARGETS[name].options() for name in TARGETS if name in chosen}
-        return self.model_copy(update={"targets": kept})
+        targets = {name: self.targets.get(name) or TARGETS[name].options() for name in TARGETS if name in chosen}
+        return self.model_copy(update={"targets": targets})
 
     def given_files(self) -> list[Path]:
         """The files of a model that is named by its path; none of one that Python builds."""
@@ -139,7 +139,7 @@ class ModelSpec(Frozen):
 
     def declared_files(self) -> list[Path]:
         """What `files` names, sorted. Raises BadInput where a name or pattern fits nothing."""
-        found: set[Path] = set()
+        declared: set[Path] = set()
         for pattern in self.files:
             absolute = Path(pattern).expanduser()
             fitting = (
@@ -150,5 +150,5 @@ class ModelSpec(Frozen):
             files = [f for p in fitting for f in (digest.in_folder(p) if p.is_dir() else [p])]
             if not files:
                 raise BadInput(f"files: {pattern!r} fits no file in {self.base}")
-            found.update(files)
-        return sorted(found)
+            declared.update(files)
+        return sorted(declared)

@@ -198,7 +198,7 @@ class Child:
         tail = [line for line in printed.strip().splitlines() if not line.startswith("Extension modules:")]
         # After a crash what matters is what was running, which faulthandler tells first.
         crash = next((n for n, line in enumerate(tail) if line.startswith("Fatal Python error")), None)
-        fatal = next((found[1] for line in tail if (found := _FATAL.search(line))), None)
+        fatal = next((match[1] for line in tail if (match := _FATAL.search(line))), None)
         what += f" ({fatal})" if fatal else ""
         tail = tail[-TAIL_LINES:] if crash is None else tail[crash : crash + TAIL_LINES]
         if kind is ChildTooLarge:  # what it printed before says nothing of its memory

@@ -16,7 +16,7 @@ def _import_quietly() -> None:
 
     They are written by C++ to file descriptor 2, before any logging can be configured.
     """
-    kept = os.dup(2)
+    descriptor = os.dup(2)
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:
@@ -26,11 +26,11 @@ def _import_quietly() -> None:
             import tf_keras  # noqa: F401
         except BaseException:
             said.seek(0)
-            os.write(kept, said.read())
+            os.write(descriptor, said.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(descriptor, 2)
+            os.close(descriptor)
 
 
 with uncollected():

@@ -47,9 +47,9 @@ def call(reference: str, base: Path, field: str) -> Any:
 def load(path: Path) -> ModuleType:
     """The user's file as a module, imported once per process; its folder is importable from it."""
     name = f"fanout_user_{path.stem}"
-    known = sys.modules.get(name)
-    if known is not None and known.__file__ == str(path):
-        return known
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path):
+        return loaded
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise BadInput(f"{path} cannot be imported as Python")

@@ -1,7 +1,9 @@
 """The files of a release: which there are, and what is in them."""
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 from converters.contract.layout import MANIFEST
 from converters.formats import digest
@@ -13,6 +15,15 @@ def files_of(path: Path) -> list[Path]:
     if path.name == "model.json":
         path = path.parent
     return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def copied(origin: IO[bytes], to: IO[bytes]) -> str:
+    """Copy all of it. Returns its SHA-256, in hex."""
+    content = hashlib.sha256()
+    while block := origin.read(1 << 20):
+        content.update(block)
+        to.write(block)
+    return content.hexdigest()
 
 
 def record_files(root: Path, leave_out: Iterable[str] = (MANIFEST,)) -> dict[str, FileRecord]:

@@ -56,8 +56,8 @@ class Row(RowName):
 
     def metric(self) -> CheckResult | None:
         """The check of the metric in the runtime that lost most, or could not be measured."""
-        found = [c for c in self.checks if c.name == "metric"]
-        return max(found, key=lambda c: float("inf") if c.measured is None else c.measured, default=None)
+        metrics = [c for c in self.checks if c.name == "metric"]
+        return max(metrics, key=lambda c: float("inf") if c.measured is None else c.measured, default=None)
 
     def latency_ms(self) -> float | None:
         """The shortest of the runtimes' median latencies."""

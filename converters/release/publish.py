@@ -157,11 +157,11 @@ def _locked(lock: int, how: int) -> bool:
 def versions(releases: Path, model: str) -> list[int]:
     """The published versions of a model, oldest first. Raises BadInput where the model has none."""
     model_dir = releases / model
-    found = sorted(int(p.name) for p in model_dir.iterdir() if p.name.isdigit()) if model_dir.is_dir() else []
-    if not found:
-        known = sorted(p.name for p in releases.iterdir() if p.is_dir()) if releases.is_dir() else []
-        raise BadInput(f"{releases} has no release of {model!r}; it has {', '.join(known) or 'none at all'}")
-    return found
+    numbers = sorted(int(p.name) for p in model_dir.iterdir() if p.name.isdigit()) if model_dir.is_dir() else []
+    if not numbers:
+        others = sorted(p.name for p in releases.iterdir() if p.is_dir()) if releases.is_dir() else []
+        raise BadInput(f"{releases} has no release of {model!r}; it has {', '.join(others) or 'none at all'}")
+    return numbers
 
 
 def current(releases: Path, model: str) -> int | None:

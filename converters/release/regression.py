@@ -58,13 +58,13 @@ class _Judge:
 
     def figures(self, now: Row, evaluation: EvaluationRecord | None) -> list[Difference]:
         before, spec = self.before, self.spec
-        found = [
+        differences = [
             self._grown("size", before.bytes, now.bytes, spec.size_growth, "bytes", _bytes),
             self._grown("latency", before.latency_ms(), now.latency_ms(), spec.latency_growth, "ms", _short),
             self._grown("error", _error(before), _error(now), spec.error_growth, "of the scale", _short),
             self._metric(now, evaluation),
         ]
-        return [difference for difference in found if difference is not None]
+        return [difference for difference in differences if difference is not None]
 
     def _grown(
         self,
@@ -100,7 +100,7 @@ class _Judge:
         if old is None or was is None:
             return None if value is None else self._difference("metric", None, value, limit=limit)
         remedy = f"change 'regression.metric_drop'{self.deliberately}"
-        known = f"{old.metric} {was:.4g} in release {self.current.version}"
+        measured = f"{old.metric} {was:.4g} in release {self.current.version}"
         other = evaluation is None or (evaluation.metric, evaluation.better) != (old.metric, old.better)
         if evaluation is None or value is None or other:
             instead = (
@@ -108,7 +108,7 @@ class _Judge:
                 if evaluation is not None and other
                 else "is not measured now"
             )
-            refusal = f"{self.title}: {known}, {instead}, so the two cannot be compared; {remedy}"
+            refusal = f"{self.title}: {measured}, {instead}, so the two cannot be compared; {remedy}"
             return self._difference("metric", was, None, limit=limit, refusal=None if limit is None else refusal)
         change = was - value if old.better == "higher" else value - was
         refusal = ""
@@ -122,8 +122,8 @@ class _Judge:
 
     def _difference(self, figure: Figure, before: float | None, now: float | None, **fields: object) -> Difference:
         row = self.before
-        known = {"target": row.target, "variant": row.variant, "signature": row.signature, "figure": figure}
-        return Difference.model_validate({**known, "before": before, "now": now, **fields})
+        name = {"target": row.target, "variant": row.variant, "signature": row.signature, "figure": figure}
+        return Difference.model_validate({**name, "before": before, "now": now, **fields})
 
 
 _ROUNDING = 1e-9

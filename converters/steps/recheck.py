@@ -112,11 +112,11 @@ def _repeats(row: Row, before: Row) -> list[CheckResult]:
     """Whether the errors are those that the manifest records, wherever the same runtime measured both."""
     recorded = {(c.name, c.runtime, c.detail): c for c in before.checks if c.name in ("values", "batch")}
     moved = [
-        (abs(check.measured - known.measured) / check.limit, check)
+        (abs(check.measured - earlier.measured) / check.limit, check)
         for check in row.checks
-        if (known := recorded.get((check.name, check.runtime, check.detail))) is not None
+        if (earlier := recorded.get((check.name, check.runtime, check.detail))) is not None
         and check.measured is not None
-        and known.measured is not None
+        and earlier.measured is not None
         and check.limit
     ]
     if not moved:

@@ -4,7 +4,6 @@ Nothing stays that is not verified: the ingredients of its key against what is h
 digests of the manifest. Whatever cannot be verified is made again.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -118,12 +117,9 @@ class Reusable(NamedTuple):
         if target.exists():  # the SavedModel is the source's and its own target's
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
         with (self.path / name).open("rb") as old, target.open("wb") as new:
-            while block := old.read(1 << 20):
-                digest.update(block)
-                new.write(block)
-        if digest.hexdigest() != self.manifest.files[name].sha256:
+            digest = files.copied(old, new)
+        if digest != self.manifest.files[name].sha256:
             raise Damaged(f"{self.path / name} was changed while it was copied; deploy again")
 
 

@@ -6,16 +6,14 @@ Whoever reads a file verifies that it is what its name says. Nothing refers to a
 that a store may be emptied whenever none runs.
 """
 
-import hashlib
 import os
 import uuid
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from converters.contract.errors import BadInput, Damaged, StoreFailed, raised
-from converters.formats import digest
-
-_BLOCK = 1 << 20
+from converters.formats.digest import of_file
+from converters.release.files import copied
 
 
 class Store:
@@ -47,70 +45,62 @@ class Store:
             StoreFailed: the store cannot be written.
             Damaged: the file was changed while it was read.
         """
-        found = digest.of_file(path)
-        name = self._name(found)
+        digest = of_file(path)
+        name = self._name(digest)
         part = f"{name}.{uuid.uuid4().hex}.part"
         try:
             if self._fs.exists(name) and self._fs.size(name) == path.stat().st_size:
-                return found
+                return digest
             self._fs.makedirs(name.rpartition("/")[0], exist_ok=True)
             with path.open("rb") as local, self._fs.open(part, "wb") as remote:
-                written = _copy(local, remote)
-            if written == found:
+                written = copied(local, remote)
+            if written == digest:
                 self._fs.mv(part, name)
             else:
                 self._fs.rm_file(part)
         except Exception as error:  # every kind of file system raises its own
             raise StoreFailed(f"the store {self.url} cannot be written: {raised(error)}") from error
-        if written != found:
+        if written != digest:
             raise Damaged(f"{path} was changed while it was copied to the store; deploy again")
-        return found
+        return digest
 
-    def holds(self, wanted: str) -> bool:
+    def holds(self, digest: str) -> bool:
         """Whether there is a file of that digest. Raises StoreFailed."""
         try:
-            return bool(self._fs.exists(self._name(wanted)))
+            return bool(self._fs.exists(self._name(digest)))
         except Exception as error:  # as above
             raise StoreFailed(f"the store {self.url} cannot be read: {raised(error)}") from error
 
-    def get(self, wanted: str, target: Path) -> None:
+    def get(self, digest: str, target: Path) -> None:
         """Fetch the file of a digest, and make it appear at `target` whole.
 
         Raises:
             StoreFailed: the store cannot be read, or lacks the file.
             Damaged: the file is not what its name says. It is removed from the store, so that it is stored anew.
         """
-        name = self._name(wanted)
+        name = self._name(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
         try:
             with self._fs.open(name, "rb") as remote, part.open("wb") as local:
-                found = _copy(remote, local)
-            if found == wanted:
+                content = copied(remote, local)
+            if content == digest:
                 os.replace(part, target)
             else:
                 self._fs.rm_file(name)
         except FileNotFoundError as error:
             raise StoreFailed(
-                f"the store {self.url} holds no sha256/{wanted}; is it the same on all machines?"
+                f"the store {self.url} holds no sha256/{digest}; is it the same on all machines?"
             ) from error
         except Exception as error:  # as above
             raise StoreFailed(f"the store {self.url} cannot be read: {raised(error)}") from error
         finally:
             part.unlink(missing_ok=True)
-        if found != wanted:
+        if content != digest:
             raise Damaged(
-                f"{target.name} was damaged in the store {self.url}: sha256/{wanted} held {found}; it was removed, "
+                f"{target.name} was damaged in the store {self.url}: sha256/{digest} held {content}; it was removed, "
                 "deploy again"
             )
 
-    def _name(self, found: str) -> str:
-        return f"{self._root}/sha256/{found[:2]}/{found}"
-
-
-def _copy(origin: IO[bytes], to: IO[bytes]) -> str:
-    found = hashlib.sha256()
-    while block := origin.read(_BLOCK):
-        found.update(block)
-        to.write(block)
-    return found.hexdigest()
+    def _name(self, digest: str) -> str:
+        return f"{self._root}/sha256/{digest[:2]}/{digest}"

@@ -21,6 +21,7 @@ from distributed import Worker, get_client, get_worker
 from converters.contract.errors import ClusterFailed, FanoutError, said
 from converters.contract.values import Frozen
 from converters.processes import child, ending, resident
+from converters.processes.meanwhile import meanwhile
 from converters.processes.slots import Slots
 from converters.steps import key, remote
 from converters.steps.remote import Done, Parcel
@@ -102,22 +103,16 @@ def _ended_when_unwanted(group: ending.Group) -> Iterator[None]:
     Dask cannot stop a thread; it marks the task (distributed, "Worker State Machine", state `cancelled`).
     """
     worker, key = get_worker(), get_worker().get_current_task()
-    over = threading.Event()
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         while not over.wait(LOOK_SECONDS):
             task = worker.state.tasks.get(key)
             if task is None or task.state in ("cancelled", "resumed"):
                 group.end()
                 return
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with meanwhile(watch):
         yield
-    finally:
-        over.set()
-        watcher.join()
 
 
 def run(address: str, side_by_side: int | None, name: str | None) -> None:

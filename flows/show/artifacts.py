@@ -1,6 +1,5 @@
 """What a run shows in Prefect's UI: its progress, a table of every row, and a report."""
 
-import contextvars
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from prefect.logging import get_logger
 
 from converters.contract.layout import REPORT
 from converters.contract.values import UnitName
+from converters.processes.meanwhile import meanwhile
 from converters.release import figures
 from converters.release.assemble import Released
 from converters.release.manifest import Manifest, Row
@@ -38,16 +38,8 @@ _STEPS: dict[Stage, int] = {"checking": 1, "done": 2}
 def live_progress(model: str) -> Iterator[None]:
     """A progress artifact of the flow run this is called in, kept up to date from the model's events meanwhile."""
     tracker = _Tracker(model)
-    over = threading.Event()
-    # The thread asks the API that this context is set up for.
-    shower = threading.Thread(target=contextvars.copy_context().run, args=(tracker.keep_showing, over), daemon=True)
-    shower.start()
-    try:
-        with listening(tracker):
-            yield
-    finally:
-        over.set()
-        shower.join()
+    with meanwhile(tracker.keep_showing), listening(tracker):
+        yield
 
 
 class _Tracker:
@@ -60,9 +52,9 @@ class _Tracker:
         self._model = model
         self._stages: dict[UnitName, Stage] = {}
         self._state = (0, f"{model}: starting")
-        made = create_progress_artifact(progress=0.0, key=slug(f"{model}-progress"), description=self._state[1])
-        assert isinstance(made, UUID)  # a coroutine only where an event loop runs
-        self._artifact = made
+        artifact = create_progress_artifact(progress=0.0, key=slug(f"{model}-progress"), description=self._state[1])
+        assert isinstance(artifact, UUID)  # a coroutine only where an event loop runs
+        self._artifact = artifact
 
     def __call__(self, event: Event) -> None:
         if event.model != self._model:

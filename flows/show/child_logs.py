@@ -4,9 +4,12 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from prefect.logging import get_run_logger
+
+from converters.processes.meanwhile import meanwhile
 
 POLL_SECONDS = 0.5
 MOST_LINES = 2000
@@ -16,20 +19,13 @@ MOST_LINES = 2000
 @contextmanager
 def shown(log: Path) -> Iterator[None]:
     """Follow a log file from its present end until the context is left. For use inside a task."""
-    logger = get_run_logger()
-    over = threading.Event()
     start = log.stat().st_size if log.is_file() else 0
-    follower = threading.Thread(target=_follow, args=(log, start, over, logger), daemon=True)
-    follower.start()
-    try:
+    with meanwhile(partial(_follow, log, start, get_run_logger())):
         yield
-    finally:
-        over.set()
-        follower.join()
 
 
 def _follow(
-    log: Path, start: int, over: threading.Event, logger: "logging.Logger | logging.LoggerAdapter[logging.Logger]"
+    log: Path, start: int, logger: "logging.Logger | logging.LoggerAdapter[logging.Logger]", over: threading.Event
 ) -> None:
     place, count = start, 0
     while True:

@@ -1,7 +1,6 @@
 """Progress on stderr while a deploy runs: live on a terminal, plain lines elsewhere."""
 
 import time
-from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -35,9 +34,7 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         if self._live:
             self._live.stop()
 
@@ -85,9 +82,9 @@ def _outcome(rows: tuple[Row, ...]) -> Text:
         text.append(", " if number else "").append(
             status.replace("_", " ") + (f" ({count} signatures)" if count > 1 else ""), style=STYLES[status]
         )
-    kept = {row.reused_from for row in rows if row.reused_from is not None}
-    if kept:
-        text.append(f", unchanged since {max(kept)}", style="dim")
+    origins = {row.reused_from for row in rows if row.reused_from is not None}
+    if origins:
+        text.append(f", unchanged since {max(origins)}", style="dim")
     for row in rows:
         if row.status != "passed" and row.reason:
             text.append(f"\n          {row.title}: {' '.join(row.reason.split())}", style="dim")

@@ -97,8 +97,8 @@ def _reasons(rows: Sequence[Row]) -> list[Text]:
 
 def _left_out(rows: Sequence[Row]) -> list[Text]:
     """A quiet line for each check that was not run and need not be."""
-    found = dict.fromkeys((row.target, check.name, check.detail) for row in rows for check in row.left_out())
-    return [Text(f"{target}: {name} not run: {detail}", style="dim") for target, name, detail in found]
+    lines = dict.fromkeys((row.target, check.name, check.detail) for row in rows for check in row.left_out())
+    return [Text(f"{target}: {name} not run: {detail}", style="dim") for target, name, detail in lines]
 
 
 def complaint(error: Exception) -> Text:

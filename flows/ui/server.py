@@ -84,10 +84,10 @@ async def _release_file(request: Request) -> Response:
 def _authorized(header: str, auth: str) -> bool:
     kind, _, encoded = header.partition(" ")
     try:
-        given = base64.b64decode(encoded, validate=True)
+        credentials = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         return False
-    return kind == "Basic" and hmac.compare_digest(given, auth.encode())
+    return kind == "Basic" and hmac.compare_digest(credentials, auth.encode())
 
 
 def application(host: str, port: int) -> FastAPI:
