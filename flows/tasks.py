@@ -34,15 +34,7 @@ CRASH_RETRIES = 1
 _options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
-def _row_name() -> str:
-    """What a person calls the conversion or check that is about to run."""
-    job: Job = task_run.parameters["job"]
-    unit = job.unit
-    return f"{unit.spec.name} {unit.source.version}: {unit.name.title}"
-
-
-def _check_name() -> str:
-    return _row_name().replace(": ", ": check ", 1)
+_RELEASE, _UNIT = "{job.unit.spec.name} {job.unit.source.version}", "{job.unit.name.title}"
 
 
 class Exported(NamedTuple):
@@ -97,7 +89,7 @@ def export(model: str, builder: Builder, place: Staging, built: child.Completed[
 
 @task(
     name="convert",
-    task_run_name=_row_name,
+    task_run_name=f"{_RELEASE}: {_UNIT}",
     retries=CRASH_RETRIES,
     retry_condition_fn=lambda task, run, state: isinstance(state.result(raise_on_failure=False), ChildDied),
     **_options,
@@ -115,7 +107,7 @@ def convert(where: Executor, job: Job, need: float) -> Any:
     return conversion
 
 
-@task(name="check", task_run_name=_check_name, **_options)
+@task(name="check", task_run_name=f"{_RELEASE}: check {_UNIT}", **_options)
 def check(where: Executor, job: Job, conversion: Conversion, need: float) -> Any:
     """Run what was converted in its own runtimes and compare with golden: a list of rows."""
     unit = job.unit

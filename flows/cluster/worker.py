@@ -66,7 +66,7 @@ def describe(store: str, probe: str, dask_worker: Worker) -> str:
                 Store(store).get(probe, Path(folder) / "probe")
         except FanoutError as error:
             problem = f"does not reach the store: {error}"
-    return Described(worker=_called(dask_worker), tools=_tools(), problem=problem).model_dump_json()
+    return Described(worker=str(dask_worker.name), tools=_tools(), problem=problem).model_dump_json()
 
 
 def perform(parcel_json: str, number: str) -> str:
@@ -75,7 +75,7 @@ def perform(parcel_json: str, number: str) -> str:
     The scheduler by itself runs again what a lost worker ran, on one worker after another. How often it is done is for
     the deploying side to decide, so a unit of a `number` that was begun before is not begun again.
     """
-    client, me = get_client(), _called(get_worker())
+    client, me = get_client(), str(get_worker().name)
     begun = [message for _, message in client.get_events(TOPIC) if message["number"] == number]
     if begun:
         return Answer(worker=me, lost=begun[-1]["worker"]).model_dump_json()
@@ -130,9 +130,8 @@ def run(address: str, side_by_side: int | None, name: str | None) -> None:
 
 
 async def _run(address: str, side_by_side: int, name: str | None) -> None:
-    worker = Worker(
-        address, nthreads=side_by_side, name=name or _by_default(), memory_limit=0, death_timeout=START_SECONDS
-    )
+    name = name or f"{socket.gethostname()}-{os.getpid()}"
+    worker = Worker(address, nthreads=side_by_side, name=name, memory_limit=0, death_timeout=START_SECONDS)
     try:
         await worker
     except Exception as error:  # Dask raises of every kind here, most of them OSError
@@ -165,11 +164,3 @@ def _tools() -> dict[str, str]:
 @cache
 def _at_start() -> dict[str, str]:
     return key.tools()
-
-
-def _called(worker: Worker) -> str:
-    return str(worker.name)
-
-
-def _by_default() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
