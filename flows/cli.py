@@ -40,7 +40,7 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name.")]
 
 
 @app.command()
-def deploy(
+def deploy(  # an option is a parameter, as Typer has it
     models: Annotated[
         list[str] | None,
         typer.Argument(

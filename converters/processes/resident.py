@@ -1,6 +1,6 @@
 """Children that stay for the next call of their kind, so that what is slow to start, a browser, starts once for a run.
 
-They stay as long as a `keeping` block is open, and end with the outermost. A kept child serves one call at a time
+They stay as long as a `keeping` block is open, and end with the outermost. Such a child serves one call at a time
 under that call's own limits, and two calls at a time are given two children. One that failed is ended with all that
 it started, and the next call is given a new one.
 """
@@ -41,29 +41,28 @@ def keeping() -> Iterator[None]:
 
 
 def run(kind: str, function: Callable[..., T], *args: Any, limits: Limits, fresh: bool = False) -> Completed[T]:
-    """Call a module-level function in a kept child of this kind, or in a new one where all are busy.
+    """Call a module-level function in a child that stays, of this kind, or in a new one where all are busy.
 
     All children of one kind are `fresh`, or none of them.
 
-    Raises what `isolate.Child.call` raises.
+    Raises what `Child.call` raises.
     """
     child = _idle_child(kind, limits) or _new(limits, fresh)
-    returned = False
+    stays = False
     try:
         done = child.call(function, *args)
-        returned = True
-    finally:
         with _lock:
-            stays = returned and _open > 0
+            stays = _open > 0
             if stays:
                 _idle.setdefault(kind, []).append(child)
+        return done
+    finally:
         if not stays:
             child.close()
-    return done
 
 
 def own() -> dict[str, Any] | None:
-    """What calls leave in this process for the next, by name, where it is a kept child; None where it is none."""
+    """What calls leave in this process for the next, by name, where it is a child that stays; None where it is none."""
     return _own
 
 
