@@ -14,6 +14,7 @@ from converters.contract.errors import BadInput, ClusterFailed, FanoutError, Ser
 from converters.processes import child, imports
 from converters.release import figures, publish
 from converters.release.manifest import read as read_manifest
+from converters.targets.registry import BUILT_IN, TARGETS
 from flows import running
 from flows.settings import AUTH, DASK, STORE, Settings
 from flows.show.tables import ManifestTable, complaint
@@ -30,6 +31,15 @@ app = typer.Typer(
 # A pipe or file has no width: tables there are as wide as they need.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
+
+
+def _targets() -> str:
+    """Those to choose from; where another package's is broken, which a command then says, those that are built in."""
+    try:
+        return ",".join(TARGETS.choices())
+    except BadInput:
+        return ",".join(target.name for target in BUILT_IN if not target.always)
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Releases = Annotated[
@@ -49,7 +59,7 @@ def deploy(  # an option is a parameter, as Typer has it
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every model that has a config.")] = False,
     targets: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Only these targets, with commas: tflite,tfjs,hdf5,serving.")
+        str | None, typer.Option(metavar="LIST", help=f"Only these targets, with commas: {_targets()}.")
     ] = None,
     releases: Releases = None,
     force: Annotated[bool, typer.Option("--force", help="Redo what is unchanged, too.")] = False,

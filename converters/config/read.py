@@ -121,6 +121,6 @@ def without_config(path: Path) -> ModelSpec:
     if path.is_dir() and not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
         raise BadInput(f"{path} is no SavedModel: it holds no saved_model.pb")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
-    targets = {target: {"optional": True} for target in TARGETS if target != "saved_model"}
+    targets = {target: {"optional": True} for target in TARGETS.choices()}
     content = {"name": name.strip("-._") or "model", "model": str(path.resolve()), "targets": targets}
     return ModelSpec.model_validate(content)

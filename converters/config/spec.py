@@ -85,14 +85,14 @@ class ModelSpec(Frozen):
     def _typed_options(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        named: dict[str, Any] = dict(value) or {name: {} for name in TARGETS if name != "saved_model"}
+        named: dict[str, Any] = dict(value) or {name: {} for name in TARGETS.choices()}
         for name in named:
             if name not in TARGETS:
                 raise ValueError(f"there is no target {name!r}; {choices(name, TARGETS)}")
         typed: dict[str, Any] = {}
         problems: list[str] = []
         for name in TARGETS:
-            if name != "saved_model" and name not in named:
+            if not TARGETS[name].always and name not in named:
                 continue
             content = named.get(name)
             try:
@@ -118,7 +118,7 @@ class ModelSpec(Frozen):
         Raises:
             BadInput: a name is no target.
         """
-        chosen = set(names) | {"saved_model"}
+        chosen = set(names) | (TARGETS.keys() - TARGETS.choices())
         for name in sorted(chosen):
             if name not in TARGETS:
                 raise BadInput(f"there is no target {name!r}; {choices(name, TARGETS)}")

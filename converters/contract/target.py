@@ -142,6 +142,7 @@ class Target(Generic[O]):
         holds: the dtype in which the target holds the model's.
         layers: what each layer of a lossy variant lost against the SavedModel, for these inputs of its signature; those
             that add most noise first. Runs in a child process.
+        always: made of every model, since the others are made from it, and left out by nobody.
         packages: the packages it works with, each with what for.
         describe: what a file of this format holds, for `fanout inspect`, by suffix or file name. Runs in a child process.
     """
@@ -155,6 +156,7 @@ class Target(Generic[O]):
     chosen: Callable[[Source, O], Sequence[str]] = named
     holds: Callable[[str], str] = unchanged
     layers: Callable[[Artifact, Path, Tensors], list[LayerLoss]] | None = None
+    always: bool = False
     packages: Mapping[str, str] = field(default_factory=dict)
     describe: Mapping[str, Callable[[Path], dict[str, Any]]] = field(default_factory=dict)
 

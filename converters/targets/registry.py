@@ -36,6 +36,10 @@ class Registry(Mapping[str, Target[Any]]):
     def __len__(self) -> int:
         return len(self._targets)
 
+    def choices(self) -> list[str]:
+        """The names of those that may be left out."""
+        return [name for name, target in self.items() if not target.always]
+
     @cached_property
     def _targets(self) -> dict[str, Target[Any]]:
         targets = {target.name: target for target in BUILT_IN}

@@ -1,9 +1,12 @@
 """Which runtimes are on this machine, their versions, and how to get what is missing."""
 
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -60,16 +63,25 @@ def _program(runtime: contract.Runtime, titles: list[str]) -> Runtime:
         return Runtime(runtime.program, needed_for, not runtime.optional, None, str(error))
 
 
-def table(runtimes: list[Runtime]) -> Table:
-    """For a terminal."""
-    shown = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in ("", "runtime", "version", "needed for"):
-        shown.add_column(column)
-    for runtime in runtimes:
-        missing = Text(f"missing: {runtime.remedy}", style="red" if runtime.required else "yellow")
-        mark = (
-            Text("✓", style="green") if runtime.found else Text("✗" if runtime.required else "–", style=missing.style)
-        )
+def table(runtimes: list[Runtime]) -> RenderableType:
+    """For a terminal: a line for each, and below it where it is, or how to get it."""
+    shown = [_shown(runtime) for runtime in runtimes]
+    names, versions = (max(len(row[place]) for row in shown) for place in (1, 2))
+    lines: list[RenderableType] = []
+    for runtime, (mark, name, found, detail) in zip(runtimes, shown, strict=True):
+        style = "" if runtime.found else "red" if runtime.required else "yellow"
+        line = Table.grid(padding=(0, 2))
+        for width in (1, names, versions):
+            line.add_column(width=width)
         needed = runtime.needed_for + ("" if runtime.required else " (optional)")
-        shown.add_row(mark, runtime.name, runtime.found or missing, Text(needed, style="dim"))
-    return shown
+        line.add_row(Text(mark, style or "green"), name, Text(found, style), Text(needed, "dim"))
+        lines += [line, Padding(Text(detail, style or "dim", overflow="fold"), (0, 0, 0, 3))] if detail else [line]
+    return Group(*lines)
+
+
+def _shown(runtime: Runtime) -> tuple[str, str, str, str]:
+    """Mark, name, version, and the rest of what is to be said."""
+    if runtime.found is None:
+        return "✗" if runtime.required else "–", runtime.name, "missing", runtime.remedy
+    found, *rest = re.split(r", |(?= \()", runtime.found, maxsplit=1)
+    return "✓", runtime.name, found, "".join(rest).strip()

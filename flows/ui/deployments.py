@@ -258,7 +258,7 @@ def _choices(description: str, names: Sequence[str]) -> dict[str, Any]:
 
 _TARGETS = _choices(
     "Only these targets; none chosen means all that the config names. The SavedModel is always made.",
-    [name for name in TARGETS if name != "saved_model"],
+    TARGETS.choices(),
 )
 _FORCE = {"type": "boolean", "default": False, "description": "Do all the work again, also where nothing has changed."}
 _PROMOTE = {

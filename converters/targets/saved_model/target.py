@@ -27,6 +27,7 @@ TARGET = Target(
     convert=convert.convert,
     inspect=check.inspect,
     runtimes=(C_LOADER,),
+    always=True,
     describe={"saved_model.pb": describe.saved_model_pb, "saved_model.pbtxt": describe.saved_model_pb},
     packages={"tensorflow": "building, exporting, TF Lite"},
 )

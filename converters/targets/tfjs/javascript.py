@@ -116,9 +116,9 @@ def run(runtime: Runtime, requests: Sequence[Request], seconds: float | None = 3
 
 
 def node_version() -> str:
-    """Node's and tensorflow.js's, with Node's path. Raises MissingRuntime."""
+    """Node's and tensorflow.js's, and where Node is. Raises MissingRuntime."""
     node = programs.find_node()
-    return f"{programs.node_version(node)} ({node}), tfjs {programs.tfjs_version()}"
+    return f"{programs.node_version(node)}, tfjs {programs.tfjs_version()} ({node})"
 
 
 def chromium_version() -> str:
