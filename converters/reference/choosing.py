@@ -1,21 +1,18 @@
 """Choosing seeded golden inputs: such that the model computes, and that show as much of it as can be."""
 
-import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from converters.contract.errors import BadInput
 from converters.contract.settings import GoldenSpec, InputRange, Tolerance
-from converters.contract.values import Case, Signature, Tensors, TensorSpec
+from converters.contract.values import Case, Signature, Tensors
 from converters.reference import compare, coverage
 from converters.reference.coverage import Coverage
-from converters.reference.drawing import Hints, Plan, concrete, draw, samples_of
+from converters.reference.drawing import Hints, Numbers, Plan, concrete, draw, samples_of
 
 SIZES = (8, 1, 16, 32, 64, 224)
 """Sizes that dynamic dimensions are given, in the order they are tried; one at a time, so that shared ones agree."""
@@ -32,6 +29,9 @@ WORTH = 0.02
 """Share of the weights, or of the outputs' elements, for which another range of numbers is taken."""
 ENOUGH = 64
 """Samples that a small model is given, so that the largest errors of quantized files are among theirs."""
+
+_MOST_ELEMENTS = 1 << 24
+"""A size is not tried with more elements in a call than this, 64 MiB of float32."""
 
 Run = Callable[[Tensors], Tensors]
 Reach = Callable[[Tensors], Coverage]
@@ -65,56 +65,7 @@ def choose(
     Raises:
         BadInput: `run` raised it for every draw; says what to give in the config.
     """
-    hints, started = hints or {}, time.monotonic()
-    cases, plan = _first_that_runs(signature, spec, run, hints)
-
-    def better(other: Plan, accepted: Callable[[_Merit], bool]) -> tuple[Choice, _Merit]:
-        try:
-            choice, its = judged(_run_all(draw(signature, spec, hints, other), run), other)
-        except BadInput:
-            return best, merit
-        return (choice, its) if accepted(its) else (best, merit)
-
-    def judged(cases: list[Case], plan: Plan) -> tuple[Choice, _Merit]:
-        choice = Choice(cases, plan, reach(cases[0].inputs) if reach is not None else None)
-        return choice, _merit(choice, signature, tolerance, spec.constant)
-
-    best, merit = judged(cases, plan)
-    for other in _variations(plan, signature):
-        if merit.sound or time.monotonic() - started > SEARCH_SECONDS:
-            break
-        best, merit = better(other, partial(_better_than, merit.key))
-    if reach is None:
-        return best
-    for times, wanted in _times(best, signature, hints) if spec.samples is None else ():
-        before, least = best, -1.0 if wanted else merit.shown
-        best, merit = better(dataclasses.replace(best.plan, times=times), partial(_shows_more, least))
-        if best is before or time.monotonic() - started > SEARCH_SECONDS:
-            break
-    # Inputs of another range are stranger to the model, and quantized files lose precision to a wider one.
-    for other in _variations(best.plan, signature):
-        if merit.complete or time.monotonic() - started > REACH_SECONDS:
-            break
-        best, merit = better(other, partial(_shows_more, merit.shown + WORTH))
-    return best
-
-
-def _times(choice: Choice, signature: Signature, hints: Hints) -> Iterator[tuple[int, bool]]:
-    """How many times the usual samples to try, while they cost little, and whether that is wanted whatever it shows.
-
-    Wanted are ENOUGH samples, and every word or index that the graph knows.
-    """
-    inputs = choice.cases[0].inputs
-    elements = {n: max(1, v.size // (len(v) or 1) if signature.dynamic_batch else v.size) for n, v in inputs.items()}
-    known = {name: len(hint.values) + 1 if hint.values else hint.high or 0 for name, hint in hints.items()}
-    wanted = max([ENOUGH, *(known[name] // elements[name] + 1 for name in known)])
-    usual = samples_of(signature, GoldenSpec(), Plan())
-    weights = choice.coverage.weights if choice.coverage is not None else 0
-    most = min(MOST_SAMPLES, MOST_ELEMENTS // sum(elements.values()), MOST_WORK // max(1, weights))
-    times = 4
-    while times * usual <= most:
-        yield times, times // 4 * usual < wanted
-        times *= 4
+    return _Search(signature, spec, run, tolerance, hints or {}, reach).choice()
 
 
 @dataclass(frozen=True)
@@ -148,113 +99,160 @@ class _Merit:
         return self.sound and self.reached == 1.0 and self.alive == 1.0
 
 
-def _first_that_runs(signature: Signature, spec: GoldenSpec, run: Run, hints: Hints) -> tuple[list[Case], Plan]:
-    problem: BadInput | None = None
-    empty: tuple[list[Case], Plan] | None = None
-    tried: list[dict[str, tuple[int, ...]]] = []
-    for plan in _geometries(signature, spec):
-        calls = draw(signature, spec, hints, plan)
+class _Search:
+    """The best choice so far for one signature, from the first draw that the model computes on. For what it is given see
+    `choose`."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        spec: GoldenSpec,
+        run: Run,
+        tolerance: Tolerance,
+        hints: Hints,
+        reach: Reach | None,
+    ) -> None:
+        self._signature, self._spec, self._run = signature, spec, run
+        self._tolerance, self._hints, self._reach = tolerance, hints, reach
+        self._free = [
+            name
+            for name, tensor in signature.inputs.items()
+            if (tensor.shape is None or None in tensor.shape[signature.dynamic_batch :])
+            and spec.inputs.get(name, InputRange()).shape is None
+        ]
+        """The inputs with dynamic dimensions, besides the batch, that the config does not settle."""
+        self._started = time.monotonic()
+        self._best, self._merit = self._judged(*self._first_that_runs())
+
+    def choice(self) -> Choice:
+        """The best there is after all that is tried."""
+        for plan in self._variations():
+            if self._merit.sound or self._past(SEARCH_SECONDS):
+                break
+            self._try(plan, lambda merit: merit.key > self._merit.key)
+        if self._reach is None:
+            return self._best
+        for times, needed in self._times() if self._spec.samples is None else ():
+            least = -1.0 if needed else self._merit.shown
+            if not self._try_for_more(replace(self._best.plan, times=times), least) or self._past(SEARCH_SECONDS):
+                break
+        # Inputs of another range are stranger to the model, and quantized files lose precision to a wider one.
+        for plan in self._variations():
+            if self._merit.complete or self._past(REACH_SECONDS):
+                break
+            self._try_for_more(plan, self._merit.shown + WORTH)
+        return self._best
+
+    def _past(self, seconds: float) -> bool:
+        return time.monotonic() - self._started > seconds
+
+    def _try_for_more(self, plan: Plan, least: float) -> bool:
+        return self._try(plan, lambda merit: merit.sound and merit.shown > least)
+
+    def _try(self, plan: Plan, accepted: Callable[[_Merit], bool]) -> bool:
+        """Take the plan if what it draws is accepted; whether it was."""
         try:
-            cases = _run_all(calls, run)
-        except BadInput as error:
-            problem = problem or error
-            tried.append({name: value.shape for name, value in calls[0].items()})
-            continue
-        if all(value.size for case in cases for value in case.outputs.values()):
-            return cases, plan
-        empty = empty or (cases, plan)
-    if empty is not None:
-        return empty
-    raise BadInput(f"{problem}{_remedy(signature, spec, tried)}") from problem
+            choice, merit = self._judged(self._cases(self._draw(plan)), plan)
+        except BadInput:
+            return False
+        if accepted(merit):
+            self._best, self._merit = choice, merit
+            return True
+        return False
 
+    def _judged(self, cases: list[Case], plan: Plan) -> tuple[Choice, _Merit]:
+        reached = self._reach(cases[0].inputs) if self._reach is not None else None
+        outputs = [value for case in cases for value in case.outputs.values() if value.dtype.kind in "fcV"]
+        total = sum(value.size for value in outputs)
+        finite = sum(int(np.isfinite(value.astype(np.complex128)).sum()) for value in outputs)
+        check = compare.check_variation(cases, self._signature, self._tolerance, self._spec.constant)
+        share = reached.share if reached is not None else None
+        varying, elements = coverage.alive(cases, self._signature)
+        return Choice(cases, plan, reached), _Merit(
+            finite=finite / total if total else 1.0,
+            varies=check.status == "passed",
+            reached=1.0 if share is None else share,
+            alive=varying / elements if elements else 1.0,
+            spread=check.measured or 0.0,
+        )
 
-def _run_all(calls: Sequence[Tensors], run: Run) -> list[Case]:
-    return [Case(inputs=tensors, outputs=run(tensors)) for tensors in calls]
+    def _draw(self, plan: Plan) -> list[Tensors]:
+        return draw(self._signature, self._spec, self._hints, plan)
 
+    def _cases(self, calls: Sequence[Tensors]) -> list[Case]:
+        return [Case(inputs=tensors, outputs=self._run(tensors)) for tensors in calls]
 
-def _geometries(signature: Signature, spec: GoldenSpec) -> Iterator[Plan]:
-    """Plans in the order they are tried until the model computes one."""
-    free = _free(signature, spec)
-    of_any_rank = any(signature.inputs[name].shape is None for name in free)
-    for alone in (False, True) if signature.dynamic_batch else (False,):
-        for rank in (2, 1, 4, 3, 0) if of_any_rank else (2,):
-            for size in SIZES if free and rank > 1 else SIZES[:1]:
-                plan = Plan(size=size, rank=rank, alone=alone)
-                if size == SIZES[0] or _elements(signature, spec, plan) <= _MOST_ELEMENTS:
-                    yield plan
-        # Indices may be out of range, or words not in a table without a default.
-        yield Plan(numbers="unit", unknown=False, alone=alone)
+    def _first_that_runs(self) -> tuple[list[Case], Plan]:
+        problem: BadInput | None = None
+        empty: tuple[list[Case], Plan] | None = None
+        sizes: set[int] = set()
+        for plan in self._geometries():
+            calls = self._draw(plan)
+            try:
+                cases = self._cases(calls)
+            except BadInput as error:
+                problem = problem or error
+                sizes |= {n for name in self._free for n in calls[0][name].shape[self._signature.dynamic_batch :]}
+                continue
+            if all(value.size for case in cases for value in case.outputs.values()):
+                return cases, plan
+            empty = empty or (cases, plan)
+        if empty is not None:
+            return empty
+        raise BadInput(f"{problem}{self._remedy(sizes)}") from problem
 
+    def _geometries(self) -> Iterator[Plan]:
+        """Plans in the order they are tried until the model computes one."""
+        of_any_rank = any(self._signature.inputs[name].shape is None for name in self._free)
+        for alone in (False, True) if self._signature.dynamic_batch else (False,):
+            for rank in (2, 1, 4, 3, 0) if of_any_rank else (2,):
+                for size in SIZES if self._free and rank > 1 else SIZES[:1]:
+                    plan = Plan(size=size, rank=rank, alone=alone)
+                    if size == SIZES[0] or self._elements(plan) <= _MOST_ELEMENTS:
+                        yield plan
+            # Indices may be out of range, or words not in a table without a default.
+            yield Plan(numbers="unit", unknown=False, alone=alone)
 
-_MOST_ELEMENTS = 1 << 24
-"""A size is not tried with more elements in a call than this, 64 MiB of float32."""
+    def _elements(self, plan: Plan) -> int:
+        """In all inputs of a call."""
+        batch = samples_of(self._signature, self._spec, plan) if self._signature.dynamic_batch else 0
+        given = {name: how.shape for name, how in self._spec.inputs.items()}
+        tensors = self._signature.inputs.items()
+        return sum(math.prod(concrete(tensor, batch, given.get(name), plan)) for name, tensor in tensors)
 
+    def _remedy(self, sizes: set[int]) -> str:
+        if not self._free:
+            named = ", ".join(map(repr, self._signature.inputs))
+            return f"; say how to draw {named} under 'golden.inputs', or give 'golden.data'"
+        return (
+            f" (tried sizes {', '.join(map(str, sorted(sizes)))}); give the shape of "
+            f"{', '.join(map(repr, self._free))} under 'golden.inputs', or give 'golden.data'"
+        )
 
-def _elements(signature: Signature, spec: GoldenSpec, plan: Plan) -> int:
-    batch = samples_of(signature, spec, plan) if signature.dynamic_batch else 0
-    given = {name: how.shape for name, how in spec.inputs.items()}
-    shapes = (concrete(tensor, batch, given.get(name), plan) for name, tensor in signature.inputs.items())
-    return sum(math.prod(shape) for shape in shapes)
+    def _times(self) -> Iterator[tuple[int, bool]]:
+        """How many times the usual samples to try, while they cost little, and whether they are needed anyhow.
 
+        Needed are ENOUGH samples, and every word or index that the graph knows.
+        """
+        inputs, batched = self._best.cases[0].inputs, self._signature.dynamic_batch
+        elements = {n: max(1, v.size // (len(v) or 1) if batched else v.size) for n, v in inputs.items()}
+        known = {name: len(hint.values) + 1 if hint.values else hint.high or 0 for name, hint in self._hints.items()}
+        needed = max([ENOUGH, *(known[name] // elements[name] + 1 for name in known)])
+        usual = samples_of(self._signature, GoldenSpec(), Plan())
+        weights = self._best.coverage.weights if self._best.coverage is not None else 0
+        most = min(MOST_SAMPLES, MOST_ELEMENTS // sum(elements.values()), MOST_WORK // max(1, weights))
+        times = 4
+        while times * usual <= most:
+            yield times, times // 4 * usual < needed
+            times *= 4
 
-def _free(signature: Signature, spec: GoldenSpec) -> list[str]:
-    """The inputs with dynamic dimensions, besides the batch, that the config does not settle."""
-    return [
-        name
-        for name, tensor in signature.inputs.items()
-        if (tensor.shape is None or None in tensor.shape[signature.dynamic_batch :])
-        and spec.inputs.get(name, InputRange()).shape is None
-    ]
-
-
-def _remedy(signature: Signature, spec: GoldenSpec, tried: Sequence[Mapping[str, tuple[int, ...]]]) -> str:
-    free = _free(signature, spec)
-    if not free:
-        named = ", ".join(map(repr, signature.inputs))
-        return f"; say how to draw {named} under 'golden.inputs', or give 'golden.data'"
-    sizes = sorted({size for shapes in tried for name in free for size in shapes[name][signature.dynamic_batch :]})
-    return (
-        f" (tried sizes {', '.join(map(str, sizes))}); give the shape of {', '.join(map(repr, free))} under "
-        "'golden.inputs', or give 'golden.data'"
-    )
-
-
-def _variations(plan: Plan, signature: Signature) -> list[Plan]:
-    """What is tried after `plan` when its outputs are not good enough."""
-    ranges: list[Literal["normal", "wide", "unit", "pixels"]] = ["wide", "unit", "pixels"]
-    if any(_is_image(tensor) for tensor in signature.inputs.values()):
-        ranges = ["unit", "pixels", "wide"]
-    return [
-        *(dataclasses.replace(plan, numbers=numbers) for numbers in ranges),
-        dataclasses.replace(plan, seed=1),
-        dataclasses.replace(plan, numbers="wide", seed=2),
-    ]
-
-
-def _is_image(tensor: TensorSpec) -> bool:
-    return tensor.shape is not None and len(tensor.shape) >= 3 and tensor.shape[-1] in (1, 3, 4)
-
-
-def _better_than(key: tuple[float, ...], merit: _Merit) -> bool:
-    return merit.key > key
-
-
-def _shows_more(least: float, merit: _Merit) -> bool:
-    return merit.sound and merit.shown > least
-
-
-def _merit(choice: Choice, signature: Signature, tolerance: Tolerance, constant: Sequence[str]) -> _Merit:
-    cases = choice.cases
-    outputs = [value for case in cases for value in case.outputs.values() if value.dtype.kind in "fcV"]
-    total = sum(value.size for value in outputs)
-    finite = sum(int(np.isfinite(value.astype(np.complex128)).sum()) for value in outputs)
-    check = compare.check_variation(cases, signature, tolerance, constant)
-    share = choice.coverage.share if choice.coverage is not None else None
-    varying, elements = coverage.alive(cases, signature)
-    return _Merit(
-        finite=finite / total if total else 1.0,
-        varies=check.status == "passed",
-        reached=1.0 if share is None else share,
-        alive=varying / elements if elements else 1.0,
-        spread=check.measured or 0.0,
-    )
+    def _variations(self) -> list[Plan]:
+        """What is tried in place of the best plan when its outputs are not good enough."""
+        plan, shapes = self._best.plan, [tensor.shape or () for tensor in self._signature.inputs.values()]
+        of_images = any(len(shape) >= 3 and shape[-1] in (1, 3, 4) for shape in shapes)
+        ranges: tuple[Numbers, ...] = ("unit", "pixels", "wide") if of_images else ("wide", "unit", "pixels")
+        return [
+            *(replace(plan, numbers=numbers) for numbers in ranges),
+            replace(plan, seed=1),
+            replace(plan, numbers="wide", seed=2),
+        ]

@@ -16,6 +16,9 @@ SAMPLES = 16
 """Samples of golden, unless the config says how many."""
 
 
+Numbers = Literal["normal", "wide", "unit", "pixels"]
+
+
 @dataclass(frozen=True)
 class Plan:
     """One way to draw what neither the config nor the graph decides.
@@ -26,7 +29,7 @@ class Plan:
     `times` is how many times the usual number of samples are drawn, where the config says nothing of it.
     """
 
-    numbers: Literal["normal", "wide", "unit", "pixels"] = "normal"
+    numbers: Numbers = "normal"
     size: int = 8
     rank: int = 2
     alone: bool = False
