@@ -16,7 +16,7 @@ FanoutError
     ├── ChildTimedOut     it was killed at its time limit
     └── ChildTooLarge     it was killed at its memory limit
 
-A failing check is none of these: it is data (`contract.CheckResult`).
+A failing check is none of these: it is data (`contract.values.CheckResult`).
 """
 
 
@@ -64,7 +64,7 @@ class WorkerFailed(FanoutError):
 
 
 class ChildFailed(FanoutError):
-    """A child process did not return a result. `log` is the path of what it printed, if kept."""
+    """A child process did not return a result."""
 
 
 class ChildRaised(ChildFailed):

@@ -80,7 +80,7 @@ class Tolerance(Frozen):
 class Quality(Frozen):
     """How much of the live model's outputs a variant must keep, beside `Tolerance`; without a value there is no limit.
 
-    The figures are those of `parity.fidelity`. `max_drop` bounds how far the metric of labelled evaluation data may
+    The figures are those of `measure.fidelity`. `max_drop` bounds how far the metric of labelled evaluation data may
     fall short of the live model's, in the metric's own unit; without it the evaluation's own bound holds.
     """
 

@@ -185,7 +185,7 @@ class CheckResult(Frozen):
     passing nor makes it pass.
 
     `measured` must not be above `limit`, or with `at_least` not below it. `figures` are measured beside it and limit
-    nothing: `parity.fidelity` of the `output` that the check is about, or the two values of a metric.
+    nothing: `measure.fidelity` of the `output` that the check is about, or the two values of a metric.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """One child process per build, conversion or prediction: time limit, memory limit, captured log.
 
 Children are forked from a server that has TensorFlow loaded (multiprocessing's forkserver, with
-`converters.preload`), so that one starts in a tenth of a second; a *fresh* child is a new interpreter without
+`preload`), so that one starts in a tenth of a second; a *fresh* child is a new interpreter without
 TensorFlow. A child that crashes, hangs or eats memory raises a `ChildFailed` here and harms nothing else.
 
 Children die with their parent, as the fork server does when the parent's end of its pipe closes, and can be ended before

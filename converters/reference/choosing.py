@@ -58,7 +58,7 @@ def choose(
     """Seeded inputs that the model can compute, with finite outputs that differ between samples, if any have them.
 
     The first draw that the model computes settles dynamic dimensions. It is the choice where its outputs are finite,
-    differ enough for `tolerance` (parity.check_variation), each element does, and every weight is reached, which
+    differ enough for `tolerance` (compare.check_variation), each element does, and every weight is reached, which
     `reach` measures. Otherwise other ranges and another seed are tried until outputs are sound, then more samples while
     they show more, then other ranges again. What the config says of an input, or the number of samples, always holds.
 
