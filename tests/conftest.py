@@ -1,8 +1,10 @@
 """Fixtures that tests of both packages share: specs from a builder's text, and tiny sources built once."""
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,18 +14,35 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import samples
 from samples import Sample
+from sharing import Shared
 
+from converters.config import read
 from converters.config.spec import ModelSpec
 from converters.processes import child as isolate
 from converters.processes import resident
 
 pytest_plugins = ["command"]
 
+NEEDS = {
+    "tensorflow": {"make_sample", "given_sample", "keras_sample", "module_sample", "kept_runtimes", "fanout", "home"},
+    "server": {"server", "fanout", "home"},
+}
+"""Mark -> the fixtures by which a test has that need. Modules whose tests start such things themselves say it in `pytestmark`."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark, fixtures in NEEDS.items():
+            if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
+                item.add_marker(mark)
+
 
 @pytest.fixture(scope="session", autouse=True)
-def warm() -> None:
-    """Load TensorFlow in the fork server while the first tests run."""
-    isolate.warm_up()
+def warm(request: pytest.FixtureRequest) -> None:
+    """Load TensorFlow in the fork server while the first tests run, if one of them needs it."""
+    if any(item.get_closest_marker("tensorflow") for item in request.session.items):
+        isolate.warm_up()
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +50,15 @@ def kept_runtimes() -> Iterator[None]:
     """What runs the files of a module's tests starts once, as in a deploy of several models."""
     with resident.keeping():
         yield
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """What all workers of this run have together."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if own.name.startswith("popen-") else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return Shared(folder)
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +72,32 @@ def make_spec(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ModelSp
 
 
 @pytest.fixture(scope="session")
-def make_sample(make_spec: Callable[..., ModelSpec], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sample]:
-    """Call as `make_spec`: the model built and exported."""
+def make_sample(shared: Shared) -> Callable[..., Sample]:
+    """Call as `make_spec`: the model built and exported, once for the same code and fields, so nobody may change it."""
 
     def make(code: str, **fields: object) -> Sample:
-        return samples.build(make_spec(code, **fields), tmp_path_factory.mktemp("sample"))
+        name = hashlib.sha256(repr((code, sorted(fields.items()))).encode()).hexdigest()[:16]
+        return shared.once(name, lambda folder: samples.build(samples.write_spec(folder, code, **fields), folder))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def given_sample(shared: Shared) -> Callable[..., Sample]:
+    """Call with a function of `zoo_sources`, what it takes beside a path, and a name's ending: what it saves, taken by path.
+
+    It is written, built and exported once; nobody may change it.
+    """
+
+    def make(write: Callable[..., None], *arguments: Any, ending: str = "") -> Sample:
+        name = hashlib.sha256(repr((write.__name__, arguments, ending)).encode()).hexdigest()[:16]
+
+        def build(folder: Path) -> Sample:
+            path = folder / f"given{ending}"
+            isolate.run(write, path, *arguments)
+            return samples.build(read.find(str(path)), folder)
+
+        return shared.once(name, build)
 
     return make
 

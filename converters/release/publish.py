@@ -25,6 +25,7 @@ from converters.targets.serving import layout
 
 CURRENT = "current"
 _STAGING = ".staging-"
+_LOCK = ".lock"
 _LOCK_SECONDS = 60.0
 """A staging directory that has no lock after this time is nobody's."""
 _LAST_WORDS_SECONDS = 3.0
@@ -75,20 +76,31 @@ def staging(releases: Path, model: str) -> Iterator[Staging]:
     try:
         yield place
     finally:
-        _remove(place.root)
+        _remove(place.root, lock)
         os.close(lock)
         with suppress(OSError):  # it holds releases
             model_dir.rmdir()
 
 
-def _remove(root: Path) -> None:
+def _remove(root: Path, lock: int) -> None:
     """Remove it; for a moment again and again, since a process that is being ended may still write there."""
     deadline = time.monotonic() + _LAST_WORDS_SECONDS
     while True:
-        shutil.rmtree(root, ignore_errors=True)
-        if not root.exists() or time.monotonic() > deadline:
+        _clear(root)
+        if not os.fstat(lock).st_nlink or time.monotonic() > deadline:
             return
         time.sleep(0.05)
+
+
+def _clear(root: Path) -> None:
+    """Remove what can be removed, and at last the lock: whoever is killed meanwhile leaves what is seen to be nobody's."""
+    lock = root / _LOCK
+    for path in set(root.iterdir()) - {lock}:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    if set(root.iterdir()) == {lock}:
+        lock.unlink()
+        with suppress(OSError):  # somebody has written there again
+            root.rmdir()
 
 
 def require_writable(releases: Path) -> None:
@@ -115,7 +127,7 @@ def _reserve(model_dir: Path) -> tuple[Staging, int]:
             names = [path.name.removeprefix(_STAGING) for path in model_dir.iterdir()]
             place = Staging(model_dir, max((int(name) for name in names if name.isdigit()), default=0) + 1)
             place.root.mkdir()
-            lock = os.open(place.root / ".lock", os.O_CREAT | os.O_RDWR)
+            lock = os.open(place.root / _LOCK, os.O_CREAT | os.O_RDWR)
         except (FileExistsError, FileNotFoundError):
             if os.path.lexists(model_dir) and not model_dir.is_dir():
                 raise
@@ -130,7 +142,7 @@ def _reserve(model_dir: Path) -> tuple[Staging, int]:
 def _remove_abandoned(model_dir: Path) -> None:
     for root in model_dir.glob(f"{_STAGING}*"):
         try:
-            lock = os.open(root / ".lock", os.O_RDWR)
+            lock = os.open(root / _LOCK, os.O_RDWR)
         except FileNotFoundError:
             # Its maker has not come to the lock yet; or is gone, lock and all, and what it started wrote on for a moment.
             if time.time() - root.stat().st_mtime > _LOCK_SECONDS:
@@ -140,7 +152,7 @@ def _remove_abandoned(model_dir: Path) -> None:
             continue
         try:
             if _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(root, ignore_errors=True)
+                _clear(root)
         finally:
             os.close(lock)
 
@@ -218,7 +230,7 @@ def prune(releases: Path, model: str, keep: int) -> list[int]:
 
 def _write_models_config(releases: Path) -> None:
     """List every model that has a promoted release with a TF Serving layout; read back before it takes effect."""
-    with (releases / ".lock").open("w") as lock:
+    with (releases / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         served = sorted(p.parent.name for p in releases.glob(f"*/{CURRENT}") if (p / serving.NAME).is_dir())
         text = layout.models_config(served)

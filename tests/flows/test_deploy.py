@@ -67,7 +67,7 @@ def test_deploy_refuses_and_keeps_current_when_a_check_fails(
     run = server.flow_runs(f"deploy {path}")[0]
     assert run["state"]["type"] == "FAILED"
     assert "gate 2 was refused: tflite int8" in run["state"]["message"]
-    tasks = server.task_runs(run["id"])
+    tasks = server.task_runs(run["id"], "gate 2: release")
     assert tasks["gate 2: check tflite int8"] == "Failed"
     assert tasks["gate 2: check tflite dynamic"] == "Completed"
     refused = fanout("promote", "gate", 2, releases=releases)
@@ -98,7 +98,7 @@ def test_deploy_goes_on_and_names_the_broken_one_when_it_is_given_three_models(
     first = config("first", targets={"serving": {}})
     broken = config("broken", "def build():\n    raise RuntimeError('no checkpoint')\n", targets={"serving": {}})
     third = config("third", samples.KERAS, targets={"hdf5": {}})
-    ran = fanout("deploy", first, broken, third, "--json", releases=releases)
+    ran = fanout("deploy", first, broken, third, "--json", releases=releases, process=True)
     assert ran.status == 2
     assert [made["model"] for made in ran.document["manifests"]] == ["first", "third"]
     assert "broken.py, line 2, in build: RuntimeError: no checkpoint" in ran.err
@@ -116,7 +116,12 @@ def test_deploy_works_without_a_server_and_without_a_config_when_given_a_path(
 ) -> None:
     alone = {"PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect")}
     saved_model = module_sample.source.saved_model
-    ran = fanout("deploy", saved_model, "--targets", "hdf5,serving", "--json", releases=releases, environment=alone)
+    ran = fanout(
+        *("deploy", saved_model, "--targets", "hdf5,serving", "--json"),
+        releases=releases,
+        environment=alone,
+        process=True,
+    )
     assert ran.status == 0, ran.err
     (made,) = ran.document["manifests"]
     assert made["source"]["kind"] == "saved_model"

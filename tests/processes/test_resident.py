@@ -11,12 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 from samples import Sample, converted
+from waiting import PATIENCE_SECONDS, alive, wait_until
 
 from converters.contract.errors import ChildDied, ChildTimedOut, ChildTooLarge
 from converters.contract.settings import Limits
 from converters.processes import resident
 
-LIMITS = Limits(seconds=60)
+LIMITS = Limits(seconds=PATIENCE_SECONDS)
 
 
 def identity() -> int:
@@ -38,52 +39,50 @@ def die() -> None:
 
 def eat(megabytes: int) -> int:
     held = b"x" * (megabytes << 20)
-    time.sleep(1)
+    time.sleep(3600)
     return len(held)
 
 
-def gone(pid: int) -> bool:
-    """Whether the process has ended, or will within ten seconds."""
-    end = time.monotonic() + 10
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
+def busy(begun: Path, over: Path) -> None:
+    """Work until the file `over` is there."""
+    begun.touch()
+    wait_until(over.exists)
 
 
 def test_run_keeps_the_child_only_while_a_block_is_open() -> None:
     assert resident.own() is None
     alone = resident.run("one", identity, limits=LIMITS).value
-    assert gone(alone)
+    wait_until(lambda: not alive(alone))
     with resident.keeping():
         with resident.keeping():
             first = resident.run("one", identity, limits=LIMITS).value
         assert resident.run("one", identity, limits=LIMITS).value == first
         other = resident.run("two", identity, limits=LIMITS).value
         assert other != first
-    assert gone(first)
-    assert gone(other)
+    wait_until(lambda: not alive(first))
+    wait_until(lambda: not alive(other))
 
 
-def test_run_gives_two_calls_at_a_time_two_children() -> None:
+def test_run_gives_two_calls_at_a_time_two_children(tmp_path: Path) -> None:
+    begun, over = tmp_path / "begun", tmp_path / "over"
     with resident.keeping():
-        slow = threading.Thread(target=resident.run, args=("one", time.sleep, 3), kwargs={"limits": LIMITS})
+        slow = threading.Thread(target=resident.run, args=("one", busy, begun, over), kwargs={"limits": LIMITS})
         slow.start()
-        time.sleep(1)
+        wait_until(begun.exists)
         first = resident.run("one", identity, limits=LIMITS).value
+        over.touch()
         slow.join()
         seen = {resident.run("one", identity, limits=LIMITS).value for _ in range(2)}
     assert len({first, *seen}) <= 2
-    assert gone(first)
+    wait_until(lambda: not alive(first))
 
 
 @pytest.mark.parametrize(
     ("function", "arguments", "limits", "error"),
     [
         (die, (), LIMITS, ChildDied),
-        (time.sleep, (60,), Limits(seconds=0.5), ChildTimedOut),
-        (eat, (3000,), Limits(memory_gb=2), ChildTooLarge),
+        (time.sleep, (3600,), Limits(seconds=0.5), ChildTimedOut),
+        (eat, (1500,), Limits(memory_gb=1.2), ChildTooLarge),
     ],
 )
 def test_run_gives_the_next_call_a_new_child_when_one_fails(
@@ -93,7 +92,7 @@ def test_run_gives_the_next_call_a_new_child_when_one_fails(
         first = resident.run("one", identity, limits=LIMITS).value
         with pytest.raises(error):
             resident.run("one", function, *arguments, limits=limits)  # type: ignore[arg-type]
-        assert gone(first)
+        wait_until(lambda: not alive(first))
         assert resident.run("one", identity, limits=LIMITS).value != first
 
 
@@ -101,7 +100,7 @@ def test_run_gives_a_new_child_when_the_idle_one_died() -> None:
     with resident.keeping():
         first = resident.run("one", identity, limits=LIMITS).value
         os.kill(first, signal.SIGKILL)
-        assert gone(first)
+        wait_until(lambda: not alive(first))
         assert resident.run("one", identity, limits=LIMITS).value != first
 
 
@@ -123,8 +122,7 @@ def test_check_starts_node_and_chromium_once_when_children_are_kept(keras_sample
         layers.check()
         assert programs() == first
     assert len(first) == 2, first
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in first if psutil.pid_exists(pid)], timeout=10)
-    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    wait_until(lambda: not any(alive(pid) for pid in first))
 
 
 def programs() -> set[int]:

@@ -1,12 +1,20 @@
 """Places for children: by cores, by memory, in turn."""
 
+import sys
 import threading
 import time
 from collections.abc import Sequence
 
 import pytest
+from waiting import wait_until
 
 from converters.processes.slots import Slots
+
+
+def waits(thread: threading.Thread) -> bool:
+    """Whether the thread waits for something, by the function that it is in."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return frame is not None and frame.f_code is threading.Condition.wait.__code__
 
 
 def overlaps(slots: Slots, needs: Sequence[tuple[float, int]]) -> tuple[int, float, list[int]]:
@@ -21,8 +29,8 @@ def overlaps(slots: Slots, needs: Sequence[tuple[float, int]]) -> tuple[int, flo
                 held.append(need)
                 most, most_mb = max(most, len(held)), max(most_mb, sum(held))
                 order.append(number)
-            ready.wait(5)
-            time.sleep(0.02)
+            ready.wait()
+            time.sleep(0.02)  # others begin meanwhile, if they may
             with lock:
                 held.remove(need)
 
@@ -30,10 +38,10 @@ def overlaps(slots: Slots, needs: Sequence[tuple[float, int]]) -> tuple[int, flo
     for number, (need, turn) in enumerate(needs):
         threads.append(threading.Thread(target=work, args=(number, need, turn)))
         threads[-1].start()
-        time.sleep(0.05)
+        wait_until(lambda: waits(threads[-1]))
     ready.set()
     for thread in threads:
-        thread.join(10)
+        thread.join()
     return most, most_mb, order
 
 

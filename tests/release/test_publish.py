@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from waiting import wait_until
 
 from converters.contract.errors import BadInput
 from converters.release import publish as release
@@ -89,7 +90,7 @@ def test_publish_is_never_seen_half_made_when_somebody_watches(tmp_path: Path) -
         for index in range(50):
             (place.release / str(index)).write_text("x")
         place.publish(manifest(1))
-        time.sleep(0.05)
+        wait_until(lambda: seen)
     done.set()
     watcher.join()
     assert {len(names) for names in seen} == {51}
@@ -139,6 +140,18 @@ def test_staging_removes_what_was_abandoned_and_keeps_what_is_live(tmp_path: Pat
         live.wait()
         publish(tmp_path)
         assert not any(name.startswith(".staging") for name in left(tmp_path))
+
+
+def test_staging_removes_what_is_left_when_its_maker_was_killed_while_removing_it(tmp_path: Path) -> None:
+    many = "[(place.release / str(number)).touch() for number in range(4000)]; print('leaving', flush=True)"
+    with staged_elsewhere(tmp_path, many) as dead:
+        assert dead.stdout is not None
+        wait_until(lambda: dead.stdout.readline() == "leaving\n")
+        wait_until(lambda: len(list((tmp_path / "m").glob("*/release/*"))) < 4000)
+        dead.kill()
+        dead.wait()
+    publish(tmp_path)
+    assert not any(name.startswith(".staging") for name in left(tmp_path))
 
 
 def test_staging_removes_one_without_lock_once_its_maker_has_had_time_for_it(tmp_path: Path) -> None:

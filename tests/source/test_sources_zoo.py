@@ -52,8 +52,8 @@ def inputs_of(sample: Sample, key: str = "serving_default") -> dict[str, np.ndar
 
 
 @pytest.mark.parametrize("scalar", [False, True], ids=["batch", "single"])
-def test_build_draws_examples_when_signatures_parse_them(tmp_path: Path, scalar: bool) -> None:
-    sample = samples.build(given(tmp_path, zoo_sources.estimator, scalar), tmp_path)
+def test_build_draws_examples_when_signatures_parse_them(tmp_path: Path, given_sample: Make, scalar: bool) -> None:
+    sample = given_sample(zoo_sources.estimator, *[True] * scalar)
     assert_served(sample, "serving_default", "classify", "regress")
     parsed = run(zoo_sources.features_of, [case.inputs for case in sample.golden.cases["regress"]]).value
     assert {name for features in parsed for name in features} == {"x", "scale", "colour", "ids"}
@@ -69,8 +69,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def test_build_draws_examples_when_the_op_is_the_first_parse_example(tmp_path: Path) -> None:
-    sample = samples.build(given(tmp_path, zoo_sources.old_parser), tmp_path)
+def test_build_draws_examples_when_the_op_is_the_first_parse_example(given_sample: Make) -> None:
+    sample = given_sample(zoo_sources.old_parser)
     assert_served(sample, "serving_default")
     parsed = run(zoo_sources.features_of, [case.inputs for case in sample.golden.cases["serving_default"]]).value
     assert {name for features in parsed for name in features} == {"x", "n", "ids"}
@@ -225,8 +225,8 @@ def test_build_keeps_to_the_config_when_it_says_how_to_draw(make_sample: Make) -
     assert set(inputs_of(sample, "large")["i"].tolist()) == {1, 2}
 
 
-def test_build_draws_words_when_a_vocabulary_is_an_asset(tmp_path: Path) -> None:
-    sample = samples.build(given(tmp_path, zoo_sources.vocabulary_file), tmp_path)
+def test_build_draws_words_when_a_vocabulary_is_an_asset(given_sample: Make) -> None:
+    sample = given_sample(zoo_sources.vocabulary_file)
     # An unknown word has no row in the embedding, so that a draw with one is given up.
     assert set(inputs_of(sample)["animal"].tolist()) == {b"cat", b"dog", b"owl", b"fox"}
     assert (sample.source.saved_model / "assets.extra" / "notes.txt").read_text() == "kept"
@@ -378,14 +378,12 @@ def test_build_refuses_when_tensorflow_cannot_export_a_name(make_spec: MakeSpec,
         only_build(make_spec(NAMED.replace("{first}", f", name={name!r}")), tmp_path)
 
 
-def test_build_takes_the_serving_tag_set_when_there_are_several(tmp_path: Path) -> None:
-    model = given(tmp_path, zoo_sources.dense, ("train",), ("serve",), ("serve", "gpu"))
-    assert_served(samples.build(model, tmp_path), "serving_default")
+def test_build_takes_the_serving_tag_set_when_there_are_several(given_sample: Make) -> None:
+    assert_served(given_sample(zoo_sources.dense, ("train",), ("serve",), ("serve", "gpu")), "serving_default")
 
 
-def test_export_makes_a_plain_tag_set_when_there_is_none(tmp_path: Path) -> None:
-    sample = samples.build(given(tmp_path, zoo_sources.dense, ("train",), ("serve", "gpu")), tmp_path)
-    assert_served(sample, "serving_default")
+def test_export_makes_a_plain_tag_set_when_there_is_none(given_sample: Make) -> None:
+    assert_served(given_sample(zoo_sources.dense, ("train",), ("serve", "gpu")), "serving_default")
 
 
 def test_build_names_the_tag_sets_when_none_serves(tmp_path: Path) -> None:
@@ -394,15 +392,14 @@ def test_build_names_the_tag_sets_when_none_serves(tmp_path: Path) -> None:
         only_build(model, tmp_path)
 
 
-def test_build_leaves_a_signature_out_when_it_takes_a_sparse_tensor(tmp_path: Path) -> None:
-    model = given(tmp_path, zoo_sources.sparse)
-    sample = samples.build(model, tmp_path)
+def test_build_leaves_a_signature_out_when_it_takes_a_sparse_tensor(tmp_path: Path, given_sample: Make) -> None:
+    sample = given_sample(zoo_sources.sparse)
     assert sample.source.signatures.keys() == {"dense"}
     assert sample.source.refused.keys() == {"sparse"}
     assert "'given' is a sparse or composite tensor" in sample.source.refused["sparse"]
     rows = samples.converted(sample, "saved_model").check()
     assert {row.signature: row.status for row in rows} == {"dense": "passed", "sparse": "unsupported"}
-    chosen = ModelSpec.model_validate({"name": "m", "model": model.model, "signatures": {"sparse": "sparse"}})
+    chosen = ModelSpec.model_validate({"name": "m", "model": sample.spec.model, "signatures": {"sparse": "sparse"}})
     with pytest.raises(BadInput, match=r"signatures\.sparse: .*'given' is a sparse or composite tensor"):
         only_build(chosen, tmp_path)
 

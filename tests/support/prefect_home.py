@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,11 +19,12 @@ import httpx
 import psutil
 import samples
 import yaml
+from command import Server
+from waiting import PATIENCE_SECONDS, alive, wait_until
 
 from converters.config.read import NIGHTLY
 from converters.targets.tfjs import programs
 
-START_SECONDS = 120
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 DRIVER = Path(__file__).with_name("prefect_ui.mjs")
 
@@ -87,7 +88,7 @@ class Home:
         return self._answer("GET", path)
 
     def _answer(self, method: str, path: str, **content: Any) -> Any:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             answer = httpx.request(method, f"{self.address}/api/{path}", headers=self.headers(), timeout=60, **content)
             # So Prefect says that SQLite was busy and nothing was done; its own clients ask again, too.
@@ -105,6 +106,11 @@ class Home:
         found: dict[str, Any] = self.get(f"deployments/name/{name}/{name}")
         return found
 
+    def pause(self, deployment: str) -> None:
+        """No schedule starts it from now on."""
+        path = f"{self.address}/api/deployments/{self.deployment(deployment)['id']}"
+        httpx.patch(path, json={"paused": True}, headers=self.headers()).raise_for_status()
+
     def start(self, deployment: str, **parameters: Any) -> str:
         """Start a run as any program would; its id."""
         path = f"deployments/{self.deployment(deployment)['id']}/create_flow_run"
@@ -114,9 +120,9 @@ class Home:
         found: dict[str, Any] = self.get(f"flow_runs/{run_id}")
         return found
 
-    def wait(self, run_id: str, states: tuple[str, ...] = FINAL, seconds: float = 180) -> dict[str, Any]:
-        """The run, as soon as it is in one of these states."""
-        await_true(lambda: self.run(run_id)["state"]["type"] in states, seconds, lambda: str(self.run(run_id)["state"]))
+    def wait(self, run_id: str) -> dict[str, Any]:
+        """The run, as soon as it has ended."""
+        wait_until(lambda: self.run(run_id)["state"]["type"] in FINAL, lambda: (self.run(run_id)["state"], self.said()))
         return self.run(run_id)
 
     def artifacts(self, run_id: str) -> dict[str, Any]:
@@ -124,10 +130,9 @@ class Home:
         found = self.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}}, limit=100)
         return {a["key"]: json.loads(a["data"]) if a["type"] == "table" else a["data"] for a in found}
 
-    def tasks(self, run_id: str) -> dict[str, str]:
-        """Task run name -> state name."""
-        found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [run_id]}})
-        return {task["name"]: task["state"]["name"] for task in found}
+    def tasks(self, run_id: str, *names: str) -> dict[str, str]:
+        """Task run name -> state name, of a run that has ended, once those of these names are recorded."""
+        return Server(f"{self.address}/api", self.folder).task_runs(run_id, *names)
 
     def logs(self, run_id: str) -> list[str]:
         found = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, limit=200, sort="TIMESTAMP_DESC")
@@ -136,7 +141,7 @@ class Home:
     def browse(self, action: str, *given: str) -> dict[str, Any]:
         """Do something in a real browser; see tests/support/prefect_ui.mjs."""
         command = [str(programs.find_node()), str(DRIVER), self.address, action, *given]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         found: dict[str, Any] = json.loads(done.stdout)
         return found
@@ -150,11 +155,16 @@ class Home:
         """What runs below the worker: runs, their fork servers, converters, and what those started."""
         return self.worker().children(recursive=True)
 
+    def holding(self) -> list[psutil.Process]:
+        """Of these, the processes of the run whose conversion waits: all but the run's own."""
+        below = [run.children(recursive=True) for run in self.worker().children()]
+        return next((found for found in below if any(str(self.hold) in " ".join(_cmdline(p)) for p in found)), [])
+
     def hold_a_conversion(self) -> str:
         """Start a run of `holding` and wait until its conversion sits there; the run's id."""
         self.hold.touch()
         run_id = self.start("deploy-model", model="holding", force=True)
-        await_true(lambda: any(str(self.hold) in " ".join(_cmdline(p)) for p in self.working()), 120, self.said)
+        wait_until(self.holding, self.said)
         return run_id
 
 
@@ -163,15 +173,6 @@ def _cmdline(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
-
-
-def await_true(condition: Callable[[], bool], seconds: float, told: Callable[[], str] = lambda: "") -> float:
-    """Wait until it holds; the seconds that took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"not within {seconds} s; {told()}"
-        time.sleep(0.1)
-    return time.monotonic() - started
 
 
 def write_configs(folder: Path, webhook: str) -> None:
@@ -249,12 +250,11 @@ def at_home(folder: Path, *arguments: str, auth: str | None = None, **environmen
         process = launch(folder, port, *arguments, **environment)
         home = Home(f"http://127.0.0.1:{port}", folder, process, auth, posted)
         try:
-            await_true(lambda: "Ctrl-C ends it" in home.said() or process.poll() is not None, START_SECONDS, home.said)
+            wait_until(lambda: "Ctrl-C ends it" in home.said() or process.poll() is not None, home.said)
             assert process.poll() is None, home.said()
             yield home
         finally:
             family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.terminate()
-            process.wait(60)
-            _, alive = psutil.wait_procs(family, timeout=5)
-            assert not alive, alive
+            process.wait(PATIENCE_SECONDS)
+            wait_until(lambda: not any(alive(each.pid) for each in family))

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { launch } from "../../converters/targets/tfjs/js/chromium.mjs";
 
 const [base, action, ...given] = process.argv.slice(2);
-const PATIENCE = { timeout: Number(process.env.FANOUT_TEST_PATIENCE ?? 60_000) };
+const PATIENCE = { timeout: Number(process.env.FANOUT_TEST_PATIENCE ?? 300_000) };
 const foreign = new Set();
 const refused = [];
 
@@ -28,7 +28,16 @@ async function field(page, name) {
 async function press(page, text) {
   const xpath = `xpath/.//*[self::button or self::a or @role="menuitem"][contains(normalize-space(.),"${text}")]`;
   const button = await page.waitForSelector(xpath, { visible: true, ...PATIENCE });
-  await button.click();
+  // Not by the mouse: while a page is still being laid out the button moves away from under it.
+  await button.evaluate((element) => element.click());
+}
+
+/** Presses Submit, again where the server's database was busy and nothing was done; the id of the run that it has made. */
+async function created(page) {
+  const answered = page.waitForResponse((answer) => answer.url().endsWith("/create_flow_run"), PATIENCE);
+  await press(page, "Submit");
+  const answer = await answered;
+  return answer.status() === 503 ? created(page) : (await answer.json()).id;
 }
 
 async function shot(page, name) {
@@ -39,6 +48,7 @@ const actions = {
   /** Fills the form of deploy-model and submits it; the parameters' choices and the new run's path. */
   async submit(page, deployment, model, ...targets) {
     await open(page, `/deployments/deployment/${deployment}/run`);
+    await page.waitForNetworkIdle(PATIENCE); // what comes later sets the form back to its defaults
     const form = {};
     for (const name of ["model", "targets", "force", "promote"]) {
       const part = await field(page, name);
@@ -52,9 +62,7 @@ const actions = {
     await (await (await field(page, "model")).$("select")).select(model);
     await (await (await field(page, "targets")).$("select")).select(...targets);
     await shot(page, "form");
-    await press(page, "Submit");
-    const link = await page.waitForSelector('a[href*="/runs/flow-run/"]', PATIENCE);
-    return { form, run: await link.evaluate((a) => a.getAttribute("href")) };
+    return { form, id: await created(page) };
   },
 
   /** Cancels a run from its page. */
@@ -62,18 +70,19 @@ const actions = {
     await open(page, `/runs/flow-run/${run}`);
     await press(page, "Cancel");
     await shot(page, "cancel");
-    const pressed = Date.now();
     await press(page, "Confirm");
     const state = "(document.querySelector('.p-modal, [role=dialog]') ? '' : document.body.innerText)";
     await page.waitForFunction(`/Cancell(ing|ed)/.test(${state})`, PATIENCE);
-    return { pressed: pressed / 1000 };
+    return {};
   },
 
-  /** What each page shows, as text. */
-  async read(page, ...paths) {
+  /** What each page shows, as text, once it shows these words: JSON of path -> words. */
+  async read(page, expected) {
     const shown = {};
-    for (const path of paths) {
+    for (const [path, words] of Object.entries(JSON.parse(expected))) {
       await open(page, path);
+      const shows = (every) => every.every((each) => document.body.innerText.includes(each));
+      await page.waitForFunction(shows, PATIENCE, words);
       shown[path] = await page.evaluate(() => document.body.innerText);
       await shot(page, path.replaceAll(/[^a-z0-9]+/g, "-").slice(1, 40));
     }
@@ -97,9 +106,10 @@ const actions = {
 
 const work = await mkdtemp(join(tmpdir(), "prefect-ui-"));
 let browser;
+let page;
 try {
   browser = await launch(process.env.FANOUT_CHROMIUM || null, work);
-  const page = await browser.newPage();
+  page = await browser.newPage();
   await page.setViewport({ width: 1400, height: 1000 });
   page.on("request", (request) => {
     const url = new URL(request.url());
@@ -114,6 +124,9 @@ try {
   });
   const found = await actions[action](page, ...given);
   process.stdout.write(JSON.stringify({ ...found, foreign: [...foreign].map((request) => request.url()), refused: refused.length }) + "\n");
+} catch (error) {
+  if (page) process.stderr.write(`${page.url()} shows:\n${await page.evaluate(() => document.body.innerText)}\n`);
+  throw error;
 } finally {
   await browser?.close();
   await rm(work, { recursive: true, force: true });

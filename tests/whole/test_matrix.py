@@ -1,18 +1,18 @@
 """What each target holds of a model of each kind: one table, every cell of it converted, run and compared."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import samples
 import zoo_sources
 from samples import Sample
 
-from converters.config import read
-from converters.processes import child as isolate
 from converters.release.manifest import Row
 from converters.steps.unit import plan
 
 pytestmark = pytest.mark.usefixtures("kept_runtimes")
+
+Make = Callable[..., Sample]
 
 COLUMNS = ("saved_model", "float32", "float16", "dynamic", "int8", "graph", "layers", "model", "weights", "serving")
 
@@ -102,8 +102,10 @@ _SHAPES = {"first": {"shape": [None, 3], "dtype": "float32"}, "second": {"shape"
 
 
 @pytest.mark.parametrize("model", EXPECTED)
-def test_check_gives_the_cells_of_the_table_when_the_model_is(model: str, tmp_path: Path) -> None:
-    sample = _sample(model, tmp_path)
+def test_check_gives_the_cells_of_the_table_when_the_model_is(
+    model: str, make_sample: Make, given_sample: Make
+) -> None:
+    sample = _sample(model, make_sample, given_sample)
     rows = [
         row
         for target, variant in plan(sample.source, sample.spec)
@@ -125,21 +127,17 @@ def test_check_gives_the_cells_of_the_table_when_the_model_is(model: str, tmp_pa
         assert name == "nested" or set(signature.outputs) == set(outputs)
 
 
-def _sample(model: str, folder: Path) -> Sample:
+def _sample(model: str, make_sample: Make, given_sample: Make) -> Sample:
     kind, _, name = model.partition(".")
     if kind == "module":
-        return samples.build(samples.write_spec(folder, zoo_sources.SIGNALS), folder)
+        return make_sample(zoo_sources.SIGNALS)
     if name in zoo_sources.KERAS_MODELS:
         fields = {"inputs": _SHAPES} if name == "subclassed" else {}
-        return samples.build(samples.write_spec(folder, zoo_sources.keras_builder(name, kind), **fields), folder)
+        return make_sample(zoo_sources.keras_builder(name, kind), **fields)
     if kind == "file":
         library, _, ending = name.rpartition(".")
-        path = folder / f"given.{ending}"
-        isolate.run(zoo_sources.keras_file, path, library)
-    else:
-        path = folder / "given"
-        isolate.run(getattr(zoo_sources, name), path)
-    return samples.build(read.find(str(path)), folder)
+        return given_sample(zoo_sources.keras_file, library, ending=f".{ending}")
+    return given_sample(getattr(zoo_sources, name))
 
 
 def _cells_of(rows: list[Row], signatures: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

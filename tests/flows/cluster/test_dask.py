@@ -1,12 +1,12 @@
 """Conversions on a Dask cluster: a scheduler and workers, each a process that was started by itself."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 import samples
 from command import Fanout, Ran, Server
 from dask_cluster import DaskCluster
+from waiting import wait_until
 
 from flows import settings
 
@@ -29,14 +30,16 @@ from helper import ACTIVATION
 if Path(__file__).parent != Path({home!r}):
     with Path({marks!r}).open("a") as marks:
         marks.write(f"{{os.getpid()}}\\n")
-    time.sleep({seconds})
+    while Path({hold!r}).exists():
+        time.sleep(0.05)
 
 def build():
     keras.utils.set_random_seed(3)
     return keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(2, ACTIVATION, name="y")])
 """
-"""A model of Keras 3, whose conversion to HDF5 imports this file. Imported anywhere but in its own folder, it takes its time
-and says which process does so."""
+"""A model of Keras 3, whose conversion to HDF5 imports this file. Imported anywhere but in its own folder, it says which
+process does so, and waits while the file HOLD exists."""
+PATIENCE_SECONDS = 400
 VOLATILE = {"seconds", "memory_mb", "bytes", "latency_ms"}
 
 
@@ -48,18 +51,15 @@ def _cluster(tmp_path: Path) -> Iterator[DaskCluster]:
 
 
 @pytest.fixture(name="slow")
-def _slow(tmp_path: Path) -> Callable[[float], Path]:
-    """Call with seconds: the config of a model whose conversion to HDF5 takes them, and writes to MODEL/marks."""
-
-    def write(seconds: float) -> Path:
-        folder = tmp_path / "model"
-        folder.mkdir()
-        (folder / "helper.py").write_text("ACTIVATION = 'tanh'\n")
-        code = SLOW.format(home=str(folder), marks=str(folder / "marks"), seconds=seconds)
-        samples.write_spec(folder, code, name="slow", targets={"hdf5": {}, "serving": {}})
-        return folder / "slow.yaml"
-
-    return write
+def _slow(tmp_path: Path) -> Path:
+    """The config of a model whose conversion to HDF5 writes to MODEL/marks, and waits until MODEL/hold is removed."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "helper.py").write_text("ACTIVATION = 'tanh'\n")
+    (folder / "hold").touch()
+    code = SLOW.format(home=str(folder), marks=str(folder / "marks"), hold=str(folder / "hold"))
+    samples.write_spec(folder, code, name="slow", targets={"hdf5": {}, "serving": {}})
+    return folder / "slow.yaml"
 
 
 def _stable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def _stable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _working(cluster: DaskCluster, marks: Path, ran: "Running", but: str = "") -> str:
     """Wait until a worker other than `but` loads the slow model; its name."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and not ran.done():
         for pid in marks.read_text().split() if marks.is_file() else []:
             worker = cluster.worker_of(int(pid))
@@ -90,13 +90,13 @@ class Running:
 
     def __init__(self, fanout: Fanout, *arguments: object, **options: Any) -> None:
         self._pool = ThreadPoolExecutor(1)
-        self._future = self._pool.submit(fanout, *arguments, **options)
+        self._future = self._pool.submit(fanout, *arguments, process=True, **options)
 
     def done(self) -> bool:
         return self._future.done()
 
     def result(self) -> Ran:
-        return self._future.result(120)
+        return self._future.result(PATIENCE_SECONDS)
 
 
 def _require_final(server: Server, run_id: str) -> None:
@@ -111,7 +111,9 @@ def test_deploy_makes_the_same_rows_when_they_are_made_elsewhere(
     targets = {"tflite": {"variants": ["float32", "int8"]}, "tfjs": {}, "hdf5": {}, "serving": {}}
     samples.write_spec(tmp_path, samples.KERAS, name="spread", targets=targets)
     config = tmp_path / "spread.yaml"
-    there = fanout("deploy", config, "--json", releases=tmp_path / "there", environment=cluster.environment)
+    there = fanout(
+        "deploy", config, "--json", releases=tmp_path / "there", environment=cluster.environment, process=True
+    )
     assert there.status == 0, there.err
     here = fanout("deploy", config, "--json", releases=tmp_path / "here")
     (elsewhere,), (local,) = there.document["manifests"], here.document["manifests"]
@@ -126,33 +128,32 @@ def test_deploy_makes_the_same_rows_when_they_are_made_elsewhere(
 
 
 def test_deploy_does_it_again_on_another_worker_when_one_is_killed_in_the_middle(
-    cluster: DaskCluster, slow: Callable[[float], Path], tmp_path: Path, fanout: Fanout, server: Server
+    cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout, server: Server
 ) -> None:
-    config = slow(4.0)
     cluster.start("alpha")
     cluster.start("beta")
-    ran = Running(fanout, "deploy", config, "--json", releases=tmp_path / "r", environment=cluster.environment)
-    cluster.kill(_working(cluster, config.with_name("marks"), ran))
+    ran = Running(fanout, "deploy", slow, "--json", releases=tmp_path / "r", environment=cluster.environment)
+    cluster.kill(_working(cluster, slow.with_name("marks"), ran))
+    slow.with_name("hold").unlink()
     done = ran.result()
     assert done.status == 0, done.err
     (made,) = done.document["manifests"]
     assert {row["status"] for row in made["targets"]} == {"passed"}
-    run = server.flow_runs("deploy " + str(config))[0]
+    run = server.flow_runs("deploy " + str(slow))[0]
     assert run["state"]["type"] == "COMPLETED"
     _require_final(server, run["id"])
 
 
 def test_deploy_fails_the_row_and_names_the_workers_when_a_second_one_is_killed(
-    cluster: DaskCluster, slow: Callable[[float], Path], tmp_path: Path, fanout: Fanout, server: Server
+    cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout, server: Server
 ) -> None:
-    config = slow(6.0)
     cluster.start("alpha")
     cluster.start("beta")
-    ran = Running(fanout, "deploy", config, "--json", releases=tmp_path / "r", environment=cluster.environment)
-    first = _working(cluster, config.with_name("marks"), ran)
+    ran = Running(fanout, "deploy", slow, "--json", releases=tmp_path / "r", environment=cluster.environment)
+    first = _working(cluster, slow.with_name("marks"), ran)
     cluster.start("gamma")
     cluster.kill(first)
-    second = _working(cluster, config.with_name("marks"), ran, but=first)
+    second = _working(cluster, slow.with_name("marks"), ran, but=first)
     cluster.kill(second)
     done = ran.result()
     assert done.status == 1, done.err
@@ -164,61 +165,47 @@ def test_deploy_fails_the_row_and_names_the_workers_when_a_second_one_is_killed(
     assert rows["hdf5"]["status"] == "failed"
     assert rows["hdf5"]["reason"] == lost
     assert {rows[target]["status"] for target in ("saved_model", "serving")} == {"passed"}
-    run = server.flow_runs("deploy " + str(config))[0]
+    run = server.flow_runs("deploy " + str(slow))[0]
     assert run["state"]["type"] == "FAILED"
     _require_final(server, run["id"])
 
 
 @pytest.mark.parametrize("what", ["scheduler", "workers"])
 def test_deploy_fails_soon_and_releases_nothing_when_the_cluster_is_gone(
-    what: str, cluster: DaskCluster, slow: Callable[[float], Path], tmp_path: Path, fanout: Fanout, server: Server
+    what: str, cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout, server: Server
 ) -> None:
-    config = slow(30.0)
     cluster.start("alpha")
     patience = {"FANOUT_DASK_PATIENCE": "5"}
-    ran = Running(fanout, "deploy", config, releases=tmp_path / "r", environment={**cluster.environment, **patience})
-    working = _working(cluster, config.with_name("marks"), ran)
-    began = time.monotonic()
+    ran = Running(fanout, "deploy", slow, releases=tmp_path / "r", environment={**cluster.environment, **patience})
+    working = _working(cluster, slow.with_name("marks"), ran)
     if what == "scheduler":
         cluster.scheduler.kill()
     else:
         cluster.kill(working)
     done = ran.result()
-    assert time.monotonic() - began < 40
     assert done.status == 2, done.err
     said = "is gone" if what == "scheduler" else "has had no worker for 5 s"
     assert f"fanout: the Dask scheduler at {cluster.address} {said}" in done.err
     assert "Traceback" not in done.err
     assert not (tmp_path / "r" / "slow").exists()
-    run = server.flow_runs("deploy " + str(config))[0]
+    run = server.flow_runs("deploy " + str(slow))[0]
     assert run["state"]["type"] == "FAILED"
     assert said in run["state"]["message"]
     _require_final(server, run["id"])
 
 
 def test_deploy_fails_the_row_when_the_store_damages_a_file(
-    cluster: DaskCluster, slow: Callable[[float], Path], tmp_path: Path, fanout: Fanout
+    cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout
 ) -> None:
-    config = slow(3.0)
+    slow.with_name("hold").unlink()
+    assert fanout("deploy", slow, releases=tmp_path / "here").status == 0
+    content = (tmp_path / "here" / "slow" / "1" / "hdf5" / "model.h5").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    stored = cluster.folder / "store" / "sha256" / digest[:2] / digest
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(content[:-1] + b"!")  # so that the worker, which makes the same, finds it stored already
     cluster.start("alpha")
-    ran = Running(fanout, "deploy", config, "--json", releases=tmp_path / "r", environment=cluster.environment)
-    store = cluster.folder / "store"
-    stop = threading.Event()
-
-    def damage() -> None:
-        while not stop.wait(0.01):
-            for path in store.glob("sha256/*/*"):
-                content = path.read_bytes() if path.is_file() and not path.name.endswith(".part") else b""
-                if content.startswith(b"\x89HDF\r\n") and content[-1:] != b"!":
-                    path.write_bytes(content[:-1] + b"!")
-
-    thread = threading.Thread(target=damage)
-    thread.start()
-    try:
-        done = ran.result()
-    finally:
-        stop.set()
-        thread.join()
+    done = fanout(*("deploy", slow, "--json"), releases=tmp_path / "r", environment=cluster.environment, process=True)
     assert done.status == 1, done.err
     rows = {row["target"]: row for row in done.document["manifests"][0]["targets"]}
     assert "was damaged in the store" in rows["hdf5"]["reason"]
@@ -276,43 +263,37 @@ def test_deploy_refuses_in_one_sentence_what_cannot_be_a_cluster(tmp_path: Path,
 
 
 def test_worker_ends_with_its_children_when_it_is_told_to(
-    cluster: DaskCluster, slow: Callable[[float], Path], tmp_path: Path, fanout: Fanout
+    cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout
 ) -> None:
-    config = slow(5.0)
     cluster.start("alpha")
     cluster.start("beta")
-    ran = Running(fanout, "deploy", config, "--json", releases=tmp_path / "r", environment=cluster.environment)
-    working = _working(cluster, config.with_name("marks"), ran)
-    pid = int(config.with_name("marks").read_text().split()[-1])
+    ran = Running(fanout, "deploy", slow, "--json", releases=tmp_path / "r", environment=cluster.environment)
+    working = _working(cluster, slow.with_name("marks"), ran)
+    pid = int(slow.with_name("marks").read_text().split()[-1])
     process = cluster.workers[working]
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     assert not Path(f"/proc/{pid}").exists()
+    slow.with_name("hold").unlink()
     done = ran.result()
     assert done.status == 0, done.err
     assert {row["status"] for row in done.document["manifests"][0]["targets"]} == {"passed"}
 
 
 def test_worker_ends_a_conversion_when_who_deploys_is_killed(
-    cluster: DaskCluster, slow: Callable[[float], Path], tmp_path: Path, server: Server
+    cluster: DaskCluster, slow: Path, tmp_path: Path, server: Server
 ) -> None:
-    config = slow(60.0)
     cluster.start("alpha")
     prefect = {"PREFECT_HOME": str(server.home), "PREFECT_API_URL": server.api}
-    command = [sys.executable, "-m", "flows", "deploy", str(config), "--releases", str(tmp_path / "r")]
+    command = [sys.executable, "-m", "flows", "deploy", str(slow), "--releases", str(tmp_path / "r")]
     deploy = subprocess.Popen(command, env={**os.environ, **prefect, **cluster.environment}, stderr=subprocess.DEVNULL)
-    marks = config.with_name("marks")
-    deadline = time.monotonic() + 60
-    while not marks.is_file() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    marks = slow.with_name("marks")
+    wait_until(lambda: marks.is_file() and marks.read_text().endswith("\n"))
     pid = int(marks.read_text().split()[0])
     assert cluster.worker_of(pid) == "alpha"
     deploy.kill()
     deploy.wait()
-    killed = time.monotonic()
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < killed + 10:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{pid}").exists()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
     assert cluster.workers["alpha"].poll() is None
 
 

@@ -19,6 +19,7 @@ import psutil
 import pytest
 import samples
 from samples import Converted, Sample
+from waiting import PATIENCE_SECONDS, alive, wait_until
 
 from converters.contract.errors import BadInput, ChildDied, MissingRuntime, ServerFailed
 from converters.contract.settings import Limits
@@ -124,9 +125,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv(ADDRESSES, raising=False)
     left_before = leftovers()
     yield folder
-    for started in folder.rglob("started"):
-        for line in started.read_text().splitlines():
-            assert ended(int(line.split()[0])), line
+    lines = [line for started in folder.rglob("started") for line in started.read_text().splitlines()]
+    wait_until(lambda: not any(alive(int(line.split()[0])) for line in lines), lambda: lines)
     assert leftovers() == left_before
 
 
@@ -135,25 +135,12 @@ def leftovers() -> set[str]:
     return {p.name for p in Path("/tmp").glob("fanout-*") if (p / "models").is_dir()}
 
 
-def ended(pid: int, seconds: float = 10) -> bool:
-    """Whether the process is gone, or a zombie that its parent has not asked for, within the time."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.1)
-    return False
-
-
 def of_server(row: Row) -> list[CheckResult]:
     """The row's findings that a ModelServer, or its absence, gave."""
     return [c for c in row.checks if c.runtime.startswith(("tensorflow_model_server", "ModelServer"))]
 
 
-def asked(made: Converted, server: Any, work: Path, seconds: float = 60) -> list[Prediction]:
+def asked(made: Converted, server: Any, work: Path, seconds: float = PATIENCE_SECONDS) -> list[Prediction]:
     """What a server makes of each signature, in a child of its own as in a check."""
     work.mkdir()
     cases = {key: [case.inputs for case in cases] for key, cases in made.sample.golden.cases.items()}
@@ -321,9 +308,13 @@ def test_check_fails_runs_when_the_server_dies_in_the_middle_of_a_call(sound: Co
 @pytest.mark.parametrize(
     ("behaviour", "seconds", "said"),
     [
-        ("load error", 60, "tensorflow_model_server could not load tiny_module 1: Could not find meta graph def"),
-        ("no warmup", 60, "tensorflow_model_server found no warmup requests, says its log"),
-        ("half warmup", 60, "tensorflow_model_server replayed 1 of 2 warmup requests, says its log"),
+        (
+            "load error",
+            PATIENCE_SECONDS,
+            "tensorflow_model_server could not load tiny_module 1: Could not find meta graph def",
+        ),
+        ("no warmup", PATIENCE_SECONDS, "tensorflow_model_server found no warmup requests, says its log"),
+        ("half warmup", PATIENCE_SECONDS, "tensorflow_model_server replayed 1 of 2 warmup requests, says its log"),
         ("loading", 6, r"tiny_module 1 was not AVAILABLE in tensorflow_model_server after \d\.\d s: "),
     ],
 )
@@ -371,22 +362,26 @@ def test_server_ends_when_the_process_that_started_it_is_killed(sound: Converted
     (tmp_path / "work").mkdir()
 
     def kill_when_started() -> None:
-        until = time.monotonic() + 60
-        while "--port" not in ((path / "started").read_text() if (path / "started").exists() else ""):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        started = path / "started"
+        wait_until(lambda: started.exists() and "--port" in started.read_text())
         for child in psutil.Process().children():
             if "--multiprocessing-fork" in child.cmdline():
                 child.kill()
 
-    with Child(fresh=True, limits=Limits(seconds=60)) as child:
+    with Child(fresh=True, limits=Limits(seconds=PATIENCE_SECONDS)) as child:
         killer = threading.Thread(target=kill_when_started)
         killer.start()
         with pytest.raises(ChildDied):
-            child.call(server.predict, sound.conversion.artifacts, cases, tmp_path / "work", time.monotonic() + 50)
+            child.call(
+                server.predict,
+                sound.conversion.artifacts,
+                cases,
+                tmp_path / "work",
+                time.monotonic() + PATIENCE_SECONDS,
+            )
         killer.join()
         (line,) = [line for line in (path / "started").read_text().splitlines() if "--port" in line]
-        assert ended(int(line.split()[0]))
+        wait_until(lambda: not alive(int(line.split()[0])))
 
 
 # Docker.
@@ -426,11 +421,9 @@ def test_container_ends_when_its_standard_input_does(sound: Converted, path: Pat
     with Container(docker=docker, image="tensorflow/serving:latest").running(layout, tmp_path) as running:
         assert running.process is not None
         assert running.process.stdin is not None
-        until = time.monotonic() + 30
-        while not (path / "image" / "started").exists() and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_until((path / "image" / "started").exists)
         running.process.stdin.close()  # as when the docker client is killed
-        running.process.wait(20)
+        running.process.wait(PATIENCE_SECONDS)
 
 
 # By address.
@@ -448,16 +441,16 @@ def running(sound: Converted, path: Path, tmp_path: Path) -> Iterator[tuple[str,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", ports["rest"])) == 0:
-                    break
-            time.sleep(0.1)
+        wait_until(lambda: _listens(ports["rest"]))
         yield f"127.0.0.1:{ports['grpc']}", f"127.0.0.1:{ports['rest']}"
     finally:
         process.kill()
         process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_check_asks_the_server_at_the_address_and_leaves_it_running(

@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+from waiting import PATIENCE_SECONDS, wait_until
 
 from converters.contract.errors import ChildDied, ChildTimedOut, MissingRuntime
 from converters.contract.values import Tensors
@@ -428,9 +429,12 @@ def test_run_raises_when_the_page_dies(models: Models) -> None:
     def renderers() -> list[int]:
         return [pid for pid in descendants(os.getpid()) if "--type=renderer" in command(pid)]
 
+    def works(pid: int) -> bool:
+        """Whether it has computed for longer than it takes to load the page."""
+        return psutil.pid_exists(pid) and psutil.Process(pid).cpu_times().user > 1.5
+
     def kill() -> None:
-        wait_for(lambda: bool(renderers()))
-        time.sleep(1)
+        wait_until(lambda: any(works(pid) for pid in renderers()))
         for pid in renderers():
             os.kill(pid, signal.SIGKILL)
 
@@ -438,7 +442,7 @@ def test_run_raises_when_the_page_dies(models: Models) -> None:
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(ChildDied, match=r"crashed|closed"):
-        run("chromium-webgl", [Request(models.path("loop"), "graph", [endless])], seconds=60)
+        run("chromium-webgl", [Request(models.path("loop"), "graph", [endless])], seconds=PATIENCE_SECONDS)
     killer.join()
 
 
@@ -453,12 +457,12 @@ def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tm
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     caller = subprocess.Popen([sys.executable, "-c", script], env=environment, cwd=Path(__file__).parents[3])
     try:
-        assert wait_for(lambda: any("--type=renderer" in command(pid) for pid in descendants(caller.pid)))
+        wait_until(lambda: any("--type=renderer" in command(pid) for pid in descendants(caller.pid)))
         family = descendants(caller.pid)
     finally:
         caller.kill()
         caller.wait()
-    assert wait_for(lambda: not any(command(pid) for pid in family))
+    wait_until(lambda: not any(command(pid) for pid in family))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -483,7 +487,7 @@ def test_kept_node_and_chromium_end_when_the_caller_is_killed(models: Models) ->
     finally:
         caller.kill()
         caller.communicate()
-    assert wait_for(lambda: not any(command(pid) for pid in family))
+    wait_until(lambda: not any(command(pid) for pid in family))
 
 
 def descendants(pid: int) -> list[int]:
@@ -510,13 +514,3 @@ def command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     except OSError:
         return ""
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    """Whether `condition` came true in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
