@@ -75,8 +75,6 @@ def latency(milliseconds: float | None) -> str:
 
 def cells(row: Row, metric_name: str | None) -> dict[str, str]:
     """All that a table can show of a row, by the column's name; `metric_name` is that of labelled data, if there is any."""
-    lost = row.metric()
-    of_metric = metric(lost.figures.get("metric") if lost is not None else None)
     return {
         "target": row.target,
         "variant": variant(row.variant),
@@ -86,7 +84,7 @@ def cells(row: Row, metric_name: str | None) -> dict[str, str]:
         "error / limit": against(row.worst()),
         "SNR": decibels(row.figure("snr_db")),
         "top-1": share(row.figure("top1")),
-        **({metric_name: of_metric} if metric_name is not None else {}),
+        **({metric_name: metric(row.metric_value())} if metric_name is not None else {}),
         "latency": latency(row.latency_ms()),
         "runtimes": "; ".join(row.runtimes()),
         "reason": row.reason or "",

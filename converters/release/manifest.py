@@ -59,6 +59,11 @@ class Row(RowName):
         metrics = [c for c in self.checks if c.name == "metric"]
         return max(metrics, key=lambda c: float("inf") if c.measured is None else c.measured, default=None)
 
+    def metric_value(self) -> float | None:
+        """The metric itself, there."""
+        check = self.metric()
+        return None if check is None else check.figures.get("metric")
+
     def latency_ms(self) -> float | None:
         """The shortest of the runtimes' median latencies."""
         return min((c.latency_ms for c in self.checks if c.latency_ms is not None), default=None)

@@ -80,34 +80,29 @@ class _Judge:
         change = (now - before) / before if before and now is not None else None
         refusal = None
         if limit is not None and before is not None:
-            field = f"regression.{figure}_growth"
-            remedy = f"change '{field}'{self.deliberately}"
+            worse = None
             was = f"{shown(before)} {unit} in release {self.current.version}"
             if now is None:
-                refusal = f"{self.title}: {figure} was {was} and is not measured now; {remedy}"
+                worse = f"was {was} and is not measured now"
             elif change is None and now > before:
-                refusal = f"{self.title}: {figure} is {shown(now)} {unit}, was {was}; {remedy}"
+                worse = f"is {shown(now)} {unit}, was {was}"
             elif change is not None and change > limit:
-                refusal = (
-                    f"{self.title}: {figure} is {shown(now)} {unit}, was {was}: {change:+.1%}, and {limit:.1%} is allowed; "
-                    f"{remedy}"
-                )
+                worse = f"is {shown(now)} {unit}, was {was}: {change:+.1%}, and {limit:.1%} is allowed"
+            if worse is not None:
+                remedy = f"change 'regression.{figure}_growth'{self.deliberately}"
+                refusal = f"{self.title}: {figure} {worse}; {remedy}"
         return self._difference(figure, before, now, change=change, limit=limit, refusal=refusal)
 
     def _metric(self, now: Row, evaluation: EvaluationRecord | None) -> Difference | None:
-        old, was, limit = self.current.evaluation, _metric(self.before), self.spec.metric_drop
-        value = _metric(now)
+        old, was, limit = self.current.evaluation, self.before.metric_value(), self.spec.metric_drop
+        value = now.metric_value()
         if old is None or was is None:
             return None if value is None else self._difference("metric", None, value, limit=limit)
         remedy = f"change 'regression.metric_drop'{self.deliberately}"
         measured = f"{old.metric} {was:.4g} in release {self.current.version}"
         other = evaluation is None or (evaluation.metric, evaluation.better) != (old.metric, old.better)
         if evaluation is None or value is None or other:
-            instead = (
-                f"{evaluation.metric} is measured instead"
-                if evaluation is not None and other
-                else "is not measured now"
-            )
+            instead = f"{evaluation.metric} is measured instead" if evaluation and other else "is not measured now"
             refusal = f"{self.title}: {measured}, {instead}, so the two cannot be compared; {remedy}"
             return self._difference("metric", was, None, limit=limit, refusal=None if limit is None else refusal)
         change = was - value if old.better == "higher" else value - was
@@ -128,11 +123,6 @@ class _Judge:
 
 _ROUNDING = 1e-9
 """Shares of whole samples do not subtract exactly: 0.98 - 0.97 is a little more than 0.01."""
-
-
-def _metric(row: Row) -> float | None:
-    check = row.metric()
-    return None if check is None else check.figures.get("metric")
 
 
 def _error(row: Row) -> float | None:

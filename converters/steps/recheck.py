@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from converters.config.explain import described
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.layout import CONFIG, GOLDEN, SAVED_MODEL
@@ -64,8 +65,7 @@ def _spec(root: Path) -> ModelSpec:
     except OSError as error:
         raise BadInput(f"{root / CONFIG} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"{root / CONFIG}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise BadInput(f"{root / CONFIG}: {'; '.join(described(error, ModelSpec))}") from error
 
 
 def _conversions(root: Path, written: Manifest) -> Iterator[tuple[Conversion, list[Row]]]:
