@@ -94,12 +94,12 @@ def export(model: str, builder: Builder, place: Staging, built: child.Completed[
     retry_condition_fn=lambda task, run, state: isinstance(state.result(raise_on_failure=False), ChildDied),
     **_options,
 )
-def convert(where: Executor, job: Job, need: float) -> Any:
-    """Convert to one variant of one target, in a child process that needs `need` MB: a Conversion."""
+def convert(executor: Executor, job: Job, need_mb: float) -> Any:
+    """Convert to one variant of one target, in a child process that needs `need_mb`: a Conversion."""
     unit = job.unit
     begun = Event(unit.spec.name, "converting", *unit.name)
     with child_logs.shown(unit.release / layout.log_of(*unit.name)):
-        conversion = where.convert(job, need, lambda: tell(begun))
+        conversion = executor.convert(job, need_mb, lambda: tell(begun))
     if conversion.crashed and not ending.begun() and task_run.run_count <= CRASH_RETRIES:
         raise ChildDied(f"{conversion.error}; it is done once more")
     if conversion.error is not None:
@@ -108,12 +108,12 @@ def convert(where: Executor, job: Job, need: float) -> Any:
 
 
 @task(name="check", task_run_name=f"{_RELEASE}: check {_UNIT}", **_options)
-def check(where: Executor, job: Job, conversion: Conversion, need: float) -> Any:
+def check(executor: Executor, job: Job, conversion: Conversion, need_mb: float) -> Any:
     """Run what was converted in its own runtimes and compare with golden: a list of rows."""
     unit = job.unit
     begun = Event(unit.spec.name, "checking", *unit.name)
     with child_logs.shown(unit.release.parent / layout.check_log(*unit.name)):
-        rows = where.check(job, conversion, need, lambda: tell(begun))
+        rows = executor.check(job, conversion, need_mb, lambda: tell(begun))
     tell(Event(unit.spec.name, "done", *unit.name, rows=tuple(rows)))
     for row in rows:
         get_run_logger().info("%s: %s%s", row.title, row.status, f": {row.reason}" if row.reason else "")

@@ -101,8 +101,8 @@ def do(parcel: Parcel, root: Path, cache: Path) -> Done:
         StoreFailed, Damaged: the files could not be exchanged as they are.
     """
     store, near = Store(parcel.store), Store(str(cache))
-    for name, wanted in parcel.files.items():
-        _fetch(wanted, below(root, name), store, near)
+    for name, digest in parcel.files.items():
+        _fetch(digest, below(root, name), store, near)
     unit = _relocated_unit(parcel.unit, _HERE, root)
     unit.release.mkdir(exist_ok=True)
     conversion, rows = None, []
@@ -119,8 +119,8 @@ def do(parcel: Parcel, root: Path, cache: Path) -> Done:
 
 def receive(done: Done, root: Path, store: Store) -> Done:
     """Fetch what was written elsewhere to where it would have been written here. Raises StoreFailed, Damaged."""
-    for name, wanted in done.files.items():
-        store.get(wanted, below(root, name))
+    for name, digest in done.files.items():
+        store.get(digest, below(root, name))
     conversion = None if done.conversion is None else relocated(done.conversion, _HERE, root)
     return done.model_copy(update={"conversion": conversion})
 
@@ -150,12 +150,12 @@ def difference(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str | None
     return None
 
 
-def _fetch(wanted: str, target: Path, store: Store, near: Store) -> None:
+def _fetch(digest: str, target: Path, store: Store, near: Store) -> None:
     """Through the cache, whose files are verified as any store's."""
-    if near.holds(wanted):
-        near.get(wanted, target)
+    if near.holds(digest):
+        near.get(digest, target)
     else:
-        store.get(wanted, target)
+        store.get(digest, target)
         near.put(target)
 
 
