@@ -70,8 +70,7 @@ def deploy(  # an option is a parameter, as Typer has it
         ),
     ] = None,
     store: Annotated[
-        str | None,
-        typer.Option(metavar="DIR|URL", envvar=STORE, help="Where they and this machine exchange files."),
+        str | None, typer.Option(metavar="DIR|URL", envvar=STORE, help="Where they and this machine exchange files.")
     ] = None,
     as_json: Json = False,
 ) -> None:

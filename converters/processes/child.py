@@ -97,9 +97,7 @@ class Child:
         self._seen: dict[psutil.Process, None] = {}
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=serve,
-            args=(theirs, str(self.log), str(self._scratch), os.getpid() if fresh else None),
-            daemon=True,
+            target=serve, args=(theirs, str(self.log), str(self._scratch), os.getpid() if fresh else None), daemon=True
         )
         with no_main_module():
             if not fresh:

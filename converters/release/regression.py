@@ -67,13 +67,7 @@ class _Judge:
         return [difference for difference in differences if difference is not None]
 
     def _grown(
-        self,
-        figure: Figure,
-        before: float | None,
-        now: float | None,
-        limit: float | None,
-        unit: str,
-        shown: Shown,
+        self, figure: Figure, before: float | None, now: float | None, limit: float | None, unit: str, shown: Shown
     ) -> Difference | None:
         if before is None and now is None:
             return None

@@ -10,20 +10,9 @@ from converters.release.assemble import Released
 from converters.release.manifest import Row
 
 Stage = Literal[
-    "queued",
-    "changed",
-    "building",
-    "exporting",
-    "waiting",
-    "converting",
-    "checking",
-    "done",
-    "released",
-    "refused",
-    "unchanged",
-    "failed",
-    "interrupted",
-]
+    "queued", "changed", "building", "exporting", "waiting", "converting", "checking", "done",
+    "released", "refused", "unchanged", "failed", "interrupted",
+]  # fmt: skip
 
 
 class Event(NamedTuple):

@@ -136,11 +136,7 @@ def _deployments(
 def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> None:
     """Create or bring up to date the work pool and the deployments; a schedule that was paused in the UI stays paused."""
     template = ProcessWorker.get_default_base_job_template()
-    defaults = {
-        "command": f"{sys.executable} -m prefect.engine",
-        "working_dir": str(ROOT),
-        "stream_output": False,
-    }
+    defaults = {"command": f"{sys.executable} -m prefect.engine", "working_dir": str(ROOT), "stream_output": False}
     for name, value in defaults.items():
         template["variables"]["properties"][name]["default"] = value
     pool = WorkPoolCreate(
@@ -257,8 +253,7 @@ def _choices(description: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 _TARGETS = _choices(
-    "Only these targets; none chosen means all that the config names. The SavedModel is always made.",
-    TARGETS.choices(),
+    "Only these targets; none chosen means all that the config names. The SavedModel is always made.", TARGETS.choices()
 )
 _FORCE = {"type": "boolean", "default": False, "description": "Do all the work again, also where nothing has changed."}
 _PROMOTE = {
