@@ -16,7 +16,7 @@ UV := $(BIN)/uv pip install --python $(BIN)/python
 install = $(QUIETLY) $(1) --no-deps --require-hashes -r requirements.lock && $(QUIETLY) $(1) --no-deps --no-build-isolation -e .
 READY := .venv/.ready $(JS)/node_modules/.ready
 
-.PHONY: help setup deploy-all ui test mutants bench lint type format lock doctor clean
+.PHONY: help setup deploy-all ui test quick mutants bench lint type format lock doctor clean
 
 help: ## Show what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -33,6 +33,9 @@ ui: $(READY) ## Prefect's UI, a worker and the nightly schedules (HOST=, PORT=, 
 
 test: $(READY) ## Run all tests
 	@$(BIN)/pytest
+
+quick: $(READY) ## Run what needs neither TensorFlow nor server nor browser, and one tiny model to every target
+	@$(BIN)/pytest -q -m "smoke or not (tensorflow or server or browser)"
 
 mutants: $(READY) ## Mutate releases in every way known, and check them
 	@$(BIN)/pytest --mutants all tests/whole/test_sensitivity.py tests/whole/test_sensitivity_digits.py tests/whole/test_false_alarms.py

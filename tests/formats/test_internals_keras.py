@@ -10,6 +10,8 @@ import pytest
 from converters.formats.internals_keras import layers_within
 from converters.processes.child import run
 
+pytestmark = pytest.mark.tensorflow
+
 
 def names_within(library: str) -> list[str]:
     """The layers of a subclassed model that holds some in a list; for a child process."""

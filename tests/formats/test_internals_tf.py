@@ -3,8 +3,12 @@
 Where one of these fails after an upgrade, `converters/formats/internals_tf.py` is what has to follow it.
 """
 
+import pytest
+
 from converters.formats import internals_tf
 from converters.processes.child import run
+
+pytestmark = pytest.mark.tensorflow
 
 
 def names_of_placeholders() -> list[str | None]:

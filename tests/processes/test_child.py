@@ -22,6 +22,8 @@ from converters.contract.errors import BadInput, ChildDied, ChildFailed, ChildRa
 from converters.contract.settings import Limits
 from converters.processes.child import POLL_SECONDS, Child, run
 
+pytestmark = pytest.mark.tensorflow
+
 ROOT = Path(__file__).parents[2]
 KINDS = pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
 HAS_TENSORFLOW = "'tensorflow' in __import__('sys').modules"

@@ -1,6 +1,7 @@
 """What processes hold."""
 
 import psutil
+import pytest
 from waiting import wait_until
 
 from converters.processes import memory
@@ -15,6 +16,7 @@ def hold(megabytes: int) -> int:
     return psutil.Process().pid
 
 
+@pytest.mark.tensorflow
 def test_unique_follows_a_process_that_grows() -> None:
     with Child() as child:
         process = psutil.Process(child.call(hold, 1).value)
@@ -24,6 +26,7 @@ def test_unique_follows_a_process_that_grows() -> None:
     assert memory.unique([process]) == 0
 
 
+@pytest.mark.tensorflow
 def test_measured_gives_the_most_that_this_process_and_its_children_held() -> None:
     with memory.measured() as peak, Child() as child:
         child.call(hold, 300)

@@ -17,6 +17,8 @@ from converters.contract.errors import ChildDied, ChildTimedOut, ChildTooLarge
 from converters.contract.settings import Limits
 from converters.processes import resident
 
+pytestmark = pytest.mark.tensorflow
+
 LIMITS = Limits(seconds=PATIENCE_SECONDS)
 
 

@@ -19,6 +19,8 @@ from converters.processes.child import run
 from converters.source.build import Built
 from converters.source.builder import Builder
 
+pytestmark = pytest.mark.tensorflow
+
 Make = Callable[..., Sample]
 MakeSpec = Callable[..., ModelSpec]
 

@@ -167,6 +167,7 @@ def read_by(folder: Path, during: str = "") -> watch.Reads | None:
         return child.ask(watch.Watcher.reads, folder.resolve(), [folder / "products"]).value
 
 
+@pytest.mark.tensorflow
 def test_reads_lists_modules_opened_and_named_files_when_a_build_used_them(tmp_path: Path) -> None:
     reads = read_by(tmp_path)
     assert reads is not None
@@ -174,6 +175,7 @@ def test_reads_lists_modules_opened_and_named_files_when_a_build_used_them(tmp_p
     assert reads.changed(tmp_path) is None
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", ["reader.py", "helper.py", "late.py", "named.bin", "opened.bin"])
 def test_changed_names_the_file_when_one_is_edited_or_gone(tmp_path: Path, name: str) -> None:
     reads = read_by(tmp_path)
@@ -184,6 +186,7 @@ def test_changed_names_the_file_when_one_is_edited_or_gone(tmp_path: Path, name:
     assert reads.changed(tmp_path) == f"{name} is gone"
 
 
+@pytest.mark.tensorflow
 def test_changed_names_a_module_that_would_now_be_imported_when_it_appears(tmp_path: Path) -> None:
     reads = read_by(tmp_path)
     assert reads is not None
@@ -193,6 +196,7 @@ def test_changed_names_a_module_that_would_now_be_imported_when_it_appears(tmp_p
     assert "absent.py is new" in (reads.changed(tmp_path) or "")
 
 
+@pytest.mark.tensorflow
 def test_reads_is_unknown_when_a_file_is_edited_during_the_build(tmp_path: Path) -> None:
     edit = f"import os, time\nos.utime({str(tmp_path / 'helper.py')!r}, (time.time() + 1, time.time() + 1))\n"
     assert read_by(tmp_path, during=edit) is None

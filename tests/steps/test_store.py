@@ -97,6 +97,7 @@ def test_difference_names_what_two_machines_do_not_share() -> None:
     assert remote.difference({**ours, "$TF_X": "1"}, ours) == "$TF_X is 1 there and missing here"
 
 
+@pytest.mark.tensorflow
 def test_a_unit_as_text_gives_the_rows_that_working_here_gives(
     make_spec: Callable[..., ModelSpec], tmp_path: Path
 ) -> None:

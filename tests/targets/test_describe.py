@@ -20,6 +20,8 @@ from converters.processes import child as isolate
 from converters.targets.describe import describe
 from flows.show.description import render
 
+pytestmark = pytest.mark.tensorflow
+
 FLEX = """
 import tensorflow as tf
 

@@ -13,6 +13,8 @@ from converters.release import manifest
 from converters.release.manifest import Row
 from converters.steps.recheck import recheck
 
+pytestmark = pytest.mark.tensorflow
+
 BUILD = """
 import tf_keras
 

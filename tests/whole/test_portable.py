@@ -16,6 +16,8 @@ from resident import residents
 
 from converters.contract import layout
 
+pytestmark = pytest.mark.tensorflow
+
 LATER = ("digests", "repeats")
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -14,6 +14,8 @@ from resident import Residents, residents
 
 from converters.contract.values import Tensors
 
+pytestmark = pytest.mark.tensorflow
+
 TWO = """
 import tensorflow as tf
 import tf_keras

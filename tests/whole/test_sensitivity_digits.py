@@ -14,6 +14,8 @@ from converters.contract.layout import GOLDEN
 from converters.contract.values import Tensors
 from converters.reference import golden
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.mark.timeout(1800)
 def test_check_catches_every_mutation_of_digits_when_it_changes_what_is_computed(

@@ -19,6 +19,8 @@ from waiting import wait_until
 
 from flows import settings
 
+pytestmark = pytest.mark.server
+
 SLOW = """
 import os
 import time

@@ -12,6 +12,8 @@ from waiting import PATIENCE_SECONDS, alive, wait_until
 
 from converters.release import manifest
 
+pytestmark = pytest.mark.server
+
 TARGETS = ["tflite", "tfjs", "hdf5", "serving"]
 
 

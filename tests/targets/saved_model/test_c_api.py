@@ -15,6 +15,8 @@ from converters.contract import errors
 from converters.contract.values import Signature, Tensors, TensorSpec
 from converters.targets.saved_model import c_api
 
+pytestmark = pytest.mark.tensorflow
+
 ROOT = Path(__file__).parents[3]
 
 CHILD = """

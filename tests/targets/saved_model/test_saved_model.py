@@ -15,6 +15,8 @@ from converters.contract.settings import Limits
 from converters.processes import resident
 from converters.processes.child import run
 
+pytestmark = pytest.mark.tensorflow
+
 EVERY = {"serving_default", "summary"}
 
 

@@ -59,6 +59,7 @@ def through_tensorflow() -> list[str]:
     return wrong
 
 
+@pytest.mark.tensorflow
 def test_tensor_protos_are_tensorflows() -> None:
     assert run(through_tensorflow).value == []
 
@@ -89,6 +90,7 @@ def short_lists() -> list[Any]:
     return answers
 
 
+@pytest.mark.tensorflow
 def test_from_proto_reads_lists_and_refuses_what_does_not_fit() -> None:
     assert run(short_lists).value == [
         [[1.0, 2.0], [2.0, 2.0]], [1.0, -2.0], [1.0, -2.0], [1 + 2j, 3 + 4j], [2**32 - 1], b"x",

@@ -10,6 +10,8 @@ from samples import Sample
 
 from converters.processes import child as isolate
 
+pytestmark = pytest.mark.tensorflow
+
 CONVERTER = "tensorflowjs.converters.tf_saved_model_conversion_v2"
 FUNCTIONS = {
     "_load_model": ["saved_model_dir", "saved_model_tags"],

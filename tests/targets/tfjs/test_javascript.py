@@ -24,7 +24,11 @@ from converters.targets.tfjs import programs
 from converters.targets.tfjs.javascript import RUNTIMES, Runner, Runtime, run
 from converters.targets.tfjs.messages import Request
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # tf_keras, tensorflowjs
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]  # tf_keras, tensorflowjs
 
 
 @dataclass(frozen=True)

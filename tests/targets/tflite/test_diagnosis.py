@@ -9,7 +9,10 @@ from converters.contract import errors
 from converters.targets.tfjs import diagnosis as tfjs_diagnosis
 from converters.targets.tflite import diagnosis
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # from TensorFlow's import
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]  # from TensorFlow's import
 
 
 def complaint(tmp_path: Path, function: Any, *, int8: bool = False, select: bool = False) -> BaseException:

@@ -14,6 +14,8 @@ from converters.formats import saved_model
 from converters.processes.child import run
 from converters.targets.tflite import flatbuffer, internals
 
+pytestmark = pytest.mark.tensorflow
+
 FAKE_QUANTIZED = """
 import tensorflow as tf
 
