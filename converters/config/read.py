@@ -70,12 +70,13 @@ def read(path: Path) -> ModelSpec:
         raise BadInput(f"{path}: base: unknown key; paths in a config are relative to its folder")
     try:
         spec = ModelSpec.model_validate({"name": path.stem, **content, "base": path.resolve().parent})
-        _require_files(spec)
-        return spec
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from error
     except ValidationError as error:
         raise BadInput(f"{path}: {'; '.join(described(error, ModelSpec))}") from error
+    try:
+        _require_files(spec)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    return spec
 
 
 def _mapping(path: Path, least: str) -> dict[str, Any]:

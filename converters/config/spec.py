@@ -130,7 +130,7 @@ class ModelSpec(Frozen):
         if self.built_by_python:
             return []
         path = (self.base / self.model).resolve()
-        return list(digest.in_folder(path)) if path.is_dir() else [path]
+        return list(digest.in_folder(path))
 
     @property
     def built_by_python(self) -> bool:
@@ -147,7 +147,7 @@ class ModelSpec(Frozen):
                 if absolute.is_absolute()
                 else list(self.base.glob(pattern))
             )
-            files = [f for p in fitting for f in (digest.in_folder(p) if p.is_dir() else [p])]
+            files = [f for p in fitting for f in digest.in_folder(p)]
             if not files:
                 raise BadInput(f"files: {pattern!r} fits no file in {self.base}")
             declared.update(files)

@@ -31,12 +31,13 @@ def of_value(value: Any) -> str:
 
 
 def of_package(member: Callable[..., Any] | None = None) -> str:
-    """Hex digest of the files of this package, names included, and of the folder of another's where `member` is defined."""
-    folders = {PACKAGE}
+    """Hex digest of the files of this package, names included, and of the package or module where `member` is defined."""
+    places = {PACKAGE}
     if member is not None:
-        home = Path(inspect.getfile(member)).resolve().parent
-        folders |= {home} if PACKAGE not in home.parents else set()
-    return of_value([_of_folder(folder) for folder in sorted(folders)])
+        module = Path(inspect.getfile(member)).resolve()
+        home = module.parent if (module.parent / "__init__.py").is_file() else module
+        places |= {home} if PACKAGE not in home.parents else set()
+    return of_value([_of_folder(place) for place in sorted(places)])
 
 
 def _of_folder(folder: Path) -> str:
@@ -78,7 +79,10 @@ def named_files(module: Path, *more: Path) -> set[Path]:
 
 
 def in_folder(folder: Path) -> Iterator[Path]:
-    """The files below a folder. What npm installed is represented by npm's record of it, bytecode left out."""
+    """The files below a folder, or the file. What npm installed is represented by its record of it, bytecode left out."""
+    if folder.is_file():
+        yield folder
+        return
     for path in sorted(folder.iterdir()):
         if path.name == _INSTALLED:
             if (path / _INSTALLED_LOCK).is_file():

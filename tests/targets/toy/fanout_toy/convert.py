@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from fanout_toy import NAME
-
 from converters.contract.errors import Unsupported
 from converters.contract.target import Options
 from converters.contract.values import Artifact, Source
 from converters.formats import variables
+from fanout_toy import NAME
 
 
 def convert(source: Source, variant: str, out_dir: Path, options: Options) -> list[Artifact]:

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from fanout_toy.check import reading
-
 from converters.contract.values import Signature
 from converters.formats import describing
+from fanout_toy.check import reading
 
 
 def npz(path: Path) -> dict[str, Any]:

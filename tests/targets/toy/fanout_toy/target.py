@@ -2,10 +2,9 @@
 
 from typing import ClassVar
 
-from fanout_toy import NAME, check, convert, describe
-
 from converters.contract.settings import Tolerance
 from converters.contract.target import Options, Runtime, Target, Variant
+from fanout_toy import NAME, check, convert, describe
 
 VARIANTS = (Variant("default", Tolerance(error=1e-5, mismatch=0.0, reason="float32 sums in another order")),)
 
