@@ -46,6 +46,7 @@ bench: $(READY) ## Time it against a plain script and the command lines (ROUNDS=
 lint: $(READY) ## Check style and imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(QUIETLY) $(BIN)/lint-imports --no-cache
 
 type: $(READY) ## Check types
 	@$(BIN)/mypy

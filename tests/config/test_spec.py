@@ -11,7 +11,7 @@ from converters.config import read
 from converters.contract.errors import BadInput
 from converters.contract.settings import Tolerance
 from converters.targets.registry import TARGETS
-from converters.targets.tflite.target import TFLiteOptions
+from converters.targets.tflite.options import TFLiteOptions
 
 MODEL = "model: m.py:build\n"
 

@@ -23,7 +23,7 @@ from converters.reference.labelled import Evaluation
 from converters.release.manifest import Row
 from converters.targets.tflite import layers
 from converters.targets.tflite import target as tflite
-from converters.targets.tflite.target import TFLiteOptions
+from converters.targets.tflite.options import TFLiteOptions
 
 pytestmark = pytest.mark.usefixtures("kept_runtimes")
 

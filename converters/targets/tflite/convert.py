@@ -4,7 +4,6 @@ import copy
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +13,9 @@ from converters.reference import golden
 from converters.targets.tflite import NAME, flatbuffer
 from converters.targets.tflite.diagnosis import Diagnosis
 from converters.targets.tflite.flatbuffer import Uses
+from converters.targets.tflite.options import TFLiteOptions
 from converters.targets.tflite.routes import Calibration, Made, Routes, Way
 from converters.targets.tflite.size import too_large
-
-if TYPE_CHECKING:
-    from converters.targets.tflite.target import TFLiteOptions
 
 
 class File(Frozen):
@@ -29,7 +26,7 @@ class File(Frozen):
     reasons: dict[str, str]
 
 
-def convert(source: Source, variant: str, out_dir: Path, options: "TFLiteOptions") -> list[Artifact]:
+def convert(source: Source, variant: str, out_dir: Path, options: TFLiteOptions) -> list[Artifact]:
     """Write tflite/VARIANT.tflite with every signature that can be converted."""
     path = out_dir / NAME / f"{variant}.tflite"
     file = of_saved_model(

@@ -14,7 +14,8 @@ from converters.config.read import without_config
 from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
 from converters.targets.tflite import size
-from converters.targets.tflite.target import TARGET, VARIANTS
+from converters.targets.tflite.options import VARIANTS
+from converters.targets.tflite.target import TARGET
 
 pytestmark = [
     pytest.mark.usefixtures("kept_runtimes"),
