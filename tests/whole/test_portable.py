@@ -63,7 +63,7 @@ def test_check_gives_the_same_rows_when_only_the_release_is_left(tmp_path: Path,
         folder.mkdir()
     with residents(), ThreadPoolExecutor(2) as pool:
         released = releases.publish(samples.write_spec(origin, code), origin / "releases", pool)
-    assert released.refusals == []
+    assert released.manifest.refusals == []
     shutil.copytree(released.path, elsewhere / "copy")
     shutil.rmtree(origin)
     status, document = checked_in(another_checkout(tmp_path / "checkout"), elsewhere / "copy", home)

@@ -25,7 +25,7 @@ def test_check_catches_every_mutation_of_digits_when_it_changes_what_is_computed
         # Its labelled data would be asked of every mutant, whose signatures have other names.
         digits = read.find("digits").model_copy(update={"evaluation": None})
         released = releases.publish(digits, tmp_path / "releases", pool)
-        assert released.refusals == []
+        assert released.manifest.refusals == []
         (images, _) = golden.load(released.path / GOLDEN).cases["serving_default"]
 
         def legal(rng: np.random.Generator) -> dict[str, Tensors]:
