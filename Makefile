@@ -40,8 +40,8 @@ quick: $(READY) ## Run what needs neither TensorFlow nor server nor browser, and
 mutants: $(READY) ## Mutate releases in every way known, and check them
 	@$(BIN)/pytest --mutants all tests/whole/test_sensitivity.py tests/whole/test_sensitivity_digits.py tests/whole/test_false_alarms.py
 
-bench: $(READY) ## Time it against a plain script and the command lines (ROUNDS=5)
-	@$(BIN)/python tests/benchmarks/bench.py --rounds $(or $(ROUNDS),5)
+bench: $(READY) ## Time it against a plain script and the command lines, or another checkout (ROUNDS=5, AGAINST=DIR)
+	@$(BIN)/python tests/benchmarks/bench.py --rounds $(or $(ROUNDS),5) $(if $(AGAINST),--against $(AGAINST))
 
 lint: $(READY) ## Check style and imports
 	@$(BIN)/ruff check .

@@ -8,6 +8,7 @@ Children die with their parent, as the fork server does when the parent's end of
 (`ending`). They stay in the parent's process group, so that whoever ends the group ends them.
 """
 
+import contextvars
 import multiprocessing
 import os
 import pickle
@@ -16,8 +17,9 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from pathlib import Path
@@ -61,13 +63,28 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
+_runner: contextvars.ContextVar[Callable[..., Completed[Any]] | None] = contextvars.ContextVar("runner", default=None)
+
+
+@contextmanager
+def through(runner: Callable[..., Completed[Any]]) -> Iterator[None]:
+    """In the block, and in threads that are started in its context, `run` is another function of the same arguments."""
+    token = _runner.set(runner)
+    try:
+        yield
+    finally:
+        _runner.reset(token)
+
+
 def run(
     function: Callable[..., T], *args: Any, limits: Limits | None = None, log: Path | None = None, fresh: bool = False
 ) -> Completed[T]:
-    """Call a module-level function in a child of its own. Arguments and result are pickled.
+    """Call a module-level function in a child of its own, or as `through` says. Arguments and result are pickled.
 
     Raises what `Child.call` raises.
     """
+    if (runner := _runner.get()) is not None:
+        return runner(function, *args, limits=limits, log=log, fresh=fresh)
     with Child(limits=limits, log=log, fresh=fresh) as child:
         return child.call(function, *args)
 

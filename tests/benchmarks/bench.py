@@ -6,6 +6,9 @@ of ratios within a round, since a machine that others use too is slower at one t
 of two things which nothing here can shorten, from the plain script's own times in the same round: one import of
 TensorFlow, the build and the export, one after another; and then the longest conversion, or all of them shared by the
 cores.
+
+With `--against DIR` only this pipeline is timed, here and in another checkout by turns, with the same installed packages;
+what npm installs must be there in both.
 """
 
 import argparse
@@ -75,11 +78,18 @@ def main() -> None:
     parser.add_argument("--fleet", default="1,5,20", help="numbers of small models in one deploy-all; '' for none")
     parser.add_argument("--fleet-rounds", type=int, default=1)
     parser.add_argument("--only-fleet", action="store_true")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="compare with another checkout, and do nothing else"
+    )
+    parser.add_argument("--model", default=MODEL, help=f"what is deployed to compare (default: {MODEL})")
     arguments = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="fanout-bench-") as scratch, server(Path(scratch) / "prefect") as api:
         work = Path(scratch)
+        if arguments.against is not None:
+            compare(work, api, arguments.against.resolve(), arguments.model, arguments.rounds)
+            return
         rounds = [
             one_round(work / f"round-{number}", api, number, console)
             for number in range(0 if arguments.only_fleet else arguments.rounds)
@@ -131,6 +141,23 @@ def one_round(folder: Path, api: str, number: int, console: Console) -> dict[str
     return found
 
 
+def compare(work: Path, api: str, other: Path, model: str, rounds: int) -> None:
+    """Deploy the model here and in another checkout by turns, and print how long here takes of there, by round."""
+    console, quotients = Console(), list[float]()
+    for number in range(rounds):
+        seconds = {}
+        for root in (ROOT, other) if number % 2 == 0 else (other, ROOT):
+            releases = work / f"compare-{number}-{'here' if root == ROOT else 'there'}"
+            command = [sys.executable, "-m", "flows", "deploy", model, "--json", "--releases", releases]
+            seconds[root] = timed(f"deploy in {root}", command, api, statuses=(0,), root=root).seconds
+            shutil.rmtree(releases)
+        quotients.append(seconds[ROOT] / seconds[other])
+        console.print(
+            f"round {number + 1}: {seconds[ROOT]:.1f} s here, {seconds[other]:.1f} s there: {quotients[-1]:.3f}"
+        )
+    console.print(f"median of {rounds}: here takes {statistics.median(quotients):.3f} of what {other} takes")
+
+
 def fleet(folder: Path, api: str, size: int, console: Console) -> Run:
     """`deploy --all` of so many small models."""
     configs = folder / "configs"
@@ -145,18 +172,20 @@ def fleet(folder: Path, api: str, size: int, console: Console) -> Run:
     return run
 
 
-def timed(what: str, command: list[Any], api: str, statuses: tuple[int, ...], **environment: str) -> Run:
-    """Run it, and watch its memory and that of all it starts."""
+def timed(
+    what: str, command: list[Any], api: str, statuses: tuple[int, ...], root: Path = ROOT, **environment: str
+) -> Run:
+    """Run it in a checkout, and watch its memory and that of all it starts."""
     variables = {
         **os.environ,
         "PREFECT_API_URL": api,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(root),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         **environment,
     }
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
-        process = subprocess.Popen([str(part) for part in command], env=variables, stdout=out, stderr=err, cwd=ROOT)
+        process = subprocess.Popen([str(part) for part in command], env=variables, stdout=out, stderr=err, cwd=root)
         watched = _Watched(process.pid)
         status = process.wait()
         seconds = time.perf_counter() - started

@@ -23,7 +23,6 @@ from pathlib import Path
 import mutations
 import numpy as np
 from mutations import Written
-from resident import Residents
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +31,7 @@ from converters.contract import layout
 from converters.contract.layout import CONFIG, GOLDEN
 from converters.contract.settings import Tolerance
 from converters.contract.values import Artifact, Case, Prediction, Signature, Tensors
+from converters.processes import child
 from converters.reference import golden, measure
 from converters.reference.golden import Golden
 from converters.release import files, manifest
@@ -76,7 +76,6 @@ class Mutant:
 def examine(
     release: Path,
     place: Path,
-    residents: Residents,
     pool: ThreadPoolExecutor,
     legal: Legal,
     *,
@@ -89,9 +88,9 @@ def examine(
     known = dict.fromkeys((row.target, row.variant) for row in written.targets if row.path is not None)
 
     def of(number: int, key: tuple[str, str]) -> list[Outcome]:
-        found = residents.run(mutations.write, release, *key, place, seed, older).value[number % share :: share]
+        found = child.run(mutations.write, release, *key, place, seed, older).value[number % share :: share]
         made = [_mutant(written, release, *key, one) for one in found]
-        outcomes = _judged(made, written, release, key, place, residents, legal, seed)
+        outcomes = _judged(made, written, release, key, place, legal, seed)
         for mutant in made:
             shutil.rmtree(mutant.release)
         return outcomes
@@ -148,7 +147,6 @@ def _judged(
     release: Path,
     key: tuple[str, str],
     place: Path,
-    residents: Residents,
     legal: Legal,
     seed: int,
 ) -> list[Outcome]:
@@ -163,7 +161,7 @@ def _judged(
         shutil.rmtree(folder)
     spec = ModelSpec.model_validate_json((release / CONFIG).read_bytes())
     tolerance = spec.targets[key[0]].tolerance.get(key[1]) or TARGETS[key[0]].variant(key[1]).tolerance
-    shown = _Shown(written, release, key, residents, legal, seed, tolerance)
+    shown = _Shown(written, release, key, legal, seed, tolerance)
     unseen = [(m, s) for m, found in zip(made, red, strict=True) for s in m.rows if s not in found]
     differences = shown.of([(m.release, s) for m, s in unseen])
     outcomes = []
@@ -203,13 +201,12 @@ class _Shown:
         written: Manifest,
         release: Path,
         key: tuple[str, str],
-        residents: Residents,
         legal: Legal,
         seed: int,
         tolerance: Tolerance,
     ) -> None:
         self.written, self.release, self.key = written, release, key
-        self.residents, self.tolerance = residents, tolerance
+        self.tolerance = tolerance
         self.inputs = legal(np.random.default_rng(seed + 1000))
 
     def of(self, mutants: Sequence[tuple[Path, str | None]]) -> list[Difference]:
@@ -236,11 +233,11 @@ class _Shown:
         cases = {s: [self.inputs[s]] for _, s in places if s}
         if not artifacts:
             return []
-        structure = self.residents.run(converter.inspect, artifacts[0]).value
+        structure = child.run(converter.inspect, artifacts[0]).value
         runtime = converter.runtime(structure.runtimes[0])
         if target == "tfjs":
-            return list(self.residents.run(runtime.run, artifacts, cases, 600.0, fresh=runtime.fresh).value)
-        return [self.residents.run(runtime.run, [a], cases, 600.0, fresh=runtime.fresh).value[0] for a in artifacts]
+            return list(child.run(runtime.run, artifacts, cases, 600.0, fresh=runtime.fresh).value)
+        return [child.run(runtime.run, [a], cases, 600.0, fresh=runtime.fresh).value[0] for a in artifacts]
 
     def _compare(self, reference: Prediction, known: Prediction, got: Prediction, signature: Signature) -> Difference:
         if got.error is not None:

@@ -17,6 +17,9 @@ import damage
 import numpy as np
 
 from converters.targets.tflite import flatbuffer
+from tests.targets.saved_model import harms as saved_model_harms
+from tests.targets.serving import harms as serving_harms
+from tests.targets.tflite import harms as tflite_harms
 
 Array = np.ndarray[Any, Any]
 Change = Callable[[Path], Any]
@@ -219,7 +222,7 @@ def _text(name: Any) -> str:
 
 
 def _edit(here: Path, change: str, *args: Any) -> Change:
-    return lambda folder: damage.edit_tflite(folder / here, change, *args)
+    return lambda folder: tflite_harms.edit_tflite(folder / here, change, *args)
 
 
 # SavedModel and TF Serving
@@ -235,7 +238,7 @@ def _of_saved_model(saved_model: Path, here: Path, rng: np.random.Generator) -> 
         for name in sorted(checkpoint.get_variable_to_shape_map()):
             value = np.asarray(checkpoint.get_tensor(name))
             for kind, changed in _changed_values(value, rng) if value.dtype.kind == "f" else ():
-                yield Mutation(kind, name, lambda f, n=name, v=changed: damage.set_variable(f / here, n, v))
+                yield Mutation(kind, name, lambda f, n=name, v=changed: saved_model_harms.set_variable(f / here, n, v))
         (data,) = (saved_model / "variables").glob("variables.data-*")
         yield Mutation("truncated", data.name, lambda f: damage.truncate(f / here / "variables" / data.name))
         yield Mutation("shard dropped", data.name, lambda f: (f / here / "variables" / data.name).unlink())
@@ -251,7 +254,7 @@ def _of_saved_model(saved_model: Path, here: Path, rng: np.random.Generator) -> 
         outputs, inputs = sorted(definition.outputs), sorted(definition.inputs)
 
         def edit(kind: str, change: str, *args: Any, key: str = key) -> Mutation:
-            return Mutation(kind, key, lambda f: damage.edit_saved_model(f / here, change, *args))
+            return Mutation(kind, key, lambda f: saved_model_harms.edit_saved_model(f / here, change, *args))
 
         yield edit("signature renamed", "rename_signature", key, f"{key}_2")
         yield edit("signature dropped", "drop_signature", key)
@@ -264,7 +267,7 @@ def _of_saved_model(saved_model: Path, here: Path, rng: np.random.Generator) -> 
     for function in functions:
         for node in function.node_def:
             if node.op in ("Relu", "Tanh", "Softmax"):
-                change = lambda f, o=function.signature.name, n=node.name: damage.edit_saved_model(  # noqa: E731
+                change = lambda f, o=function.signature.name, n=node.name: saved_model_harms.edit_saved_model(  # noqa: E731
                     f / here, "set_op", o, n, "Identity"
                 )
                 yield Mutation("activation changed", f"{function.signature.name}/{node.name}", change)
@@ -284,7 +287,7 @@ def _of_serving(servable: Path, here: Path) -> Iterator[Mutation]:
     recorded = requests(servable / WARMUP)
 
     def edit(kind: str, what: str, change: str, *args: Any) -> Mutation:
-        return Mutation(kind, what, lambda f: damage.edit_warmup(f / here / WARMUP, change, *args))
+        return Mutation(kind, what, lambda f: serving_harms.edit_warmup(f / here / WARMUP, change, *args))
 
     for key in recorded:
         yield edit("warmup damaged", f"{key} dropped", "drop_request", key)

@@ -125,12 +125,13 @@ class Converted:
 
     def copy(self, folder: Path) -> "Converted":
         """The same conversion with its files copied to `folder`, to be damaged there."""
-        here = self.path.relative_to(self.root)
-        if self.path.is_dir():
-            shutil.copytree(self.path, folder / here)
+        whole = self.path.parent if self.path.name == "model.json" else self.path
+        here = whole.relative_to(self.root)
+        if whole.is_dir():
+            shutil.copytree(whole, folder / here)
         else:
             (folder / here).parent.mkdir(parents=True)
-            shutil.copy(self.path, folder / here)
+            shutil.copy(whole, folder / here)
         moved = [_moved(artifact, self.root, folder) for artifact in self.conversion.artifacts]
         return Converted(self.sample, self.conversion.model_copy(update={"artifacts": moved}), folder)
 

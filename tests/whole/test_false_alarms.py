@@ -1,13 +1,12 @@
 """Releases of differing seeds that nobody touched: every row passes, when made and when checked again."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mutants
 import pytest
 import releases
 import samples
-from resident import residents
+from staying import staying
 
 from converters.release import manifest
 from converters.release.manifest import Row
@@ -42,7 +41,7 @@ def checked_twice(release: Path) -> list[Row]:
 
 @pytest.mark.timeout(1800)
 def test_no_row_fails_when_nothing_was_changed(tmp_path: Path, seeds: int) -> None:
-    with residents(), ThreadPoolExecutor(2) as pool:
+    with staying() as pool:
         made = []
         for seed in range(seeds):
             folder = tmp_path / str(seed)

@@ -5,14 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import releases
 import samples
-from resident import residents
+from staying import staying
 
 from converters.contract import layout
 
@@ -61,7 +60,7 @@ def test_check_gives_the_same_rows_when_only_the_release_is_left(tmp_path: Path,
     origin, elsewhere, home = tmp_path / "origin", tmp_path / "elsewhere", tmp_path / "home"
     for folder in (origin, elsewhere, home):
         folder.mkdir()
-    with residents(), ThreadPoolExecutor(2) as pool:
+    with staying() as pool:
         released = releases.publish(samples.write_spec(origin, code), origin / "releases", pool)
     assert released.manifest.refusals == []
     shutil.copytree(released.path, elsewhere / "copy")

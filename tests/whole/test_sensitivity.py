@@ -10,7 +10,7 @@ import pytest
 import releases
 import samples
 from mutants import Outcome
-from resident import Residents, residents
+from staying import staying
 
 from converters.contract.values import Tensors
 
@@ -49,14 +49,8 @@ def legal(rng: np.random.Generator) -> dict[str, Tensors]:
 
 
 @pytest.fixture(scope="module")
-def children() -> Iterator[Residents]:
-    with residents() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pool(children: Residents) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as found:
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with staying() as found:
         yield found
 
 
@@ -86,14 +80,13 @@ def shown(outcomes: list[Outcome], capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.timeout(1800)
 def test_check_catches_every_mutation_when_it_changes_what_is_computed(
     two: tuple[Path, Path],
-    children: Residents,
     pool: ThreadPoolExecutor,
     tmp_path: Path,
     share: int,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     release, older = two
-    outcomes = mutants.examine(release, tmp_path, children, pool, legal, older=older, share=share)
+    outcomes = mutants.examine(release, tmp_path, pool, legal, older=older, share=share)
     shown(outcomes, capsys)
     assert mutants.holes(outcomes) == []
     assert {(o.target, o.variant) for o in outcomes} == {
@@ -107,9 +100,7 @@ def test_check_catches_every_mutation_when_it_changes_what_is_computed(
     assert sum(o.outcome == "caught" for o in exact) > 0.9 * len(exact)
 
 
-def test_check_says_nothing_when_the_release_is_as_it_was(
-    two: tuple[Path, Path], children: Residents, pool: ThreadPoolExecutor
-) -> None:
+def test_check_says_nothing_when_the_release_is_as_it_was(two: tuple[Path, Path], pool: ThreadPoolExecutor) -> None:
     from converters.steps.recheck import recheck
 
     manifest = recheck(two[0])

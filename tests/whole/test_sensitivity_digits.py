@@ -1,13 +1,12 @@
 """The mutations of test_sensitivity, on configs/digits: a trained network, whose golden inputs are given."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mutants
 import numpy as np
 import pytest
 import releases
-from resident import residents
+from staying import staying
 
 from converters.config import read
 from converters.contract.layout import GOLDEN
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.tensorflow
 def test_check_catches_every_mutation_of_digits_when_it_changes_what_is_computed(
     tmp_path: Path, share: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with residents() as children, ThreadPoolExecutor(2) as pool:
+    with staying() as pool:
         # Its labelled data would be asked of every mutant, whose signatures have other names.
         digits = read.find("digits").model_copy(update={"evaluation": None})
         released = releases.publish(digits, tmp_path / "releases", pool)
@@ -37,7 +36,7 @@ def test_check_catches_every_mutation_of_digits_when_it_changes_what_is_computed
             drawn = np.clip(share * moved + (1 - share) * two, 0, 1) * (rng.uniform(size=one.shape) < 0.95)
             return {"serving_default": {"image": drawn.astype(np.float32)}}
 
-        outcomes = mutants.examine(released.path, tmp_path, children, pool, legal, share=share)
+        outcomes = mutants.examine(released.path, tmp_path, pool, legal, share=share)
     with capsys.disabled():
         print("\n" + mutants.show(outcomes))
     assert mutants.holes(outcomes) == []

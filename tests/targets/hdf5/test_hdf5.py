@@ -1,6 +1,5 @@
 """HDF5: a whole Keras model run by a fresh Keras, or the variables of any other model, byte for byte."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,12 +122,6 @@ def test_check_fails_runs_when_a_layers_weights_are_missing(model: Converted) ->
     assert samples.turned(model.check()) == {"serving_default": {"runs"}}
 
 
-@pytest.mark.parametrize("harm", [os.remove, damage.truncate], ids=["missing", "truncated"])
-def test_check_fails_loads_when_the_model_file_is_damaged(model: Converted, harm: Callable[[Path], None]) -> None:
-    harm(model.path)
-    assert samples.turned(model.check()) == {"serving_default": {"loads"}}
-
-
 def change_value(file: Any) -> None:
     file["variables/offset"][2] = np.nextafter(file["variables/offset"][2], np.float32(9))
 
@@ -172,12 +165,6 @@ def test_check_fails_runs_when_an_attribute_is_missing(weights: Converted) -> No
     with h5py.File(weights.path, "r+") as file:
         del file["variables/weight"].attrs["dtype"]
     assert samples.turned(weights.check()) == {None: {"runs"}}
-
-
-@pytest.mark.parametrize("harm", [os.remove, damage.truncate], ids=["missing", "truncated"])
-def test_check_fails_loads_when_the_weights_file_is_damaged(weights: Converted, harm: Callable[[Path], None]) -> None:
-    harm(weights.path)
-    assert samples.turned(weights.check()) == {None: {"loads"}}
 
 
 def test_convert_is_unsupported_when_the_source_is_no_keras_model(module_sample: Sample) -> None:

@@ -14,6 +14,7 @@ from samples import Converted, Sample
 from converters.contract.settings import Limits
 from converters.processes import resident
 from converters.processes.child import run
+from tests.targets.saved_model import harms as saved_model_harms
 
 pytestmark = pytest.mark.tensorflow
 
@@ -33,7 +34,7 @@ def copy(sound: Converted, tmp_path: Path) -> Converted:
 
 
 def edit(copy: Converted, change: str, *args: Any) -> None:
-    run(damage.edit_saved_model, copy.path, change, *args)
+    run(saved_model_harms.edit_saved_model, copy.path, change, *args)
 
 
 @pytest.mark.parametrize("kind", ["keras_sample", "module_sample"])
@@ -83,12 +84,6 @@ def test_check_fails_runs_when_a_variables_file_is_damaged(
     (path,) = copy.path.glob(pattern)
     harm(path)
     assert samples.turned(copy.check()) == {key: {"runs"} for key in EVERY}
-
-
-@pytest.mark.parametrize("harm", [os.remove, damage.truncate], ids=["missing", "truncated"])
-def test_check_fails_loads_when_the_proto_is_damaged(copy: Converted, harm: Callable[[Path], None]) -> None:
-    harm(copy.path / "saved_model.pb")
-    assert samples.turned(copy.check()) == {key: {"loads"} for key in EVERY}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import damage
 import model_server_double as double
 import psutil
 import pytest
@@ -30,6 +29,7 @@ from converters.targets.serving import model_server
 from converters.targets.serving.layout import Layout
 from converters.targets.serving.model_server import Container, Program, Remote
 from converters.targets.serving.running import ADDRESSES
+from tests.targets.saved_model import harms as saved_model_harms
 
 EVERY = {"serving_default", "summary"}
 RUNTIME = "tensorflow_model_server 2.19.0"
@@ -238,7 +238,7 @@ def estimator(make_sample: Callable[..., Sample], tmp_path_factory: pytest.TempP
     inputs = {"inputs": {}}
     made = samples.converted(make_sample(EXAMPLES, signatures=methods, golden={"inputs": inputs}), "serving")
     for key, method in METHODS.items():
-        run(damage.edit_saved_model, made.path, "set_method", key, method)
+        run(saved_model_harms.edit_saved_model, made.path, "set_method", key, method)
     return made
 
 
@@ -263,7 +263,7 @@ def test_check_fails_values_when_classify_alone_answers_wrongly(estimator: Conve
 def test_check_fails_when_a_classify_signature_has_other_inputs_than_tf_examples(sound: Converted, path: Path) -> None:
     double.write_program(path)
     (copy := sound.copy(path / "copy"))
-    run(damage.edit_saved_model, copy.path, "set_method", "summary", "classify")
+    run(saved_model_harms.edit_saved_model, copy.path, "set_method", "summary", "classify")
     rows = copy.check()
     assert samples.turned(rows) == {"summary": {"runs"}}
     assert "classify over grpc: takes one input called 'inputs', and the signature has ['signal']" in str(

@@ -14,6 +14,8 @@ from samples import Converted, Sample
 from converters.contract.errors import Damaged
 from converters.processes.child import run
 from converters.targets.serving import layout, warmup
+from tests.targets.saved_model import harms as saved_model_harms
+from tests.targets.serving import harms as serving_harms
 
 pytestmark = pytest.mark.usefixtures("kept_runtimes")
 
@@ -95,7 +97,7 @@ def test_check_fails_runs_when_a_weight_byte_is_flipped(copy: Converted) -> None
 def test_check_fails_one_check_when_the_proto_is_edited(
     copy: Converted, change: str, args: tuple[Any, ...], failed: dict[str, set[str]]
 ) -> None:
-    run(damage.edit_saved_model, copy.path, change, *args)
+    run(saved_model_harms.edit_saved_model, copy.path, change, *args)
     assert samples.turned(copy.check()) == failed
 
 
@@ -154,7 +156,7 @@ def test_check_fails_warmup_when_its_file_is_empty(copy: Converted) -> None:
 def test_check_fails_warmup_alone_when_a_request_is_edited(
     copy: Converted, change: str, args: tuple[Any, ...], failed: dict[str, set[str]]
 ) -> None:
-    run(damage.edit_warmup, copy.path / layout.WARMUP, change, *args)
+    run(serving_harms.edit_warmup, copy.path / layout.WARMUP, change, *args)
     rows = copy.check()
     assert samples.turned(rows) == failed
     assert all(result.runtime.startswith("warmup") for result in samples.not_passed(rows))

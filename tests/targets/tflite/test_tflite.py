@@ -1,6 +1,5 @@
 """TF Lite files in LiteRT and in TensorFlow's own interpreter."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from converters.processes.child import run
 from converters.targets.tflite import size
 from converters.targets.tflite.options import VARIANTS
 from converters.targets.tflite.target import TARGET
+from tests.targets.tflite import harms as tflite_harms
 
 pytestmark = [
     pytest.mark.usefixtures("kept_runtimes"),
@@ -84,26 +84,10 @@ def test_check_fails_values_when_a_weight_byte_is_flipped(copy: Converted) -> No
 def test_check_fails_one_check_when_the_flatbuffer_is_edited(
     copy: Converted, change: str, args: tuple[Any, ...], failed: dict[str, set[str]]
 ) -> None:
-    run(damage.edit_tflite, copy.path, change, *args)
+    run(tflite_harms.edit_tflite, copy.path, change, *args)
     rows = copy.check()
     assert samples.turned(rows) == failed
     assert {row.signature for row in rows if row.status == "passed"} == EVERY - failed.keys()
-
-
-def test_check_fails_when_the_file_is_truncated(copy: Converted) -> None:
-    damage.truncate(copy.path)
-    failed = samples.turned(copy.check())
-    assert failed.keys() == EVERY
-    assert set.union(*failed.values()) <= {"loads", "runs"}
-
-
-@pytest.mark.parametrize(
-    "harm", [os.remove, lambda path: path.write_bytes(b"x" * 100), lambda path: path.write_bytes(b"")],
-    ids=["missing", "foreign", "empty"],
-)  # fmt: skip
-def test_check_fails_loads_when_the_file_is_none(copy: Converted, harm: Callable[[Path], Any]) -> None:
-    harm(copy.path)
-    assert samples.turned(copy.check()) == {key: {"loads"} for key in EVERY}
 
 
 SELECT = """

@@ -1,0 +1,34 @@
+"""Children that stay between all calls, so that hundreds of checks share the start of a few processes."""
+
+import contextvars
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from converters.contract.settings import Limits
+from converters.processes import child, resident
+from converters.processes.child import Completed
+
+
+class Pool(ThreadPoolExecutor):
+    """Threads that work in the context of whoever gives them work."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        return super().submit(contextvars.copy_context().run, function, *args, **options)
+
+
+@contextmanager
+def staying() -> Iterator[Pool]:
+    """Within it `child.run` calls functions in children that stay, in this thread and in those of the pool that it gives."""
+    with resident.keeping(), child.through(_run), Pool(2) as pool:
+        yield pool
+
+
+def _run(
+    function: Callable[..., Any], *args: Any, limits: Limits | None, log: Path | None, fresh: bool
+) -> Completed[Any]:
+    """One child with TensorFlow, and a fresh one for each function that wants one; `log` is not written."""
+    kind = repr(function) if fresh else "tensorflow"
+    return resident.run(kind, function, *args, limits=limits or Limits(), fresh=fresh)
