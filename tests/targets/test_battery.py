@@ -1,5 +1,6 @@
 """Every target, every variant, every harm: each is seen by a check that is for it, in the row that it concerns."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,20 +23,13 @@ NOTHING = {
 }
 """What a format has not, and so cannot be harmed: files that are one signature, and a file of weights alone."""
 
-_sound: dict[tuple[str, str], Converted] = {}
-
 
 @pytest.fixture(name="sound", scope="module")
 def _convert(make_sample: Callable[..., Sample]) -> Callable[[str, str], Converted]:
     """Call with target and variant: the conversion, done once, which nobody may change."""
     sample = make_sample(battery_model.CODE, name="pair")
 
-    def made(target: str, variant: str) -> Converted:
-        if (target, variant) not in _sound:
-            _sound[target, variant] = samples.converted(sample, target, variant)
-        return _sound[target, variant]
-
-    return made
+    return functools.cache(lambda target, variant: samples.converted(sample, target, variant))
 
 
 @pytest.mark.parametrize(("target", "variant"), CELLS)
