@@ -144,6 +144,16 @@ class Artifact(RowName):
     reason: str | None = None
 
 
+def of_call(source: Source, target: str, variant: str, path: Path, why_not: str) -> list[Artifact]:
+    """The artifacts of a file that holds a Keras model's call alone, and why it does not hold the other signatures."""
+    return [
+        Artifact(target=target, variant=variant, signature=key, path=path)
+        if key == source.keras_signature
+        else Artifact(target=target, variant=variant, signature=key, path=None, reason=why_not)
+        for key in source.signatures
+    ]
+
+
 class Structure(Frozen):
     """What an artifact declares: its signatures as it holds them, by key, and the reader (with version) that said so.
 

@@ -2,8 +2,10 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from converters.contract.values import Prediction, Tensors
 
 CALLS = 5
 SECONDS = 0.25
@@ -19,3 +21,9 @@ def median_ms(call: Callable[[], Any]) -> float:
         call()
         times.append((time.perf_counter() - started) * 1000)
     return statistics.median(times)
+
+
+def predicted(runtime: str, call: Callable[[Tensors], Tensors], cases: Sequence[Tensors]) -> Prediction:
+    """What `call` returns for every case, and its latency on the last."""
+    outputs = [call(inputs) for inputs in cases]
+    return Prediction(runtime=runtime, outputs=outputs, latency_ms=median_ms(lambda: call(cases[-1])))

@@ -1,6 +1,7 @@
 """Reading HDF5 back: a model in its Keras, weights as variables."""
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -11,7 +12,7 @@ from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Structure, Tensors
 from converters.formats import keras_config, variables
 from converters.formats.dtypes import as_strings
-from converters.processes.timing import median_ms
+from converters.processes.timing import predicted
 from converters.reference.golden import VARIABLES
 from converters.targets.hdf5.convert import dataset_of
 
@@ -95,5 +96,4 @@ def _run_model(artifact: Artifact, cases: Sequence[Tensors]) -> Prediction:
         raise Damaged(str(error)) from error
     library = type(model).__module__.partition(".")[0]
     name = f"{library} {__import__(library).__version__}, tensorflow {tf.__version__}"
-    outputs = [call_reloaded(model, inputs) for inputs in cases]
-    return Prediction(runtime=name, outputs=outputs, latency_ms=median_ms(lambda: call_reloaded(model, cases[-1])))
+    return predicted(name, partial(call_reloaded, model), cases)

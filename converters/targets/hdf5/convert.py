@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.contract.errors import BadInput, Unsupported
 from converters.contract.target import Options
-from converters.contract.values import Artifact, Source
+from converters.contract.values import Artifact, Source, of_call
 from converters.formats import keras_config, variables
 from converters.reference.golden import VARIABLES
 from converters.targets.hdf5 import NAME
@@ -26,14 +26,8 @@ def convert(source: Source, variant: str, out_dir: Path, options: Options) -> li
     if source.keras_file is None:
         raise Unsupported(f"{source.keras_problem}; define get_config, or export a Functional model")
     _write_model(source, path)
-    call = source.keras_signature
     other = "a Keras HDF5 file holds the model's call alone; this signature is in the SavedModel and the TF Lite file"
-    return [
-        Artifact(target=NAME, variant=variant, signature=key, path=path)
-        if key == call
-        else Artifact(target=NAME, variant=variant, signature=key, path=None, reason=other)
-        for key in source.signatures
-    ]
+    return of_call(source, NAME, variant, path, other)
 
 
 def _write_model(source: Source, path: Path) -> None:

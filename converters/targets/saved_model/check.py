@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from converters.contract.errors import Damaged
 from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Structure
 from converters.processes import child, resident
-from converters.processes.timing import median_ms
+from converters.processes.timing import predicted
 
 if TYPE_CHECKING:
     from converters.targets.saved_model.c_api import Model
@@ -42,12 +43,9 @@ def predict(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list
     assert artifacts[0].path is not None
     with loaded(artifacts[0].path) as model:
         predictions = []
-        for artifact in artifacts:
-            key = artifact.signature or ""
+        for key in (artifact.signature or "" for artifact in artifacts):
             try:
-                outputs = [model.run(key, inputs) for inputs in cases[key]]
-                latency = median_ms(lambda key=key: model.run(key, cases[key][-1]))  # type: ignore[misc]
-                predictions.append(Prediction(runtime=name, outputs=outputs, latency_ms=latency))
+                predictions.append(predicted(name, partial(model.run, key), cases[key]))
             except Damaged as error:
                 predictions.append(Prediction(runtime=name, error=str(error)))
     return predictions

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from converters.contract.errors import Damaged, ServerFailed
 from converters.contract.target import Cases
-from converters.contract.values import Artifact, Prediction, Tensors
-from converters.processes.timing import median_ms
+from converters.contract.values import Artifact, Prediction, Signature, Tensors
+from converters.processes.timing import predicted
 from converters.targets.serving import wire
 from converters.targets.serving.client import PREDICT, Client, Servable, servables
 from converters.targets.serving.layout import Layout
@@ -50,7 +50,7 @@ class Plan:
     """How one signature is asked: (grpc or rest, method) of each call, and what cannot be asked."""
 
     key: str
-    servable: Servable
+    signature: Signature
     calls: list[tuple[str, str]]
     notes: list[str]
 
@@ -59,14 +59,13 @@ class Plan:
         key = artifact.signature or ""
         if key not in known:
             raise Damaged(f"saved_model.pb has no signature {key!r} that can be asked")
-        servable = known[key]
-        unfit = wire.not_in_json(servable.signature)
+        signature, method = known[key]
+        unfit = wire.not_in_json(signature)
         calls = [("grpc", "predict")] + ([("rest", "predict")] if unfit is None else [])
-        if servable.method != PREDICT:
-            calls += [("grpc", servable.method), ("rest", servable.method)]
-        return Plan(
-            key, servable, calls, [f"not asked over REST, whose JSON has no such type: {unfit}"] if unfit else []
-        )
+        if method != PREDICT:
+            calls += [("grpc", method), ("rest", method)]
+        notes = [f"not asked over REST, whose JSON has no such type: {unfit}"] if unfit else []
+        return Plan(key, signature, calls, notes)
 
     def ask(
         self, running: Running, client: Client, how: str, method: str, cases: Sequence[Tensors], deadline: float
@@ -75,12 +74,10 @@ class Plan:
         runtime = f"{running.runtime} {how}" + (f" {method}" if method != "predict" else "")
 
         def call(inputs: Tensors) -> Tensors:
-            return client.ask(how, self.key, self.servable, inputs, method, deadline)
+            return client.ask(how, self.key, self.signature, inputs, method, deadline)
 
         try:
             running.require_alive("before it was asked")
-            outputs = [call(inputs) for inputs in cases]
-            latency = median_ms(lambda: call(cases[-1]))
+            return predicted(runtime, call, cases)
         except ServerFailed as error:
             return Prediction(runtime=runtime, error=running.blame(error))
-        return Prediction(runtime=runtime, outputs=outputs, latency_ms=latency)

@@ -13,6 +13,8 @@ from converters.targets.serving.warmup import requests as warmup_requests
 if TYPE_CHECKING:
     from converters.targets.saved_model.c_api import Model
 
+_WARMUP_RUNTIME = "warmup replay"
+
 
 def inspect(artifact: Artifact) -> Structure:
     """The signatures of the servable, whose directory must be named as the ModelServer wants it."""
@@ -41,9 +43,6 @@ def replay(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list[
             listed = ", ".join(map(repr, sorted(unknown)))
             raise Damaged(f"{WARMUP.name} holds a request for signature {listed}, which the servable lacks")
         return [_replayed(model, artifact.signature or "", recorded, cases) for artifact in artifacts]
-
-
-_WARMUP_RUNTIME = "warmup replay"
 
 
 def _replayed(model: "Model", key: str, recorded: Mapping[str, Tensors], cases: Cases) -> Prediction:

@@ -8,9 +8,8 @@ Import it in a process of its own: gRPC does not survive a fork, and TensorFlow 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import grpc
@@ -63,7 +62,6 @@ class Client:
 
     def __init__(self, grpc_address: str, rest_address: str, model: str, version: int) -> None:
         self.model, self.version = model, version
-        self.addresses = {"grpc": grpc_address, "rest": rest_address}
         near = grpc_address.rpartition(":")[0] in _LOOPBACK
         self._channel = grpc.insecure_channel(
             grpc_address,
@@ -84,7 +82,7 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._channel.close()
         self._http.close()
 
@@ -98,28 +96,27 @@ class Client:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.NOT_FOUND or (starting and error.code() == grpc.StatusCode.UNAVAILABLE):
                 return []
-            raise self._refused("grpc", error) from error
+            raise _refused(error) from error
         names = protos.ModelVersionStatus.State
         return [
             Version(found.version, names.Name(found.state), found.status.error_message)
             for found in answer.model_version_status
         ]
 
-    def ask(self, how: str, key: str, servable: Servable, inputs: Tensors, method: str, deadline: float) -> Tensors:
+    def ask(self, how: str, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
         """What the server returns for one signature: over `how` ("grpc" or "rest"), by `method`, a value of METHODS.
 
         Of classify and regress, the signature's own outputs, rebuilt from the answer.
         """
-        calls: Mapping[tuple[str, bool], Callable[..., Tensors]] = {
-            ("grpc", True): self._predict,
-            ("rest", True): self._predict_rest,
-            ("grpc", False): self._infer,
-            ("rest", False): self._infer_rest,
-        }
         try:
-            return calls[how, method == PREDICT](key, servable.signature, inputs, method, deadline)
+            if method == PREDICT:
+                if how == "grpc":
+                    return self._predict(key, inputs, deadline)
+                return wire.from_json(self._post(method, wire.to_json(key, inputs), deadline), signature.outputs)
+            results = (self._infer if how == "grpc" else self._infer_rest)(key, inputs, method, deadline)
+            return _regressed(results, signature) if method == "regress" else _classified(results, signature)
         except grpc.RpcError as error:
-            raise self._refused(how, error) from error
+            raise _refused(error) from error
         except httpx.TimeoutException as error:
             raise ServerFailed(f"{method} over REST had no answer in the time it had") from error
         except httpx.HTTPError as error:
@@ -127,9 +124,8 @@ class Client:
         except Damaged as error:
             raise ServerFailed(f"{method} over {how}: {error}") from error
 
-    def _predict(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
-        protos = load(f"{_SERVICES}.predict_pb2")
-        request = protos.PredictRequest()
+    def _predict(self, key: str, inputs: Tensors, deadline: float) -> Tensors:
+        request = load(f"{_SERVICES}.predict_pb2").PredictRequest()
         self._address(request.model_spec, key)
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(wire.to_proto(value))
@@ -137,11 +133,7 @@ class Client:
         self._require_ours(answer.model_spec)
         return {name: wire.from_proto(value) for name, value in answer.outputs.items()}
 
-    def _predict_rest(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
-        answer = self._post(method, wire.to_json(key, inputs), deadline)
-        return wire.from_json(answer, signature.outputs)
-
-    def _infer(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
+    def _infer(self, key: str, inputs: Tensors, method: str, deadline: float) -> list[Any]:
         """Classify or regress. Their input, by its fixed name, is a batch of serialized tf.Examples."""
         if method == "regress":
             request = load(f"{_SERVICES}.regression_pb2").RegressionRequest()
@@ -152,16 +144,15 @@ class Client:
         answer = getattr(self._predictions, method.title())(request, timeout=_left(deadline))
         self._require_ours(answer.model_spec)
         if method == "regress":
-            return _regressed([found.value for found in answer.result.regressions], signature)
-        classes = [[(c.label, c.score) for c in found.classes] for found in answer.result.classifications]
-        return _classified(classes, signature)
+            return [each.value for each in answer.result.regressions]
+        return [[(c.label, c.score) for c in each.classes] for each in answer.result.classifications]
 
-    def _infer_rest(self, key: str, signature: Signature, inputs: Tensors, method: str, deadline: float) -> Tensors:
+    def _infer_rest(self, key: str, inputs: Tensors, method: str, deadline: float) -> list[Any]:
         answer = self._post(method, wire.to_json_examples(key, _examples(inputs)), deadline)
         results = answer.get("results") if isinstance(answer, Mapping) else None
         if not isinstance(results, list):
             raise Damaged(f"its answer holds no 'results': {said(answer)}")
-        return _regressed(results, signature) if method == "regress" else _classified(results, signature)
+        return results
 
     def _address(self, spec: Any, key: str) -> None:
         spec.name, spec.signature_name = self.model, key
@@ -180,11 +171,11 @@ class Client:
             raise Damaged(f"status {answer.status_code}: {said(answer.content.decode(errors='replace'))}")
         return wire.parse_json(answer.content)
 
-    def _refused(self, how: str, error: grpc.RpcError) -> ServerFailed:
-        code, detail = error.code(), said(error.details() or "")
-        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return ServerFailed("a call over gRPC had no answer in the time it had")
-        return ServerFailed(f"a call over gRPC ended as {code.name}: {detail}")
+
+def _refused(error: grpc.RpcError) -> ServerFailed:
+    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return ServerFailed("a call over gRPC had no answer in the time it had")
+    return ServerFailed(f"a call over gRPC ended as {error.code().name}: {said(error.details() or '')}")
 
 
 def _left(deadline: float) -> float:
@@ -206,7 +197,7 @@ def _examples(inputs: Tensors) -> list[Any]:
 def _regressed(values: list[Any], signature: Signature) -> Tensors:
     """The output of a regress signature: [batch], or [batch, 1] where it is declared so."""
     spec = TensorSpec(shape=None, dtype="float32")
-    array = wire.json_array(list(values), spec, "regressions")
+    array = wire.json_array(values, spec, "regressions")
     declared = signature.outputs.get("outputs")
     column = declared is not None and declared.shape is not None and len(declared.shape) == 2
     return {"outputs": array.reshape(-1, 1) if column else array}

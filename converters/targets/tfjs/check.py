@@ -18,8 +18,6 @@ from converters.targets.tfjs.dtypes import holds
 
 _ITEM_BYTES = {"float32": 4, "int32": 4, "complex64": 8, "bool": 1, "uint8": 1, "uint16": 2, "float16": 2}
 """Bytes of one element in a weight file (tfjs-core's DTYPE_VALUE_SIZE_MAP)."""
-
-
 RUNTIMES: tuple[javascript.Runtime, ...] = ("node-wasm", "chromium-webgl")
 """Where every model must run, unless its options say otherwise."""
 
@@ -83,17 +81,8 @@ def predict(
         messages.Request(
             model=artifact.path,  # type: ignore[arg-type]
             kind="layers" if artifact.variant == "layers" else "graph",
-            cases=list(cases[artifact.signature or ""]),
+            cases=cases[artifact.signature or ""],
         )
         for artifact in artifacts
     ]
-    return [
-        Prediction(
-            runtime=answer.runtime,
-            outputs=answer.outputs,
-            latency_ms=answer.latency_ms,
-            error=answer.error,
-            lacks=answer.lacks,
-        )
-        for answer in javascript.run(runtime, requests, seconds=None)
-    ]
+    return javascript.run(runtime, requests, seconds=None)

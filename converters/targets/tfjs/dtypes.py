@@ -12,7 +12,6 @@ from converters.contract.errors import Unsupported
 from converters.formats.graph import nodes
 
 _NARROW = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "uint64"})
-_WIDENED = {**dict.fromkeys(_NARROW | {"int64"}, "int32"), **dict.fromkeys(("float64", "bfloat16"), "float32")}
 _VALUE_KEEPING = """
     Const Identity IdentityN Placeholder PlaceholderWithDefault StopGradient Snapshot NoOp EnsureShape
     Reshape ExpandDims Squeeze Transpose Pack Unpack Concat ConcatV2 Split SplitV Slice StridedSlice Tile BroadcastTo
@@ -25,7 +24,7 @@ _VALUE_KEEPING = """
 _KEEP_VALUES = frozenset(_VALUE_KEEPING.split())
 """Ops whose results are among their operands' values, or of another type."""
 _HELD = {
-    **dict.fromkeys(("int64", "uint8", "int8", "int16", "uint16", "uint32"), "int32"),
+    **dict.fromkeys(_NARROW | {"int64"}, "int32"),
     **dict.fromkeys(("float64", "float16", "bfloat16"), "float32"),
 }
 """Numeric dtypes of tensors -> those they are in tensorflow.js."""
@@ -80,9 +79,9 @@ def _hold_constant(node: Any) -> None:
     import tensorflow as tf
 
     name = tf.as_dtype(node.attr["dtype"].type).name
-    if name not in _WIDENED:
+    held = holds(name)
+    if held == name or name == "float16":
         return
-    held = _WIDENED[name]
     value = tf.make_ndarray(node.attr["value"].tensor)
     with np.errstate(over="ignore", invalid="ignore"):
         converted = value.astype(held)

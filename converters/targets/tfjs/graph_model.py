@@ -21,18 +21,8 @@ def graph(source: Source, variant: str, key: str, out_dir: Path) -> Artifact:
     definition = saved_model.read(source.saved_model)
     if reason := too_large(definition, key):
         return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=reason)
-    note = None
     try:
-        try:
-            _write_graph(source.saved_model, variant, key, out_dir)
-        except Unsupported:
-            raise
-        except Exception:  # the converter and the loader raise of every kind
-            note = "converted from its frozen graph, since as it is it cannot be converted"
-            shutil.rmtree(out_dir, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix="fanout-tfjs-") as scratch:
-                traceback.print_exc()
-                _write_graph(frozen.write(source.saved_model, [key], Path(scratch) / "frozen"), variant, key, out_dir)
+        note = _write_somehow(source.saved_model, variant, key, out_dir)
     except Unsupported as error:
         shutil.rmtree(out_dir, ignore_errors=True)
         return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=str(error))
@@ -47,6 +37,21 @@ def too_large(definition: Any, key: str, limit: int = PROTO_BYTES) -> str | None
     return (
         f"its weights take {needed / 2**30:.2f} GiB and a frozen graph holds {limit / 2**30:.2f} GiB; split the model"
     )
+
+
+def _write_somehow(path: Path, variant: str, key: str, out_dir: Path) -> str | None:
+    """Write the graph model; returns what is to be said of how. Raises Unsupported."""
+    try:
+        _write_graph(path, variant, key, out_dir)
+        return None
+    except Unsupported:
+        raise
+    except Exception:  # the converter and the loader raise of every kind
+        traceback.print_exc()
+    shutil.rmtree(out_dir, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="fanout-tfjs-") as scratch:
+        _write_graph(frozen.write(path, [key], Path(scratch) / "frozen"), variant, key, out_dir)
+    return "converted from its frozen graph, since as it is it cannot be converted"
 
 
 def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from converters.contract.errors import ChildDied, ChildTimedOut, MissingRuntime
+from converters.contract.values import Prediction
 from converters.processes import launch, resident
 from converters.targets.tfjs import messages, programs
-from converters.targets.tfjs.messages import Answer, Request
+from converters.targets.tfjs.messages import Request
 
 Runtime = Literal["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -50,11 +51,11 @@ class Runner:
         if node is not None:
             node.close()
 
-    def run(self, runtime: Runtime, requests: Sequence[Request], seconds: float | None = 300) -> list[Answer]:
-        """Run every request in `runtime`; one Answer each, in order.
+    def run(self, runtime: Runtime, requests: Sequence[Request], seconds: float | None = 300) -> list[Prediction]:
+        """Run every request in `runtime`; one Prediction each, in order.
 
         What is wrong with one request (a truncated shard, an op that fails, an int64 beyond int32) is the `error` of
-        its Answer. `seconds` limits the wall time of all; None leaves that to the caller.
+        its own. `seconds` limits the wall time of all; None leaves that to the caller.
 
         Raises MissingRuntime; ChildTimedOut; ChildDied when Node or Chromium ended early; Damaged when an answer of
         theirs cannot be read.
@@ -70,7 +71,7 @@ class Runner:
             models = {index: request.model for index, request in enumerate(requests) if index not in refused}
             described, _ = self._answer(runtime, work, models, seconds)
             answers = {index: messages.read_answer(work / f"answer-{index}", described) for index in models}
-        answers |= {index: Answer(described, error=text) for index, text in refused.items()}
+        answers |= {index: Prediction(runtime=described, error=text) for index, text in refused.items()}
         return [answers[index] for index in range(len(requests))]
 
     def _answer(self, runtime: Runtime, work: Path, models: dict[int, Path], seconds: float | None) -> tuple[str, str]:
@@ -105,7 +106,7 @@ class Runner:
         return done["runtime"], done["path"]
 
 
-def run(runtime: Runtime, requests: Sequence[Request], seconds: float | None = 300) -> list[Answer]:
+def run(runtime: Runtime, requests: Sequence[Request], seconds: float | None = 300) -> list[Prediction]:
     """`Runner.run` in a runner of its own; in a kept child, in the one that this child keeps."""
     kept = resident.own()
     if kept is not None:  # ends with this process: Node's standard input closes then, and Linux ends it in any case

@@ -14,18 +14,10 @@ from converters.contract.errors import Unsupported, said
 _MODELS = ("Functional", "Sequential", "Model")
 _RENAMED = {"batch_shape": "batch_input_shape"}
 _RENAMED_OF = {"LeakyReLU": {"negative_slope": "alpha"}}
-_HARMLESS = frozenset(
-    {
-        "seed",
-        "optional",
-        "zero_output_for_mask",
-        "quantization_config",
-        "lora_rank",
-        "lora_alpha",
-        "build_config",
-        "synchronized",
-    }
-)
+_HARMLESS = {
+    *("seed", "optional", "zero_output_for_mask", "quantization_config"),
+    *("lora_rank", "lora_alpha", "build_config", "synchronized"),
+}
 """Arguments of Keras 3 alone that change nothing in inference."""
 
 
@@ -71,12 +63,17 @@ def _model(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         return {"class_name": kind, "config": {"name": config["name"], "layers": layers}}
     ends = {side: _ends(config[side]) for side in ("input_layers", "output_layers")}
     _require_connected(layers, [*ends["input_layers"], *ends["output_layers"]])
-    named = config["output_layers"]
-    if isinstance(named, Mapping) and any(key != end[0] for key, end in named.items()):
-        shown = ", ".join(f"{key!r} of layer {end[0]!r}" for key, end in named.items())
-        remedy = "name the layers as the outputs, or use the graph model"
-        raise Unsupported(f"a layers model names outputs by their layers, and this one returns {shown}; {remedy}")
+    if isinstance(config["output_layers"], Mapping):
+        require_layers_names(config["output_layers"])
     return {"class_name": "Functional", "config": {"name": config["name"], "layers": layers, **ends}}
+
+
+def require_layers_names(ends: Mapping[str, Any]) -> None:
+    """Outputs by name, each as [layer, node, tensor]. Raises Unsupported where the names are not the layers'."""
+    if any(key != end[0] for key, end in ends.items()):
+        named = ", ".join(f"{key!r} of layer {end[0]!r}" for key, end in ends.items())
+        remedy = "name the layers as the outputs, or use the graph model"
+        raise Unsupported(f"a layers model names outputs by their layers, and this one returns {named}; {remedy}")
 
 
 def _require_connected(layers: list[dict[str, Any]], ends: list[Any]) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from converters.contract.errors import BadInput, Unsupported, said
-from converters.contract.values import Artifact, Source
+from converters.contract.values import Artifact, Source, of_call
 from converters.formats import keras_config
 from converters.targets.tfjs import NAME, keras2
 
@@ -37,12 +37,7 @@ def layers(source: Source, out_dir: Path) -> list[Artifact]:
         shutil.rmtree(out_dir)
         raise
     other = "a layers model holds the model's call alone; this signature has a graph model"
-    return [
-        Artifact(target=NAME, variant="layers", signature=key, path=path)
-        if key == source.keras_signature
-        else Artifact(target=NAME, variant="layers", signature=key, path=None, reason=other)
-        for key in source.signatures
-    ]
+    return of_call(source, NAME, "layers", path, other)
 
 
 def _keras2_file(source: Source, scratch: Path) -> Path:
@@ -95,9 +90,7 @@ def _adapt(path: Path) -> None:
         ends = config.get(side)
         if not isinstance(ends, dict):
             continue
-        if side == "output_layers" and any(key != end[0] for key, end in ends.items()):
-            named = ", ".join(f"{key!r} of layer {end[0]!r}" for key, end in ends.items())
-            remedy = "name the layers as the outputs, or use the graph model"
-            raise Unsupported(f"a layers model names outputs by their layers, and this one returns {named}; {remedy}")
+        if side == "output_layers":
+            keras2.require_layers_names(ends)
         config[side] = list(ends.values())
     path.write_text(json.dumps(model))

@@ -8,21 +8,20 @@ dtypes are converted, as the tensorflow.js converter converted the model's.
 """
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from converters.contract.errors import Damaged
-from converters.contract.values import Tensors
-from converters.formats.dtypes import dtype_name
+from converters.contract.values import Prediction, Tensors
+from converters.formats.dtypes import dtype_name, objects
+from converters.targets.tfjs.dtypes import holds
 
 _WIRE = {"float32": "<f4", "int32": "<i4", "bool": "?", "complex64": "<c8"}
-_TFJS = {"bool": "bool", "complex64": "complex64"}
-_TFJS |= dict.fromkeys(("float16", "bfloat16", "float32", "float64"), "float32")
-_TFJS |= dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), "int32")
 
 
 @dataclass(frozen=True)
@@ -36,23 +35,6 @@ class Request:
     kind: Literal["graph", "layers"]
     cases: Sequence[Tensors]
     timed: bool = True
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the runtime returned: the outputs of each case, by signature output or output layer name.
-
-    Dtypes and shapes are those that tfjs reported. `latency_ms` is the median of up to five calls on the last case,
-    outputs brought back included, of which none begins after a quarter of a second. With `error` set there are no outputs,
-    and `lacks` says that the model was loaded and could not be computed, for want of a kernel perhaps, which every
-    backend but cpu shows in ways of its own: the program's cpu then decides.
-    """
-
-    runtime: str
-    outputs: list[Tensors] = field(default_factory=list)
-    latency_ms: float | None = None
-    error: str | None = None
-    lacks: bool = False
 
 
 def write_request(path: Path, request: Request) -> None:
@@ -79,8 +61,8 @@ def _encode(name: str, array: np.ndarray[Any, Any]) -> tuple[dict[str, Any], byt
         strings = [item.encode() if isinstance(item, str) else item for item in array.ravel().tolist()]
         data = b"".join(strings)  # Refuses what is not bytes.
         return {**entry, "dtype": "string", "lengths": [len(item) for item in strings]}, data
-    dtype = _TFJS.get(array.dtype.name)
-    if dtype is None:
+    dtype = holds(array.dtype.name)
+    if dtype not in _WIRE:
         raise TypeError(f"input {name} is {array.dtype}, and tensorflow.js has no such dtype")
     with np.errstate(over="ignore"):
         converted = array.astype(_WIRE[dtype])
@@ -90,39 +72,28 @@ def _encode(name: str, array: np.ndarray[Any, Any]) -> tuple[dict[str, Any], byt
     return {**entry, "dtype": dtype}, converted.tobytes()
 
 
-def read_answer(path: Path, runtime: str) -> Answer:
-    """Read the message that `runtime` has written; raises Damaged."""
+def read_answer(path: Path, runtime: str) -> Prediction:
+    """What `runtime` has written: outputs by signature output or output layer name, in the dtypes and shapes of tfjs.
+
+    What cannot be computed though the model was loaded may want a kernel, which every backend but cpu shows in ways of
+    its own: the program's cpu then decides. Raises Damaged.
+    """
     try:
-        data = path.read_bytes()
-        start = 4 + int.from_bytes(data[:4], "little")
-        header = json.loads(data[4:start])
-        if "error" in header:
-            return Answer(runtime, error=header["error"], lacks=header["computing"] and not runtime.endswith(" cpu"))
-        tensors = _Tensors(data, start)
-        outputs = [{entry["name"]: tensors.read(entry) for entry in case} for case in header["cases"]]
-        return Answer(runtime, outputs, header["latency"])
+        with path.open("rb") as message:
+            header = json.loads(message.read(int.from_bytes(message.read(4), "little")))
+            if "error" in header:
+                lacks = header["computing"] and not runtime.endswith(" cpu")
+                return Prediction(runtime=runtime, error=header["error"], lacks=lacks)
+            outputs = [{entry["name"]: _decode(entry, message) for entry in case} for case in header["cases"]]
+            return Prediction(runtime=runtime, outputs=outputs, latency_ms=header["latency"])
     except (OSError, ValueError, KeyError) as error:
         raise Damaged(f"the answer of {runtime} cannot be read: {error}") from error
 
 
-class _Tensors:
-    """The tensors of a message, which are read in their order from byte `start` on."""
-
-    def __init__(self, data: bytes, start: int) -> None:
-        self._data = data
-        self._start = start
-
-    def read(self, entry: dict[str, Any]) -> np.ndarray[Any, Any]:
-        """The next one, which the header's entry describes."""
-        shape = tuple(entry["shape"])
-        if entry["dtype"] == "string":
-            strings = np.empty(len(entry["lengths"]), dtype=object)
-            strings[:] = [self._take(length) for length in entry["lengths"]]
-            return strings.reshape(shape)
-        wire = np.dtype(_WIRE[entry["dtype"]])
-        size = wire.itemsize * int(np.prod(shape, dtype=np.int64))
-        return np.frombuffer(self._take(size), wire).reshape(shape).astype(entry["dtype"])
-
-    def _take(self, size: int) -> bytes:
-        self._start += size
-        return self._data[self._start - size : self._start]
+def _decode(entry: dict[str, Any], message: BinaryIO) -> np.ndarray[Any, Any]:
+    """The next tensor of a message, which the header's entry describes."""
+    shape = tuple(entry["shape"])
+    if entry["dtype"] == "string":
+        return objects([message.read(length) for length in entry["lengths"]]).reshape(shape)
+    wire = np.dtype(_WIRE[entry["dtype"]])
+    return np.frombuffer(message.read(wire.itemsize * math.prod(shape)), wire).reshape(shape).astype(entry["dtype"])

@@ -1,6 +1,7 @@
 """Reading a TF Lite file back, and running it in LiteRT or in TensorFlow's interpreter."""
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from converters.contract.errors import Damaged, said
 from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Structure, Tensors
-from converters.processes.timing import median_ms
+from converters.processes.timing import predicted
 from converters.targets.tflite import flatbuffer
 
 
@@ -63,13 +64,9 @@ def _predict(artifacts: Sequence[Artifact], cases: Cases, interpreter_class: Any
     except (ValueError, RuntimeError) as error:
         raise Damaged(f"{artifacts[0].path.name} cannot be loaded: {error}") from error
     predictions = []
-    for artifact in artifacts:
-        key = artifact.signature or ""
+    for key in (artifact.signature or "" for artifact in artifacts):
         try:
-            runner = interpreter.get_signature_runner(key)
-            outputs = [_run(runner, inputs) for inputs in cases[key]]
-            latency = median_ms(lambda runner=runner, key=key: _run(runner, cases[key][-1]))  # type: ignore[misc]
-            predictions.append(Prediction(runtime=name, outputs=outputs, latency_ms=latency))
+            predictions.append(predicted(name, partial(_run, interpreter.get_signature_runner(key)), cases[key]))
         except (ValueError, RuntimeError, TypeError) as error:
             predictions.append(Prediction(runtime=name, error=f"{key}: {said(error)}"))
     return predictions
