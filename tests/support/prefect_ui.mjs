@@ -32,12 +32,23 @@ async function press(page, text) {
   await button.evaluate((element) => element.click());
 }
 
-/** Presses Submit, again where the server's database was busy and nothing was done; the id of the run that it has made. */
-async function created(page) {
-  const answered = page.waitForResponse((answer) => answer.url().endsWith("/create_flow_run"), PATIENCE);
-  await press(page, "Submit");
-  const answer = await answered;
-  return answer.status() === 503 ? created(page) : (await answer.json()).id;
+/**
+ * Opens the run form, fills it by `fill` and submits it; what `fill` returned, and the id of the run that this has made.
+ *
+ * It begins again where nothing was done: the server's database was busy, which it says by 503, or the form was set back
+ * to its defaults by an answer that came late, which it says as well.
+ */
+async function submitted(page, deployment, fill) {
+  for (;;) {
+    await open(page, `/deployments/deployment/${deployment}/run`);
+    const form = await fill();
+    const answered = page.waitForResponse((answer) => answer.url().endsWith("/create_flow_run"), PATIENCE);
+    const emptied = page.waitForFunction(() => /is a required property/.test(document.body.innerText), PATIENCE);
+    for (const each of [answered, emptied]) each.catch(() => {}); // one of them is still waiting when the browser ends
+    await press(page, "Submit");
+    const answer = await Promise.race([answered, emptied.then(() => null)]);
+    if (answer && answer.status() !== 503) return { form, id: (await answer.json()).id };
+  }
 }
 
 async function shot(page, name) {
@@ -45,24 +56,24 @@ async function shot(page, name) {
 }
 
 const actions = {
-  /** Fills the form of deploy-model and submits it; the parameters' choices and the new run's path. */
+  /** Fills the form of deploy-model and submits it; the parameters' choices and the new run's id. */
   async submit(page, deployment, model, ...targets) {
-    await open(page, `/deployments/deployment/${deployment}/run`);
-    await page.waitForNetworkIdle(PATIENCE); // what comes later sets the form back to its defaults
-    const form = {};
-    for (const name of ["model", "targets", "force", "promote"]) {
-      const part = await field(page, name);
-      form[name] = await part.evaluate((element) => ({
-        description: element.querySelector(".schema-form-property__description")?.innerText,
-        choices: [...element.querySelectorAll("option")].map((option) => option.value),
-        multiple: Boolean(element.querySelector("select[multiple]")),
-        on: element.querySelector("[role=switch]")?.getAttribute("aria-checked"),
-      }));
-    }
-    await (await (await field(page, "model")).$("select")).select(model);
-    await (await (await field(page, "targets")).$("select")).select(...targets);
-    await shot(page, "form");
-    return { form, id: await created(page) };
+    return submitted(page, deployment, async () => {
+      const form = {};
+      for (const name of ["model", "targets", "force", "promote"]) {
+        const part = await field(page, name);
+        form[name] = await part.evaluate((element) => ({
+          description: element.querySelector(".schema-form-property__description")?.innerText,
+          choices: [...element.querySelectorAll("option")].map((option) => option.value),
+          multiple: Boolean(element.querySelector("select[multiple]")),
+          on: element.querySelector("[role=switch]")?.getAttribute("aria-checked"),
+        }));
+      }
+      await (await (await field(page, "model")).$("select")).select(model);
+      await (await (await field(page, "targets")).$("select")).select(...targets);
+      await shot(page, "form");
+      return form;
+    });
   },
 
   /** Cancels a run from its page. */
