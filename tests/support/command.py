@@ -48,7 +48,8 @@ class Server:
         deadline = time.monotonic() + RECORD_SECONDS
         while True:
             runs = httpx.post(f"{self.api}/task_runs/filter", json=query).raise_for_status().json()
-            recorded = {run["name"] for run in runs if run["state"]["type"] in FINAL}
+            # A run is there before its first state is.
+            recorded = {run["name"] for run in runs if run["state"] and run["state"]["type"] in FINAL}
             if (len(recorded) == len(runs) and recorded.issuperset(names)) or time.monotonic() > deadline:
                 states = {run["name"]: run["state"]["name"] for run in runs}
                 assert len(states) == len(runs), sorted(run["name"] for run in runs)

@@ -157,7 +157,7 @@ class Home:
 
     def holding(self) -> list[psutil.Process]:
         """Of these, the processes of the run whose conversion waits: all but the run's own."""
-        below = [run.children(recursive=True) for run in self.worker().children()]
+        below = [_below(run) for run in self.worker().children()]
         return next((found for found in below if any(str(self.hold) in " ".join(_cmdline(p)) for p in found)), [])
 
     def hold_a_conversion(self) -> str:
@@ -166,6 +166,14 @@ class Home:
         run_id = self.start("deploy-model", model="holding", force=True)
         wait_until(self.holding, self.said)
         return run_id
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    """All that it started; nothing of one that has ended meanwhile."""
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _cmdline(process: psutil.Process) -> list[str]:
