@@ -26,6 +26,7 @@ def test_import_is_light() -> None:
     assert not {"numpy", "pydantic", "yaml"} & set(eval(loaded))
 
 
+@pytest.mark.tensorflow
 def test_the_docstring_deploys_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

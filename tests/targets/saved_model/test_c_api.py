@@ -21,11 +21,11 @@ ROOT = Path(__file__).parents[3]
 
 CHILD = """
 import pickle, sys
-from converters.targets.saved_model import c_api as c_loader
+from converters.targets.saved_model import c_api
 path, tags, calls, also = pickle.load(sys.stdin.buffer)
 answer = {}
 try:
-    with c_loader.Model(path, tags) as model:
+    with c_api.Model(path, tags) as model:
         answer.update(signatures=model.signatures, refused=model.refused)
         answer["outputs"] = [model.run(key, inputs) for key, inputs in calls]
         exec(also)
@@ -197,7 +197,7 @@ def test_version_is_the_wheels_when_the_library_is_loaded() -> None:
         [
             sys.executable,
             "-c",
-            "from converters.targets.saved_model import c_api as c_loader; print(c_loader.version())",
+            "from converters.targets.saved_model import c_api; print(c_api.version())",
         ],
         capture_output=True,
         text=True,
@@ -351,7 +351,7 @@ def test_run_raises_value_error_when_the_model_is_closed(models: tuple[Path, dic
     [
         ("model.run('scaled', {'factor': np.float32(2), 'x': np.ones(1 << 20, np.float32)})", 4 << 20),
         ("model.run('strings', {'text': np.array([b'x' * 40_000] * 100, dtype=object)})", 4 << 20),
-        ("c_loader.Model(path, tags).close()", 4 << 20),
+        ("c_api.Model(path, tags).close()", 4 << 20),
     ],
     ids=["numbers", "strings", "models"],
 )

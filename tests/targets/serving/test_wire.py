@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from converters.contract.errors import Damaged
 from converters.contract.values import Signature, TensorSpec
 from converters.processes.child import run
-from converters.targets.serving import wire as tensor_wire
+from converters.targets.serving import wire
 
 NUMBERS = [
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16",
@@ -50,8 +50,8 @@ def through_tensorflow() -> list[str]:
     wrong = []
     for array in examples():
         kind = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
-        read = tf.make_ndarray(tensor_wire.to_proto(array))
-        written = tensor_wire.from_proto(tf.make_tensor_proto(array, kind, array.shape))
+        read = tf.make_ndarray(wire.to_proto(array))
+        written = wire.from_proto(tf.make_tensor_proto(array, kind, array.shape))
         for got in (read, written):
             same = got.tolist() == array.tolist() if array.dtype == object else got.tobytes() == array.tobytes()
             if not (same and got.dtype == array.dtype and got.shape == array.shape):
@@ -81,10 +81,10 @@ def short_lists() -> list[Any]:
         proto(22, [1], uint32_val=[2**32 - 1]),
         proto(7, [], string_val=[b"x"]),
     ]
-    answers = [tensor_wire.from_proto(one).tolist() for one in good]
+    answers = [wire.from_proto(one).tolist() for one in good]
     for bad in (proto(1, [2], float_val=[1, 2, 3]), proto(1, [2], tensor_content=b"1234"), proto(20, [])):
         try:
-            tensor_wire.from_proto(bad)
+            wire.from_proto(bad)
         except Damaged as error:
             answers.append(str(error))
     return answers
@@ -109,10 +109,10 @@ def spec(array: np.ndarray[Any, Any]) -> TensorSpec:
     )
 )
 def test_json_keeps_every_bit_of_numbers(array: np.ndarray[Any, Any]) -> None:
-    sent = tensor_wire.parse_json(tensor_wire.to_json("serving_default", {"x": array}))
+    sent = wire.parse_json(wire.to_json("serving_default", {"x": array}))
     assert sent["signature_name"] == "serving_default"
     outputs = {"x": spec(array)}
-    got = tensor_wire.from_json({"outputs": sent["inputs"]["x"]}, outputs)["x"]
+    got = wire.from_json({"outputs": sent["inputs"]["x"]}, outputs)["x"]
     assert (got.dtype, got.shape) == (array.dtype, array.shape)
     assert np.array_equal(got, array, equal_nan=array.dtype.kind == "f")
 
@@ -120,15 +120,15 @@ def test_json_keeps_every_bit_of_numbers(array: np.ndarray[Any, Any]) -> None:
 @given(st.lists(st.binary(max_size=8), max_size=4))
 def test_json_keeps_bytes_of_strings(items: list[bytes]) -> None:
     array = strings(*items)
-    encoded = tensor_wire.to_json("k", {"x": array})
-    got = tensor_wire.from_json({"outputs": tensor_wire.parse_json(encoded)["inputs"]["x"]}, {"x": spec(array)})["x"]
+    encoded = wire.to_json("k", {"x": array})
+    got = wire.from_json({"outputs": wire.parse_json(encoded)["inputs"]["x"]}, {"x": spec(array)})["x"]
     assert got.tolist() == items
 
 
 def test_from_json_reads_strings_that_are_no_utf8_and_nan_as_the_server_writes_them() -> None:
     body = b'{"outputs": {"word": ["caf\xc3\xa9", "\xff\\u0000"], "number": [NaN, -Infinity]}}'
     outputs = {"word": TensorSpec(shape=(None,), dtype="string"), "number": TensorSpec(shape=(None,), dtype="float32")}
-    got = tensor_wire.from_json(tensor_wire.parse_json(body), outputs)
+    got = wire.from_json(wire.parse_json(body), outputs)
     assert got["word"].tolist() == [b"caf\xc3\xa9", b"\xff\x00"]
     assert np.isnan(got["number"][0])
     assert got["number"][1] == -np.inf
@@ -150,24 +150,24 @@ def test_from_json_reads_strings_that_are_no_utf8_and_nan_as_the_server_writes_t
 )
 def test_from_json_raises_damaged_when_the_answer_is_not_of_the_signature(value: Any, dtype: str, said: str) -> None:
     with pytest.raises(Damaged, match=said):
-        tensor_wire.from_json({"outputs": value}, {"y": TensorSpec(shape=(None,), dtype=dtype)})
+        wire.from_json({"outputs": value}, {"y": TensorSpec(shape=(None,), dtype=dtype)})
 
 
 @pytest.mark.parametrize("answer", [[], {"error": "no"}, {"outputs": [1]}])
 def test_from_json_raises_damaged_when_there_are_no_outputs(answer: Any) -> None:
     two = {name: TensorSpec(shape=(None,), dtype="float32") for name in "yz"}
     with pytest.raises(Damaged):
-        tensor_wire.from_json(answer, two)
+        wire.from_json(answer, two)
 
 
 def test_parse_json_raises_damaged_when_it_is_none() -> None:
     with pytest.raises(Damaged, match="its answer is no JSON"):
-        tensor_wire.parse_json(b"<html>")
+        wire.parse_json(b"<html>")
 
 
 def test_not_in_json_names_what_rest_cannot_carry() -> None:
     whole = TensorSpec(shape=(None,), dtype="int64")
     half = TensorSpec(shape=(None,), dtype="float16")
-    assert tensor_wire.not_in_json(Signature(inputs={"x": whole}, outputs={"y": whole})) is None
-    assert tensor_wire.not_in_json(Signature(inputs={"x": whole}, outputs={"y": half})) == "output 'y' is float16"
-    assert json.loads(tensor_wire.to_json("k", {"x": np.array(3)})) == {"signature_name": "k", "inputs": {"x": 3}}
+    assert wire.not_in_json(Signature(inputs={"x": whole}, outputs={"y": whole})) is None
+    assert wire.not_in_json(Signature(inputs={"x": whole}, outputs={"y": half})) == "output 'y' is float16"
+    assert json.loads(wire.to_json("k", {"x": np.array(3)})) == {"signature_name": "k", "inputs": {"x": 3}}

@@ -48,6 +48,7 @@ def test_find_chromium_raises_missing_runtime_when_the_variable_names_no_program
         programs.find_chromium()
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("version", [javascript.node_version, javascript.chromium_version])
 def test_versions_are_of_what_is_here(version: Callable[[], str]) -> None:
     assert version()[0].isdigit()
