@@ -30,9 +30,10 @@ def export(live: Live, path: Path, model: str) -> tuple[str, list[str]]:
     written = saved_model.signatures(saved_model.read(path))
     # TensorFlow renames what it cannot keep, and only logs it.
     for key, signature in live.signatures.items():
-        if written.get(key) is None or written[key].inputs.keys() != signature.inputs.keys():
+        names = written[key].inputs.keys() if key in written else set()
+        if key not in written or names != signature.inputs.keys():
             raise BadInput(
-                f"{model}: signature {key!r} was exported with inputs {sorted(written[key].inputs)} in place of "
+                f"{model}: signature {key!r} was exported with inputs {sorted(names)} in place of "
                 f"{sorted(signature.inputs)}; rename them so that they are valid identifiers"
             )
     return fingerprint.of_saved_model(path, live.signatures), notes

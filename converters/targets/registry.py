@@ -8,7 +8,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from converters.contract.errors import BadInput, said
+from converters.contract.errors import BadInput, raised
 from converters.contract.target import Target
 from converters.targets.hdf5.target import TARGET as HDF5
 from converters.targets.saved_model.target import TARGET as SAVED_MODEL
@@ -55,9 +55,7 @@ def _loaded(entry: EntryPoint) -> Target[Any]:
     try:
         target = entry.load()
     except Exception as error:  # it runs the other package's code
-        raise BadInput(
-            f"{_origin(entry)} cannot be loaded: {type(error).__name__}: {said(error)}; mend or uninstall that package"
-        ) from error
+        raise BadInput(f"{_origin(entry)} cannot be loaded: {raised(error)}; mend or uninstall that package") from error
     if not isinstance(target, Target):
         raise BadInput(f"{_origin(entry)} is {type(target).__name__} and no Target; mend or uninstall that package")
     return target
