@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from pydantic import Field, field_validator
 
 from converters.contract.settings import Quality, Tolerance
-from converters.contract.values import Artifact, Frozen, LayerLoss, Prediction, Source, Structure, Tensors
+from converters.contract.values import Artifact, Frozen, LayerLoss, Prediction, Soundness, Source, Structure, Tensors
 
 Cases: TypeAlias = Mapping[str, Sequence[Tensors]]
 """The inputs of every call, by signature key ('' for an artifact without one)."""
@@ -142,6 +142,8 @@ class Target(Generic[O]):
         holds: the dtype in which the target holds the model's.
         layers: what each layer of a lossy variant lost against the SavedModel, for these inputs of its signature; those
             that add most noise first. Runs in a child process.
+        sound: how the weights and layers of a lossy variant stand to those of the SavedModel, whatever the inputs (some of
+            its signature are given). Raises Damaged. Runs in a child process.
         always: made of every model, since the others are made from it, and left out by nobody.
         packages: the packages it works with, each with what for.
         describe: what a file of this format holds, for `fanout inspect`, by suffix or file name. Runs in a child process.
@@ -156,6 +158,7 @@ class Target(Generic[O]):
     chosen: Callable[[Source, O], Sequence[str]] = named
     holds: Callable[[str], str] = unchanged
     layers: Callable[[Artifact, Path, Tensors], list[LayerLoss]] | None = None
+    sound: Callable[[Artifact, Path, Tensors], Soundness] | None = None
     always: bool = False
     packages: Mapping[str, str] = field(default_factory=dict)
     describe: Mapping[str, Callable[[Path], dict[str, Any]]] = field(default_factory=dict)

@@ -15,6 +15,8 @@ Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
 
 Status = Literal["passed", "failed", "unsupported", "not_run"]
 SourceKind = Literal["tf_keras", "keras", "module", "saved_model"]
+Data = Literal["given", "fitted", "drawn"]
+"""Where inputs come from: the user; drawn, and fitted to what the model knows of its data; drawn with a seed."""
 KERAS = ("tf_keras", "keras")
 """The kinds that are models of either Keras."""
 
@@ -231,3 +233,37 @@ class LayerLoss(Frozen):
     op: str
     snr_db: float
     added: float
+
+
+class WeightError(Frozen):
+    """How far a constant of a lossy file lies from the model's.
+
+    `steps` is the largest distance of an element in steps of its own grid (for float16, the spacing of numbers there), of
+    which rounding explains 0.5; infinite where the file has another shape, or none.
+    """
+
+    name: str
+    steps: float
+
+
+class LayerNoise(Frozen):
+    """What a layer of a lossy file adds to its output, given the float graph's own inputs.
+
+    `ratio` is the root mean square of that over what its number formats explain: a rounding to steps of s has the standard
+    deviation s / sqrt(12) (Bennett, Spectra of quantized signals, 1948). Infinite where the layer computes another shape.
+    """
+
+    layer: str
+    op: str
+    ratio: float
+
+
+class Soundness(Frozen):
+    """How the weights and layers of a lossy file stand to those of the model it was made of.
+
+    `problems` are differences of structure, a sentence each, such as an operator that is missing.
+    """
+
+    weights: list[WeightError] = []
+    layers: list[LayerNoise] = []
+    problems: list[str] = []
