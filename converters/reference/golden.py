@@ -2,7 +2,8 @@
 
 The file is an .npz without pickles. A case's arrays are named `SIGNATURE/INDEX/inputs/NAME` and
 `SIGNATURE/INDEX/outputs/NAME`; `variables` lists the live model's variables, one per line, as
-`NAME DTYPE[SHAPE] sha256:DIGEST`; `coverage` is the JSON of what each signature's cases reach in the model. String tensors
+`NAME DTYPE[SHAPE] sha256:DIGEST`; `coverage` is the JSON of what each signature's cases reach in the model, and `data` that of
+where each one's inputs come from. String tensors
 are stored as bytes of fixed width whose last byte, 0x01, ends the element, because NumPy drops trailing zeros.
 """
 
@@ -18,7 +19,7 @@ from pydantic import TypeAdapter
 
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.settings import GoldenSpec
-from converters.contract.values import Case, Frozen, Signature, Tensors
+from converters.contract.values import Case, Data, Frozen, Signature, Tensors
 from converters.formats.dtypes import as_bytes, as_dtype, as_strings, numpy_dtype, objects
 from converters.reference.coverage import Coverage
 from converters.reference.drawing import SAMPLES
@@ -27,11 +28,13 @@ _KEY = re.compile(r"(?P<signature>.+?)/(?P<index>\d+)/(?P<side>inputs|outputs)/(
 VARIABLES = "variables"
 COVERAGE = "coverage"
 PRECISION = "precision"
+DATA = "data"
 
 
 class Golden(Frozen):
     """Cases by signature, one line per variable of the live model, and what of it each signature's cases reach.
 
+    `data` says, by signature, what the inputs are, and so what calibrates on them or on others of their kind.
     `precision` is the narrowest floating-point dtype that the live model computes in: its outputs are no more exact.
     """
 
@@ -39,9 +42,11 @@ class Golden(Frozen):
     variables: tuple[str, ...] = ()
     coverage: dict[str, Coverage] = {}
     precision: str = "float32"
+    data: dict[str, Data] = {}
 
 
 _COVERAGES = TypeAdapter(dict[str, Coverage])
+_DATA = TypeAdapter(dict[str, Data])
 
 
 def save(golden: Golden, path: Path) -> None:
@@ -50,6 +55,7 @@ def save(golden: Golden, path: Path) -> None:
         VARIABLES: np.array([line.encode() + b"\x01" for line in golden.variables] or [b"\x01"][:0], "S"),
         COVERAGE: np.frombuffer(_COVERAGES.dump_json(golden.coverage), np.uint8),
     }
+    arrays[DATA] = np.frombuffer(_DATA.dump_json(golden.data), np.uint8)
     arrays[PRECISION] = np.array(golden.precision.encode())
     for signature, cases in golden.cases.items():
         for index, case in enumerate(cases):
@@ -82,6 +88,8 @@ def _golden(arrays: Tensors, path: Path) -> Golden:
         facts["variables"] = tuple(line[:-1].decode() for line in arrays.pop(VARIABLES).tolist())
     if COVERAGE in arrays:
         facts["coverage"] = _COVERAGES.validate_json(arrays.pop(COVERAGE).tobytes())
+    if DATA in arrays:
+        facts["data"] = _DATA.validate_json(arrays.pop(DATA).tobytes())
     if PRECISION in arrays:
         facts["precision"] = arrays.pop(PRECISION).item().decode()
     sides: dict[tuple[int, str], dict[str, Tensors]] = {}

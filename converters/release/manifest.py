@@ -10,7 +10,17 @@ from pydantic import Field, ValidationError
 
 from converters.contract.errors import BadInput
 from converters.contract.layout import MANIFEST
-from converters.contract.values import CheckResult, Frozen, LayerLoss, RowName, Signature, SourceKind, Status, UnitName
+from converters.contract.values import (
+    CheckResult,
+    Data,
+    Frozen,
+    LayerLoss,
+    RowName,
+    Signature,
+    SourceKind,
+    Status,
+    UnitName,
+)
 from converters.reference.labelled import EvaluationRecord
 from converters.targets.registry import TARGETS
 
@@ -28,11 +38,13 @@ class Losses(Frozen):
 class Row(RowName):
     """One artifact of one signature, and what every check found. Times are in seconds.
 
-    `layers` are given where a lossy variant fell short: those that lose the most, first.
+    `data` is where the inputs come from that it was calibrated on and compared with; None for a file of weights. `layers` are
+    given where a lossy variant fell short: those that lose the most, first.
     """
 
     status: Status
     reason: str | None = None
+    data: Data | None = None
     path: str | None = None
     bytes: int | None = None
     seconds: dict[str, float] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 from converters.config.spec import ModelSpec
 from converters.contract.layout import GOLDEN, REPRESENTATIVE, SAVED_MODEL
 from converters.contract.settings import Tolerance
-from converters.contract.values import Case, Frozen, Signature, Source, SourceKind, Tensors
+from converters.contract.values import Case, Data, Frozen, Signature, Source, SourceKind, Tensors
 from converters.formats import precision, variables
 from converters.reference import golden, labelled
 from converters.reference.coverage import Coverage
@@ -109,18 +109,21 @@ class Session:
         cases: dict[str, list[Case]] = {}
         calibration: dict[str, list[Tensors]] = {}
         covered: dict[str, Coverage] = {}
+        kinds: dict[str, Data] = {}
         for key, endpoint in live.endpoints.items():
             if key in data:
                 where = f"golden.data ({spec.golden.data})"
                 inputs = golden.from_data(data[key], key, live.signatures[key], spec.golden, where)
                 cases[key] = [Case(inputs=tensors, outputs=endpoint.answer(tensors)) for tensors in inputs]
                 covered[key] = live.reach(endpoint, inputs[0])
+                kinds[key] = "given"
             else:
+                kinds[key] = "drawn"
                 chosen, calibration[key] = drawn(live, endpoint, spec, computed_in)
                 cases[key] = chosen.cases
                 covered[key] = chosen.coverage or live.reach(endpoint, chosen.cases[0].inputs)
         described = variables.describe(live.weights())
-        recorded = golden.Golden(cases=cases, variables=described, coverage=covered, precision=computed_in)
+        recorded = golden.Golden(cases=cases, variables=described, coverage=covered, precision=computed_in, data=kinds)
         golden.save(recorded, self.out_dir / GOLDEN)
         return calibration
 

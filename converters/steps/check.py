@@ -54,7 +54,8 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True) -> list[
 
     def made(artifact: Artifact) -> Row:
         checks, lost = findings.get(key_of(artifact), []), losses.get(key_of(artifact)) if artifact.path else None
-        return row(artifact, checks, conversion.error, seconds, unit.release, losses=lost, memory_mb=memory_mb)
+        made = row(artifact, checks, conversion.error, seconds, unit.release, losses=lost, memory_mb=memory_mb)
+        return made.model_copy(update={"data": judge.data.get(key_of(artifact))})
 
     return [made(artifact) for artifact in conversion.artifacts]
 

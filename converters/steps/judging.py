@@ -23,6 +23,7 @@ class Judge:
     def __init__(self, unit: Unit, golden: Golden, evaluation: Evaluation | None) -> None:
         self._unit = unit
         self._coverage = golden.coverage
+        self.data = golden.data
         self._quality = unit.options.quality.get(unit.variant, Quality())
         self._evaluation = evaluation.first(unit.options.evaluation_samples) if evaluation is not None else None
         default = precision.allowing(unit.kind.tolerance, golden.precision)

@@ -224,7 +224,7 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     assert signature["inputs"] == {"image": {"shape": [None, 8, 8, 1], "dtype": "float32"}}
     (target,) = written["targets"]
     assert list(target) == [
-        *("target", "variant", "signature", "status", "reason", "path", "bytes", "seconds"),
+        *("target", "variant", "signature", "status", "reason", "data", "path", "bytes", "seconds"),
         *("memory_mb", "reused_from", "checks", "layers"),
     ]
     assert list(target["checks"][0]) == [
