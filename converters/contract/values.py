@@ -258,12 +258,22 @@ class LayerNoise(Frozen):
     ratio: float
 
 
+class GridFit(Frozen):
+    """How a grid of a lossy file stands to the model's own values: the share of its width by which they lie `beyond` it, and
+    the share that they have `filled`."""
+
+    name: str
+    beyond: float
+    filled: float
+
+
 class Soundness(Frozen):
-    """How the weights and layers of a lossy file stand to those of the model it was made of.
+    """How the weights, layers and grids of a lossy file stand to those of the model it was made of.
 
     `problems` are differences of structure, a sentence each, such as an operator that is missing.
     """
 
     weights: list[WeightError] = []
     layers: list[LayerNoise] = []
+    grids: list[GridFit] = []
     problems: list[str] = []

@@ -12,7 +12,7 @@ from converters.contract.errors import FanoutError
 from converters.contract.layout import SAVED_MODEL, log_of
 from converters.contract.values import Artifact, CheckResult
 from converters.processes import child
-from converters.reference import golden, labelled
+from converters.reference import golden, labelled, sound
 from converters.release.manifest import Losses, Row
 from converters.release.verdict import row
 from converters.steps import again, running
@@ -41,13 +41,14 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True) -> list[
     if unit.log is not None:
         _begin(unit.log, "checks", unit)
     held = [artifact for artifact in conversion.artifacts if artifact.path is not None]
-    findings, sound = inspect(unit, held, judge.signatures, children)
-    for artifact, runtime, prediction in running.run(unit, sound, judge.inputs, judge.golden, children):
+    findings, ready = inspect(unit, held, judge.signatures, children)
+    for artifact, runtime, prediction in running.run(unit, ready, judge.inputs, judge.golden, children):
         findings[key_of(artifact)] += judge.findings(artifact, runtime, prediction)
     losses: dict[str, Losses | None] = {}
     for artifact in held:
         key = key_of(artifact)
         findings[key] += judge.of_the_data(artifact, findings[key], unit.spec.golden.constant)
+        findings[key] += _sound(unit, artifact, judge, children)
         losses[key] = _examine(unit, artifact, findings[key], judge, keep_log)
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
     memory_mb = {"convert": conversion.memory_mb, "check": children.memory_mb}
@@ -69,6 +70,19 @@ def failed(unit: Unit, conversion: Conversion, why: str) -> list[Row]:
         return row(artifact, [], error, seconds, unit.release, memory_mb=memory_mb)
 
     return [made(artifact) for artifact in conversion.artifacts]
+
+
+def _sound(unit: Unit, artifact: Artifact, judge: Judge, children: Children) -> list[CheckResult]:
+    """Where a variant loses something on purpose: whether its weights and layers are what they must be."""
+    soundness = unit.definition.sound
+    if unit.kind.quality is None or soundness is None:
+        return []
+    given = artifact, unit.source.saved_model, judge.first_inputs(artifact)
+    try:
+        found = children.run(soundness, *given, stays=f"soundness of {unit.target}", fresh=False)
+    except FanoutError as error:
+        return [CheckResult(name="sound", runtime=unit.target, status="failed", detail=str(error))]
+    return sound.check(found, unit.target)
 
 
 def _examine(

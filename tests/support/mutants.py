@@ -28,7 +28,7 @@ from rich.table import Table
 
 from converters.config.spec import ModelSpec
 from converters.contract import layout
-from converters.contract.layout import CONFIG, GOLDEN
+from converters.contract.layout import CONFIG, GOLDEN, SAVED_MODEL
 from converters.contract.settings import Tolerance
 from converters.contract.values import Artifact, Case, Prediction, Signature, Tensors
 from converters.processes import child
@@ -99,9 +99,11 @@ def examine(
 
 
 def _mutant(written: Manifest, release: Path, target: str, variant: str, one: Written) -> Mutant:
-    """Make the copy a release of that artifact alone."""
+    """Make the copy a release of that artifact alone, beside the SavedModel that it was made of."""
     for name in (GOLDEN, CONFIG):
         shutil.copy(release / name, one.folder / name)
+    if not (one.folder / SAVED_MODEL).exists():
+        shutil.copytree(release / SAVED_MODEL, one.folder / SAVED_MODEL)
     rows = [row for row in written.targets if (row.target, row.variant) == (target, variant) and row.path]
     write_manifest(written, rows, one.folder)
     return Mutant(one, one.folder, {row.signature: row.signature for row in rows})

@@ -38,7 +38,10 @@ def convert(source: Source, variant: str, out_dir: Path, options: TFLiteOptions)
     )
     if file.content is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.content)
+        # Whole or not at all: a check of another variant may look for it at the same time.
+        part = path.with_name(f".{path.name}")
+        part.write_bytes(file.content)
+        part.replace(path)
     return [
         Artifact(target=NAME, variant=variant, signature=key, path=None, reason=file.reasons[key])
         if key in file.reasons

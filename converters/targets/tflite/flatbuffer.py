@@ -68,6 +68,21 @@ def op_names(model: Any) -> list[str]:
     ]
 
 
+def dtype_name(code: int) -> str:
+    """A tensor type's name in the schema, such as FLOAT32."""
+    return _enum("TensorType")[code]
+
+
+def numpy_dtype(name: str) -> Any:
+    """NumPy's dtype for a tensor type's name."""
+    return {"BOOL": "bool", "STRING": "object"}.get(name, name.lower())
+
+
+def dtype_code(name: str) -> int:
+    """The tensor type of that name."""
+    return next(code for code, known in _enum("TensorType").items() if known == name)
+
+
 def signatures(model: Any) -> dict[str, Signature]:
     """The signatures by key."""
     return {

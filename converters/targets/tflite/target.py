@@ -1,7 +1,7 @@
 """TF Lite: float32, float16, dynamic-range and full-int8 files, each with every signature."""
 
 from converters.contract.target import Runtime, Target
-from converters.targets.tflite import NAME, check, convert, describe, layers
+from converters.targets.tflite import NAME, check, convert, describe, layers, sound
 from converters.targets.tflite.options import TFLiteOptions
 
 LITERT = Runtime("litert", "ai-edge-litert", check.run_litert, check.litert_version, stays="litert")
@@ -16,6 +16,7 @@ TARGET = Target(
     inspect=check.inspect,
     runtimes=(LITERT, TENSORFLOW_LITE),
     layers=layers.losses,
+    sound=sound.soundness,
     describe={".tflite": describe.tflite},
     packages={"ai-edge-litert": "checking TF Lite"},
 )

@@ -1,0 +1,263 @@
+"""A subgraph of a TF Lite file as values: operators with their options, tensors with their constants and grids.
+
+What quantizing only puts between operators (QUANTIZE, DEQUANTIZE) is seen through: `Graph.origin` is the tensor whose value
+another one holds in a different type.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from converters.contract.errors import Damaged
+from converters.formats import protos
+from converters.targets.tflite import flatbuffer
+
+Array: TypeAlias = np.ndarray[Any, Any]
+CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+_STORED = {"COMPLEX64": "complex64", "COMPLEX128": "complex128", "BOOL": "bool", "BFLOAT16": "uint16"}
+_PACKED = {"INT4": (4, 8), "UINT4": (4, 0), "INT2": (2, 2)}
+"""Bits of an element, and what is taken off one that has its highest bit set, twice."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Numbers that a quantized tensor can hold: (q - zero) * scale for q from `low` to `high`; scales by channel of `axis`."""
+
+    scales: Array
+    zeros: Array
+    axis: int
+    low: int
+    high: int
+
+    def spread(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Scales and zero points, float64, in a shape that broadcasts over a tensor of this one.
+
+        Raises Damaged where there is not one for each channel.
+        """
+        if len(self.scales) == 1:
+            return self.scales[0], self.zeros[0]
+        if not self.axis < len(shape) or len(self.scales) != shape[self.axis] or len(self.zeros) != len(self.scales):
+            raise Damaged(f"a tensor of shape {list(shape)} has {len(self.scales)} scales for dimension {self.axis}")
+        wide = [1] * len(shape)
+        wide[self.axis] = -1
+        return self.scales.reshape(wide), self.zeros.reshape(wide)
+
+    @property
+    def key(self) -> tuple[float, float]:
+        """Scale and zero point of a grid that is one for the whole tensor."""
+        return float(self.scales[0]), float(self.zeros[0])
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor: its dtype by the schema's name, its declared shape, its stored elements (None unless it is constant)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    stored: Array | None
+    grid: Grid | None
+    variable: bool
+
+    @property
+    def real(self) -> Array:
+        """The constant's elements as numbers of the model: float64 where the file quantizes them or has them in float16."""
+        assert self.stored is not None
+        if self.grid is None:
+            return self.stored.astype(np.float64) if self.stored.dtype.kind == "f" else self.stored
+        scales, zeros = self.grid.spread(self.stored.shape)
+        return np.asarray((self.stored.astype(np.float64) - zeros) * scales)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator; absent optional inputs are -1. `options` hold the built-in ones by name, or a custom op's bytes."""
+
+    number: int
+    op: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: dict[str, Any]
+
+    @property
+    def subgraphs(self) -> dict[str, int]:
+        """The subgraphs that control flow runs, by the option that names each."""
+        return {name: value for name, value in self.options.items() if name.lower().endswith("subgraphindex")}
+
+
+class Graph:
+    """One subgraph of a model.
+
+    Args:
+        model: the file's ModelT.
+        number: the subgraph's.
+        given: the operands with which control flow runs it, by position, which are constants of the subgraph that has them.
+
+    Raises:
+        Damaged: there is no such subgraph.
+    """
+
+    def __init__(self, model: Any, number: int, given: Mapping[int, Tensor] | None = None) -> None:
+        if not 0 <= number < len(model.subgraphs):
+            raise Damaged(f"an operator or signature runs subgraph {number} of {len(model.subgraphs)}")
+        self.model, self.number = model, number
+        self._subgraph = model.subgraphs[number]
+        every = _indices(self._subgraph.inputs)
+        self._given = {every[position]: tensor for position, tensor in (given or {}).items()}
+        self._fed = frozenset(every)
+        self.inputs = tuple(index for index in every if index not in self._given)
+        self.outputs = tuple(index for index in _indices(self._subgraph.outputs) if index not in self._given)
+
+    @cached_property
+    def tensors(self) -> list[Tensor]:
+        """All of them. Raises Damaged where a buffer does not hold what its tensor says."""
+        return [_tensor(self.model, tensor) for tensor in self._subgraph.tensors or ()]
+
+    @cached_property
+    def operators(self) -> list[Operator]:
+        """All of them, in the order in which they run."""
+        names = flatbuffer.op_names(self.model)
+        return [
+            Operator(
+                number, names[o.opcodeIndex], _indices(o.inputs), _indices(o.outputs), _options(names[o.opcodeIndex], o)
+            )
+            for number, o in enumerate(self._subgraph.operators or ())
+        ]
+
+    @cached_property
+    def layers(self) -> list[Operator]:
+        """The operators that are no casts."""
+        return [operator for operator in self.operators if not self.is_cast(operator)]
+
+    def is_cast(self, operator: Operator) -> bool:
+        """Whether it only changes the type in which a value is held."""
+        return operator.op in CASTS
+
+    def origin(self, index: int) -> int:
+        """The tensor whose value this one holds: the tensor itself, or what it was cast from."""
+        seen = {index}
+        while (made := self._makers.get(index)) is not None and self.is_cast(made) and made.inputs[0] not in seen:
+            index = made.inputs[0]
+            seen.add(index)
+        return index
+
+    @cached_property
+    def _makers(self) -> dict[int, Operator]:
+        return {index: operator for operator in self.operators for index in operator.outputs}
+
+    def constant(self, index: int) -> Tensor | None:
+        """The stored tensor behind this one, where it is a constant."""
+        origin = self.origin(index)
+        tensor = self._given.get(origin, self.tensors[origin])
+        if tensor.stored is None and origin not in self._makers and origin not in self._fed and not tensor.variable:
+            # It has no elements, since nothing makes it.
+            tensor = replace(tensor, stored=_elements(tensor.name, tensor.dtype, tensor.shape, np.empty(0, np.uint8)))
+        return tensor if tensor.stored is not None else None
+
+    def constants_given(self) -> dict[int, Array]:
+        """Those that the subgraph is given, as the tensors that are given them hold them."""
+        return {
+            index: tensor.stored if tensor.dtype == self.tensors[index].dtype else tensor.real.astype(np.float32)
+            for index, tensor in self._given.items()
+            if tensor.stored is not None
+        }
+
+    def flow(self, operator: Operator) -> tuple[tuple[int, ...], tuple[int, ...], list["Graph"]]:
+        """Inputs and outputs of an operator, and the subgraphs that it runs.
+
+        A constant that a loop or branch is given, and that no iteration changes, is theirs and left out: whether a constant is
+        inside of a loop or outside is the converter's choice.
+        """
+        skipped = 1 if operator.op == "IF" else 0
+        inner = list(operator.subgraphs.values())
+        if operator.op not in ("IF", "WHILE"):
+            return operator.inputs, operator.outputs, [Graph(self.model, number) for number in inner]
+        body = Graph(self.model, operator.subgraphs.get("bodySubgraphIndex", inner[0]))
+        given = {
+            position: tensor
+            for position, index in enumerate(operator.inputs[skipped:])
+            if (tensor := self.constant(index)) is not None
+            and (operator.op == "IF" or body.outputs[position : position + 1] == body.inputs[position : position + 1])
+        }
+        inputs = tuple(index for n, index in enumerate(operator.inputs) if n - skipped not in given)
+        outputs = (
+            operator.outputs
+            if operator.op == "IF"
+            else tuple(index for n, index in enumerate(operator.outputs) if n not in given)
+        )
+        return inputs, outputs, [Graph(self.model, number, given) for number in inner]
+
+    def casts_to(self, index: int) -> Iterator[Operator]:
+        """The casts that make this tensor of its origin."""
+        while (made := self._makers.get(index)) is not None and self.is_cast(made):
+            yield made
+            index = made.inputs[0]
+
+
+def _indices(given: Any) -> tuple[int, ...]:
+    return tuple(int(index) for index in given) if given is not None else ()
+
+
+def _options(name: str, operator: Any) -> dict[str, Any]:
+    held = dict(vars(operator.builtinOptions)) if operator.builtinOptions else {}
+    held |= vars(operator.builtinOptions2) if getattr(operator, "builtinOptions2", None) else {}
+    custom = operator.customOptions
+    if custom is not None and len(custom):
+        held["customOptions"] = bytes(bytearray(custom))
+        if name.startswith(flatbuffer.FLEX):
+            held["customOptions"] = _node(held["customOptions"])
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in held.items()}
+
+
+def _node(options: bytes) -> Any:
+    """The NodeDef of a select TF op, whose attributes the converter writes in no order. Raises Damaged."""
+    from flatbuffers import flexbuffers
+
+    try:
+        node = flexbuffers.GetRoot(bytearray(options)).AsVector[1].AsStringBytes
+        return protos.load("tensorflow.core.framework.node_def_pb2").NodeDef.FromString(bytes(node))
+    except Exception as error:  # damaged ones lead the reading code anywhere
+        raise Damaged(f"a select TF op's definition cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _tensor(model: Any, tensor: Any) -> Tensor:
+    name, dtype = tensor.name.decode(errors="replace"), flatbuffer.dtype_name(tensor.type)
+    shape = _indices(tensor.shape)
+    data = model.buffers[tensor.buffer].data if tensor.buffer else None
+    stored = None if data is None or not len(data) else _elements(name, dtype, shape, np.asarray(data, np.uint8))
+    grid = _grid(tensor.quantization, dtype)
+    return Tensor(name, dtype, shape, stored, grid, bool(tensor.isVariable))
+
+
+def _elements(name: str, dtype: str, shape: tuple[int, ...], data: Array) -> Array:
+    if dtype in ("STRING", "RESOURCE", "VARIANT"):
+        return data
+    count = int(np.prod(shape, dtype=np.int64))
+    if dtype in _PACKED:
+        bits, sign = _PACKED[dtype]
+        parts = np.stack([(data >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)], -1).reshape(-1)
+        elements = parts.astype(np.int8)
+        elements[elements >= sign] -= np.int8(2 * sign) if sign else np.int8(0)
+        elements = elements[:count]
+    else:
+        kind = np.dtype(_STORED.get(dtype, dtype.lower()))
+        if len(data) % kind.itemsize:
+            raise Damaged(f"the constant {name!r} has {len(data)} bytes, which are no {dtype.lower()} elements")
+        elements = np.frombuffer(data.tobytes(), kind)
+    if len(elements) != count:
+        raise Damaged(f"the constant {name!r} of shape {list(shape)} has {len(elements)} elements")
+    return np.asarray(elements.reshape(shape))
+
+
+def _grid(quantization: Any, dtype: str) -> Grid | None:
+    scales = getattr(quantization, "scale", None)
+    if scales is None or not len(scales) or dtype.startswith("FLOAT"):
+        return None
+    zeros = quantization.zeroPoint
+    zeros = np.zeros(len(scales)) if zeros is None or not len(zeros) else np.asarray(zeros, np.float64)
+    bits = _PACKED[dtype][0] if dtype in _PACKED else np.dtype(dtype.lower()).itemsize * 8
+    low = 0 if dtype.startswith("U") else -(2 ** (bits - 1))
+    return Grid(np.asarray(scales, np.float64), zeros, int(quantization.quantizedDimension), low, low + 2**bits - 1)

@@ -1,0 +1,89 @@
+"""Whether a lossy TF Lite file's grids are made for the values that the float graph has: wide enough, and not far too wide.
+
+A grid is that of every tensor whose values are only passed on (as by RESHAPE or CONCATENATION), and the widest of those made it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from converters.contract.values import GridFit
+from converters.targets.tflite.graph import Array, Graph
+from converters.targets.tflite.matching import Pair
+
+_FIXED = frozenset({"SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION"})
+"""Their outputs' grids are given (https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec)."""
+_FEW = 16
+"""Values below which it cannot be said what a tensor's range is."""
+
+
+class Span(NamedTuple):
+    """The range of a tensor's values, zero included as in every grid, and how many were seen."""
+
+    low: float
+    high: float
+    seen: int
+
+
+def any_in(pair: Pair) -> bool:
+    """Whether the deployed graph computes on any grid."""
+    return any(tensor.grid is not None and tensor.stored is None for tensor in pair.deployed.tensors)
+
+
+def spans(samples: Iterable[Mapping[int, Array]]) -> dict[int, Span]:
+    """Those of the float graph's tensors, over several samples' values."""
+    found: dict[int, Span] = {}
+    for values in samples:
+        for index, value in values.items():
+            if value.dtype.kind == "f":
+                found[index] = _joined(found.get(index, Span(0.0, 0.0, 0)), value)
+    return found
+
+
+def _joined(known: Span, value: Array) -> Span:
+    finite = value[np.isfinite(value)]
+    low, high = np.min(finite, initial=known.low), np.max(finite, initial=known.high)
+    return Span(float(low), float(high), known.seen + finite.size)
+
+
+def fits(pair: Pair, seen: Mapping[int, Span]) -> Iterator[GridFit]:
+    """One for each grid of the deployed graph, of those tensors whose values are known."""
+    graph = pair.deployed
+    known = {index: seen[other] for index, other in _counterparts(pair) if other in seen}
+    makers = {index: operator.op for operator in graph.operators for index in operator.outputs}
+    for (scale, zero), members in _by_grid(graph, known).items():
+        if any(makers.get(index) in _FIXED for index in members):
+            continue
+        grid = graph.tensors[members[0]].grid
+        assert grid is not None
+        low, high = (grid.low - zero) * scale, (grid.high - zero) * scale
+        beyond = min(max(known[i].high - high, low - known[i].low, 0.0) / (high - low) for i in members)
+        beside = [known[i] for i in {*members, *_made_of(graph, members)} if i in known]
+        filled = max((span.high - span.low) / (high - low) for span in beside)
+        if max(span.seen for span in beside) < _FEW:
+            filled = 1.0
+        yield GridFit(name=graph.tensors[members[0]].name, beyond=beyond, filled=filled)
+
+
+def _counterparts(pair: Pair) -> Iterator[tuple[int, int]]:
+    for index in range(len(pair.deployed.tensors)):
+        other = pair.tensors.get(pair.deployed.origin(index))
+        if other is not None:
+            yield index, pair.reference.origin(other)
+
+
+def _by_grid(graph: Graph, known: Mapping[int, Span]) -> dict[tuple[float, float], list[int]]:
+    """The tensors of each grid that hold anything but zero."""
+    found: dict[tuple[float, float], list[int]] = {}
+    for index, span in known.items():
+        grid = graph.tensors[index].grid
+        if grid is not None and len(grid.scales) == 1 and span.high > span.low:
+            found.setdefault(grid.key, []).append(index)
+    return found
+
+
+def _made_of(graph: Graph, members: Iterable[int]) -> set[int]:
+    """What operators make of these: TensorFlow's calibrator takes it for their own where an operator works in place."""
+    inside = set(members)
+    return {made for operator in graph.operators if inside & set(operator.inputs) for made in operator.outputs}

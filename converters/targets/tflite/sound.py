@@ -1,0 +1,94 @@
+"""Is a lossy TF Lite file converted right? Its constants and layers against those of the same model's float32 file.
+
+Nothing of it depends on what the model's inputs are like. The reference is the float32 file of the same release, which may
+be damaged itself: what does not agree with it is judged again by one that is converted anew.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from converters.contract.errors import Damaged
+from converters.contract.values import Artifact, Soundness, Tensors
+from converters.processes import resident
+from converters.reference import sound
+from converters.targets.tflite import convert, flatbuffer, grids, matching, noise, weights
+from converters.targets.tflite.graph import Array
+
+REFERENCE = "float32.tflite"
+SAMPLES = 2
+"""Samples of a batch that layers are given: each of them is thousands of numbers, unless the model is tiny."""
+
+
+RANGE_BYTES = 2**27
+"""Bytes of values from which ranges are known well enough: five images of MobileNetV2."""
+
+
+def soundness(artifact: Artifact, saved_model: Path, inputs: Tensors) -> Soundness:
+    """How the file's constants and layers stand to the model's, for one signature. Runs in a child process.
+
+    `inputs` are of one call, of which SAMPLES samples are used where the batch is dynamic.
+
+    Raises:
+        Damaged: the file cannot be read as what it is or run, or there is no float32 graph to compare it with.
+    """
+    path, key = artifact.path, artifact.signature or ""
+    assert path is not None
+    with flatbuffer.reading(path) as deployed:
+        beside = path.with_name(REFERENCE)
+        if beside.is_file() and (found := _by(deployed, beside, key, inputs)) is not None:
+            return found
+        return _against(deployed, flatbuffer.parse(_converted(saved_model, key)), key, inputs)
+
+
+def _by(deployed: Any, beside: Path, key: str, inputs: Tensors) -> Soundness | None:
+    """By another file of the release, if it is sound by that."""
+    try:
+        with flatbuffer.reading(beside) as reference:
+            found = _against(deployed, reference, key, inputs)
+    except Damaged:  # it is not known which of the two is
+        return None
+    return found if all(finding.status == "passed" for finding in sound.check(found, "")) else None
+
+
+def _converted(saved_model: Path, key: str) -> bytes:
+    """The signature as a float32 file, which a child that stays makes once."""
+    kept, name = resident.own(), f"float32 of {saved_model} {key}"
+    if kept is not None and name in kept:
+        return bytes(kept[name])
+    file = convert.of_saved_model(saved_model, [key], "float32", select_ops=True, calibration=lambda keys: iter(()))
+    if file.content is None:
+        raise Damaged(f"there is no float32 graph to compare with: {file.reasons[key]}")
+    if kept is not None:
+        kept[name] = file.content
+    return file.content
+
+
+def _against(deployed: Any, reference: Any, key: str, inputs: Tensors) -> Soundness:
+    pairs = matching.pairs(deployed, reference, key)
+    problems = [problem for pair in pairs for problem in pair.problems]
+    if problems:
+        return Soundness(problems=problems)
+    entries = {int(entry.tensorIndex): entry.name.decode() for entry in flatbuffer.definitions(reference)[key].inputs}
+    given = {index: inputs[name] for index, name in entries.items()}
+    dynamic = flatbuffer.signatures(reference)[key].dynamic_batch
+    tell = noise.teller(pairs[0].reference)
+    few = {index: value[:SAMPLES] for index, value in given.items()} if dynamic else given
+    return Soundness(
+        weights=[error for pair in pairs for error in weights.errors(pair)],
+        layers=[layer for each in noise.observed(pairs, tell, few) for layer in noise.added(each)],
+        grids=list(grids.fits(pairs[0], grids.spans(_one_by_one(tell, given, dynamic))))
+        if grids.any_in(pairs[0])
+        else [],
+    )
+
+
+def _one_by_one(tell: noise.Teller, given: Mapping[int, Array], dynamic: bool) -> Iterator[Mapping[int, Array]]:
+    """The values of single samples, as calibration has them: a model may make other ones of a sample in a batch."""
+    size = 0
+    for number in range(len(next(iter(given.values()))) if dynamic else 1):
+        values = tell({i: value[number : number + 1] for i, value in given.items()} if dynamic else given)
+        yield values
+        size += sum(value.nbytes for value in values.values())
+        if size > RANGE_BYTES:
+            return
