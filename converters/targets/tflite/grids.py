@@ -14,6 +14,8 @@ from converters.targets.tflite.matching import Pair
 
 _FIXED = frozenset({"SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION"})
 """Their outputs' grids are given (https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec)."""
+_CUT = frozenset({"LOG_SOFTMAX"})
+"""What lies below -16 is outside of its grid."""
 _FEW = 16
 """Values below which it cannot be said what a tensor's range is."""
 
@@ -53,17 +55,18 @@ def fits(pair: Pair, seen: Mapping[int, Span]) -> Iterator[GridFit]:
     known = {index: seen[other] for index, other in _counterparts(pair) if other in seen}
     makers = {index: operator.op for operator in graph.operators for index in operator.outputs}
     for (scale, zero), members in _by_grid(graph, known).items():
-        if any(makers.get(index) in _FIXED for index in members):
-            continue
+        by = {makers.get(index) for index in members}
         grid = graph.tensors[members[0]].grid
         assert grid is not None
         low, high = (grid.low - zero) * scale, (grid.high - zero) * scale
         beyond = min(max(known[i].high - high, low - known[i].low, 0.0) / (high - low) for i in members)
         beside = [known[i] for i in {*members, *_made_of(graph, members)} if i in known]
         filled = max((span.high - span.low) / (high - low) for span in beside)
-        if max(span.seen for span in beside) < _FEW:
-            filled = 1.0
-        yield GridFit(name=graph.tensors[members[0]].name, beyond=beyond, filled=filled)
+        yield GridFit(
+            name=graph.tensors[members[0]].name,
+            beyond=0.0 if by & _CUT else beyond,
+            filled=1.0 if by & _FIXED or max(span.seen for span in beside) < _FEW else filled,
+        )
 
 
 def _counterparts(pair: Pair) -> Iterator[tuple[int, int]]:

@@ -125,9 +125,17 @@ def _differences(pair: Pair, ours: Operator, theirs: Operator) -> Iterator[str]:
     if (len(inputs), len(outputs)) != (len(their_inputs), len(their_outputs)):
         yield "has another number of inputs or outputs than the model's"
         return
-    for position, (one, other) in enumerate(zip(inputs, their_inputs, strict=True)):
-        if not same(pair, one, other):
+    for position, (ours_in, their_in) in enumerate(zip(inputs, their_inputs, strict=True)):
+        if not same(pair, ours_in, their_in):
             yield f"is given another tensor as input {position} than the model's"
+        elif ours_in >= 0 and (dtype := _unlike(pair, ours_in, their_in)) is not None:
+            yield f"is given {dtype} as input {position}"
+
+
+def _unlike(pair: Pair, ours: int, theirs: int) -> str | None:
+    """The dtype of a tensor that is neither the model's nor on a grid: no kernel is made for it."""
+    tensor = pair.deployed.tensors[ours]
+    return tensor.dtype if tensor.grid is None and tensor.dtype != pair.reference.tensors[theirs].dtype else None
 
 
 def same(pair: Pair, ours: int, theirs: int) -> bool:

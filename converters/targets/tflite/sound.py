@@ -53,7 +53,8 @@ def _by(deployed: Any, beside: Path, key: str, inputs: Tensors) -> Soundness | N
 
 def _converted(saved_model: Path, key: str) -> bytes:
     """The signature as a float32 file, which a child that stays makes once."""
-    kept, name = resident.own(), f"float32 of {saved_model} {key}"
+    kept, written = resident.own(), saved_model.stat()
+    name = f"float32 of {saved_model} {written.st_ino} {written.st_mtime_ns} {key}"
     if kept is not None and name in kept:
         return bytes(kept[name])
     file = convert.of_saved_model(saved_model, [key], "float32", select_ops=True, calibration=lambda keys: iter(()))

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from converters.contract.values import WeightError
-from converters.targets.tflite.graph import Array, Operator, Tensor
+from converters.targets.tflite.graph import Operator, Tensor
 from converters.targets.tflite.matching import Pair
 
 _FOLDED = 4 * float(np.finfo(np.float32).eps)
-"""By what share a number of the model may be off: scales and folded constants are products of a few float32."""
+"""By what share a number on a grid may be off: scales are products of a few float32."""
 
 
 def errors(pair: Pair) -> Iterator[WeightError]:
@@ -52,16 +52,16 @@ def _steps(ours: Tensor, theirs: Tensor, *, clipped: bool) -> float:
     value, wanted = ours.real, theirs.real
     if not value.size:
         return 0.0
-    step: Array
     if ours.grid is not None:
         step, zero = ours.grid.spread(value.shape)
+        folded = _FOLDED * np.abs(wanted)
         if clipped:
             wanted = np.clip(wanted, (ours.grid.low - zero) * step, (ours.grid.high - zero) * step)
     elif ours.stored.dtype.kind == "f":
-        step = np.spacing(np.abs(wanted).astype(ours.stored.dtype)).astype(np.float64)
+        step, folded = np.spacing(np.abs(wanted).astype(ours.stored.dtype)).astype(np.float64), np.zeros(())
     else:
         return float("inf")
     with np.errstate(invalid="ignore", divide="ignore"):
-        apart = np.maximum(np.abs(value - wanted) - _FOLDED * np.abs(wanted), 0.0)
+        steps = np.maximum(np.abs(value - wanted) - folded, 0.0) / np.abs(step)
         equal = (value == wanted) | (np.isnan(value) & np.isnan(wanted))
-        return float(np.max(np.where(equal, 0.0, apart / np.abs(step))))
+        return float(np.max(np.where(equal, 0.0, steps)))

@@ -1,11 +1,15 @@
 """How a TF Lite file is harmed. All of it runs in a child process."""
 
+import shutil
+from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from battery_model import KEY
 
+from converters.contract.values import Artifact
 from converters.targets.tflite import flatbuffer
 
 
@@ -72,6 +76,33 @@ def swap_operands(model: Any, subgraph: int, operator: int) -> None:
     changed.inputs = [two, one, *others]
 
 
+def set_option(model: Any, subgraph: int, operator: int, name: str, value: Any) -> None:
+    setattr(model.subgraphs[subgraph].operators[operator].builtinOptions, name, value)
+
+
+def swap_constants(model: Any, subgraph: int, one: int, other: int) -> None:
+    """Two tensors of one dtype and shape have each other's elements."""
+    tensors = model.subgraphs[subgraph].tensors
+    tensors[one].buffer, tensors[other].buffer = tensors[other].buffer, tensors[one].buffer
+
+
+def drop_operator(model: Any, subgraph: int, operator: int) -> None:
+    """What it made is its first input."""
+    graph = model.subgraphs[subgraph]
+    dropped = graph.operators.pop(operator)
+    for index in dropped.outputs:
+        for other in graph.operators:
+            other.inputs = [dropped.inputs[0] if given == index else given for given in other.inputs]
+
+
+def rewire_output(model: Any, key: str, tensor: int) -> None:
+    """The signature's first output is another tensor."""
+    definition = _definition(model, key)
+    graph = model.subgraphs[definition.subgraphIndex]
+    graph.outputs = [tensor if index == definition.outputs[0].tensorIndex else index for index in graph.outputs]
+    definition.outputs[0].tensorIndex = tensor
+
+
 def flip_bits(model: Any) -> None:
     """The highest bits below the sign, of every element of the largest constant."""
     constant = [each for each in model.subgraphs[0].tensors if model.buffers[each.buffer].data is not None]
@@ -81,6 +112,77 @@ def flip_bits(model: Any) -> None:
     for place in range(step - 1, len(content), step):
         content[place] ^= 0x40
     buffer.data = np.frombuffer(bytes(content), np.uint8)
+
+
+def flip_bit(model: Any, buffer: int, bit: int) -> None:
+    content = bytearray(model.buffers[buffer].data)
+    content[bit // 8] ^= 1 << bit % 8
+    model.buffers[buffer].data = np.frombuffer(bytes(content), np.uint8)
+
+
+def each_place(model: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """A harm for each place of a file's first subgraph where one bit, number or index can be another: (change, arguments)."""
+    rng, graph = np.random.default_rng(1), model.subgraphs[0]
+    constant = [i for i, tensor in enumerate(graph.tensors) if len(_data(model, tensor))]
+    for buffer in sorted({graph.tensors[index].buffer for index in constant}):
+        for bit in rng.integers(8 * len(model.buffers[buffer].data), size=4):
+            yield "flip_bit", (buffer, int(bit))
+    for one, other in combinations(constant, 2):
+        alike = _kind(graph.tensors[one]) == _kind(graph.tensors[other])
+        if alike and bytes(_data(model, graph.tensors[one])) != bytes(_data(model, graph.tensors[other])):
+            yield "swap_constants", (0, one, other)
+    for index, tensor in enumerate(graph.tensors):
+        if tensor.quantization is not None and tensor.quantization.scale is not None:
+            yield "requantize", (0, index, *((1.5, 0) if index in constant else (0.5, 0)))
+            if index not in constant:
+                yield "requantize", (0, index, 16.0, 0)
+                yield "requantize", (0, index, 1.0, 255)
+    for number, operator in enumerate(graph.operators):
+        yield "drop_operator", (0, number)
+        if len(operator.inputs) > 1 and operator.inputs[0] != operator.inputs[1]:
+            yield "swap_operands", (0, number)
+        for name, value in sorted(vars(operator.builtinOptions).items() if operator.builtinOptions else ()):
+            if isinstance(value, int | float) and name not in _OF_KERNELS:
+                yield "set_option", (0, number, name, not value if isinstance(value, bool) else value + 1)
+    end = _definition(model, KEY).outputs[0].tensorIndex
+    made = [index for operator in graph.operators for index in operator.outputs if index != end]
+    yield from (("rewire_output", (KEY, i)) for i in made if graph.tensors[i].type == graph.tensors[end].type)
+
+
+_OF_KERNELS = ("asymmetricQuantizeInputs", "quantizedBiasType", "potScaleInt16", "weightsFormat")
+"""Options that change how a kernel computes, and not what."""
+
+
+def _data(model: Any, tensor: Any) -> Any:
+    data = model.buffers[tensor.buffer].data
+    return data if data is not None else ()
+
+
+def _kind(tensor: Any) -> tuple[int, list[int]]:
+    return tensor.type, list(tensor.shape) if tensor.shape is not None else []
+
+
+def unseen(folder: Path, variant: str, saved_model: Path, inputs: Any, place: Path) -> tuple[int, list[str]]:
+    """How many of `each_place` there are in a variant, and those that its soundness does not show."""
+    from converters.contract.errors import Damaged
+    from converters.reference import sound
+    from converters.targets.tflite import sound as tflite_sound
+
+    shutil.copytree(folder, place, dirs_exist_ok=True)
+    content = (folder / f"{variant}.tflite").read_bytes()
+    artifact = Artifact(target="tflite", variant=variant, signature=KEY, path=place / f"{variant}.tflite")
+    found, places = [], list(each_place(flatbuffer.parse(content)))
+    for change, arguments in places:
+        assert artifact.path is not None
+        artifact.path.write_bytes(content)
+        edit_tflite(artifact.path, change, *arguments)
+        try:
+            soundness = tflite_sound.soundness(artifact, saved_model, inputs)
+        except Damaged:
+            continue
+        if all(finding.status == "passed" for finding in sound.check(soundness, "", calibrated=True)):
+            found.append(f"{change} {arguments}")
+    return len(places), found
 
 
 BATTERY: dict[str, tuple[str, tuple[Any, ...]]] = {

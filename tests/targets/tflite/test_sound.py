@@ -1,0 +1,177 @@
+"""Is a lossy TF Lite file converted right? Untrained models on drawn inputs: nothing else could tell what is wrong with them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import samples
+from samples import Sample
+
+from converters.contract.errors import Damaged
+from converters.contract.values import Artifact, CheckResult
+from converters.processes import child, resident
+from converters.reference import sound
+from converters.steps.convert import convert
+from converters.targets.tflite import sound as tflite_sound
+from tests.targets.tflite import harms
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("kept_runtimes")]
+
+KEY = "serving_default"
+LOSSY = ("float16", "dynamic", "int8")
+
+NET = """
+import tf_keras
+
+def build():
+    tf_keras.utils.set_random_seed(3)
+    layers = tf_keras.layers
+    image = layers.Input((10, 10, 3), name="image")
+    first = layers.Conv2D(8, 3, strides=2, padding="same", bias_initializer="random_normal")(image)
+    first = layers.ReLU()(layers.BatchNormalization()(first))
+    second = layers.DepthwiseConv2D(3, padding="same", bias_initializer="random_normal", activation="relu6")(first)
+    second = layers.Conv2D(8, 3, padding="same", bias_initializer="random_normal")(second)
+    joined = layers.MaxPooling2D(2, 1)(layers.Add()([first, second]))
+    hidden = layers.Dense(16, "tanh", bias_initializer="random_normal")(layers.Flatten()(joined))
+    hidden = layers.Dense(16, "relu", bias_initializer="random_normal")(hidden)
+    scores = layers.Dense(4, "softmax", name="scores")(hidden)
+    return tf_keras.Model(image, {"scores": scores, "hidden": hidden})
+"""
+"""A convolution with batch normalisation, depthwise, a residual, two outputs; weights enough for dynamic range."""
+
+ARCHITECTURES = {
+    "loops": """
+    x = layers.Input((6, 4), name="x")
+    y = layers.GRU(5)(layers.LSTM(6, return_sequences=True)(x))
+    return tf_keras.Model(x, layers.Dense(2)(y))
+""",
+    "masked": """
+    x = layers.Input((7,), dtype="int32", name="x")
+    y = layers.LSTM(6)(layers.Embedding(9, 8, mask_zero=True)(x))
+    return tf_keras.Model(x, layers.Dense(2, "softmax")(y))
+""",
+    "attention": """
+    x = layers.Input((6,), dtype="int32", name="x")
+    y = layers.Embedding(40, 32)(x)
+    y = layers.LayerNormalization()(y + layers.MultiHeadAttention(2, 16)(y, y))
+    return tf_keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling1D()(layers.Dense(32, "gelu")(y))))
+""",
+    "decoder": """
+    x = layers.Input((8, 8, 2), name="x")
+    y = layers.Conv2D(4, 3, dilation_rate=2, padding="same", activation="elu")(layers.Rescaling(1 / 127.5, -1.0)(x))
+    y = layers.UpSampling2D(interpolation="bilinear")(layers.Conv2DTranspose(4, 3, strides=2, padding="same")(y))
+    return tf_keras.Model(x, layers.Conv2D(1, 1, activation="sigmoid")(y))
+""",
+}
+
+
+def builder(body: str) -> str:
+    return f"import tf_keras\n\ndef build():\n    tf_keras.utils.set_random_seed(3)\n    layers = tf_keras.layers{body}"
+
+
+def files(sample: Sample, folder: Path) -> Path:
+    """Every variant of the sample in one release-like folder."""
+    for variant in ("float32", *LOSSY):
+        conversion = convert(samples.unit_of(sample, "tflite", variant, folder))
+        assert conversion.error is None
+        assert [artifact.reason for artifact in conversion.artifacts if artifact.path is None] == []
+    return folder / "tflite"
+
+
+@pytest.fixture(scope="module")
+def net(make_sample: Callable[..., Sample], tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, Path]:
+    """The untrained net and its files; shared, so nobody may change them."""
+    sample = make_sample(NET)
+    return sample, files(sample, tmp_path_factory.mktemp("net"))
+
+
+@pytest.fixture(scope="module")
+def module(make_sample: Callable[..., Sample], tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, Path]:
+    """A module of two signatures and its files; shared, so nobody may change them."""
+    sample = make_sample(samples.MODULE)
+    return sample, files(sample, tmp_path_factory.mktemp("module"))
+
+
+def judged(sample: Sample, path: Path, key: str = KEY) -> list[CheckResult]:
+    """The findings for one signature of a file."""
+    artifact = Artifact(target="tflite", variant=path.stem, signature=key, path=path)
+    given = artifact, sample.source.saved_model, sample.golden.cases[key][0].inputs
+    found = resident.run("soundness of tflite", tflite_sound.soundness, *given, limits=sample.spec.limits).value
+    return sound.check(found, "tflite", calibrated=True)
+
+
+def reasons(sample: Sample, path: Path, key: str = KEY) -> list[str]:
+    """What speaks against a file."""
+    try:
+        return [finding.detail for finding in judged(sample, path, key) if finding.status == "failed"]
+    except Damaged as error:
+        return [str(error)]
+
+
+def harmed(files: Path, variant: str, folder: Path, change: str, *arguments: Any) -> Path:
+    """A harmed copy of the variant, beside the float32 file."""
+    place = Path(shutil.copytree(files, folder / "tflite", dirs_exist_ok=True))
+    child.run(harms.edit_tflite, place / f"{variant}.tflite", change, *arguments)
+    return place / f"{variant}.tflite"
+
+
+@pytest.mark.parametrize("variant", LOSSY)
+def test_soundness_passes_when_the_file_is_right(net: tuple[Sample, Path], variant: str) -> None:
+    findings = judged(net[0], net[1] / f"{variant}.tflite")
+    assert {finding.status for finding in findings} == {"passed"}
+    assert len(findings) == (4 if variant == "int8" else 2)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_soundness_passes_when_the_architecture_is_another(
+    make_sample: Callable[..., Sample], tmp_path: Path, name: str
+) -> None:
+    sample = make_sample(builder(ARCHITECTURES[name]))
+    made = files(sample, tmp_path)
+    assert [reason for variant in LOSSY for reason in reasons(sample, made / f"{variant}.tflite")] == []
+
+
+@pytest.mark.parametrize("variant", LOSSY)
+def test_soundness_fails_wherever_the_file_is_harmed(net: tuple[Sample, Path], tmp_path: Path, variant: str) -> None:
+    sample, made = net
+    inputs = sample.golden.cases[KEY][0].inputs
+    given = made, variant, sample.source.saved_model, inputs, tmp_path / "tflite"
+    number, unseen = resident.run("soundness of tflite", harms.unseen, *given, limits=sample.spec.limits).value
+    assert number > 50
+    assert unseen == []
+
+
+@pytest.mark.parametrize("variant", LOSSY)
+def test_soundness_fails_when_a_signature_is_another(module: tuple[Sample, Path], tmp_path: Path, variant: str) -> None:
+    sample, made = module
+    assert [reasons(sample, made / f"{variant}.tflite", key) for key in sample.source.signatures] == [[], []]
+    damaged = harmed(made, variant, tmp_path, "swap_tflite_outputs", "summary")
+    assert "is another layer's than the model's" in reasons(sample, damaged, "summary")[0]
+    assert reasons(sample, damaged) == []
+
+
+def test_soundness_passes_when_the_float32_file_is_damaged_instead(net: tuple[Sample, Path], tmp_path: Path) -> None:
+    harmed(net[1], "float32", tmp_path, "flip_bits")
+    assert reasons(net[0], tmp_path / "tflite" / "int8.tflite") == []
+    (tmp_path / "tflite" / "float32.tflite").unlink()
+    assert reasons(net[0], tmp_path / "tflite" / "int8.tflite") == []
+
+
+def test_soundness_says_what_is_wrong_when_it_is(net: tuple[Sample, Path], tmp_path: Path) -> None:
+    def said(variant: str, change: str, *arguments: Any) -> str:
+        return reasons(net[0], harmed(net[1], variant, tmp_path, change, *arguments))[0]
+
+    assert "has strideH 3, and the model 2" in said("dynamic", "set_option", 0, 0, "strideH", 3)
+    assert "in the place of the model's" in said("dynamic", "drop_operator", 0, 1)
+    assert "in steps of the file's own grid" in said("dynamic", "flip_bits")
+
+
+def test_check_fails_the_row_when_its_file_is_not_sound(make_sample: Callable[..., Sample], tmp_path: Path) -> None:
+    made = samples.converted(make_sample(NET), "tflite", "int8")
+    (row,) = made.check()
+    assert {check.status for check in row.checks if check.name == "sound"} == {"passed"}
+    copy = made.copy(tmp_path)
+    child.run(harms.edit_tflite, copy.path, "flip_bits")
+    assert "sound" in samples.turned(copy.check())[KEY]
