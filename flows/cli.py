@@ -61,6 +61,14 @@ def deploy(  # an option is a parameter, as Typer has it
     targets: Annotated[
         str | None, typer.Option(metavar="LIST", help=f"Only these targets, with commas: {_targets()}.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Real inputs of the model, to compare and calibrate on: .npz, .npy, .csv, .tsv, TFRecord, FILE.py:FUNCTION, "
+            "or a folder of images (PATH:0..255 names the range it expects), .wav or .txt files.",
+        ),
+    ] = None,
     releases: Releases = None,
     force: Annotated[bool, typer.Option("--force", help="Redo what is unchanged, too.")] = False,
     dask: Annotated[
@@ -80,11 +88,15 @@ def deploy(  # an option is a parameter, as Typer has it
     settings = Settings.read(releases=releases, dask=dask, store=store)
     chosen = read.names(settings.configs) if everything else list(dict.fromkeys(models or []))
     only = [target.strip() for target in targets.split(",")] if targets is not None else None
+    if data is not None and (everything or len(chosen) > 1):
+        raise BadInput("--data belongs to one model; name that model alone, or give each config its own golden.data")
     # All bad input is told before anything is done.
     specs = {model: read.find(model, settings.configs) for model in chosen}
     if only is not None:
         specs = {model: spec.with_targets(only) for model, spec in specs.items()}
-    outcome = running.deploy(running.Request(specs, only, force), settings, err)
+    if data is not None:
+        specs = {model: spec.with_data(data) for model, spec in specs.items()}
+    outcome = running.deploy(running.Request(specs, only, force, data), settings, err)
     _show(outcome, as_json)
     raise typer.Exit(outcome.status)
 

@@ -71,8 +71,17 @@ _turn: contextvars.ContextVar[Turn | None] = contextvars.ContextVar("turn", defa
     on_failure=[notify.run_failed],
     on_crashed=[notify.run_crashed],
 )
-def deploy_model(model: str, targets: list[str] | None = None, force: bool = False, promote: bool = True) -> State[Any]:
-    """Deploy one model: a config's name, a config file, or the path of a SavedModel, .keras or .h5 file."""
+def deploy_model(
+    model: str,
+    targets: list[str] | None = None,
+    force: bool = False,
+    promote: bool = True,
+    data: str | None = None,
+) -> State[Any]:
+    """Deploy one model: a config's name, a config file, or the path of a SavedModel, .keras or .h5 file.
+
+    `data` are real inputs in place of the config's golden.data and representative, in the same forms.
+    """
     started = time.monotonic()
     if later := _caught_up_by():
         return Cancelled(message=f"skipped: {later}, which is due as well, makes up for this run")
@@ -81,6 +90,9 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
         spec = read.find(model, settings.configs)
         if targets:
             spec = spec.with_targets(targets)
+        if data:
+            spec = spec.with_data(data)
+        named = [model, *(("--data", str(spec.golden.data)) if data else ())]
         waiting = Event(spec.name, "queued", detail="waiting for another deploy of this model")
         with (
             artifacts.live_progress(spec.name),
@@ -95,7 +107,7 @@ def deploy_model(model: str, targets: list[str] | None = None, force: bool = Fal
             else:
                 for reason in reasons:
                     tell(Event(spec.name, "changed", detail=reason))
-                released = _deploy(model, spec, current, recipe, settings, started, promote)
+                released = _deploy(named, spec, current, recipe, settings, started, promote)
             artifacts.record(released, settings)
     except FanoutError as error:
         tell(Event(model, "failed", detail=str(error), error=error))
@@ -120,7 +132,7 @@ def _leave(current: Reusable) -> Released:
 
 
 def _deploy(
-    model: str,
+    named: Sequence[str],
     spec: ModelSpec,
     current: Reusable | None,
     recipe: key.Recipe,
@@ -135,7 +147,7 @@ def _deploy(
         memory.measured() as peak,
         staging(settings.releases, spec.name) as place,
     ):
-        making = _Making(model, spec, current, executor, place, turn, measured_needs(settings.releases, spec.name))
+        making = _Making(named, spec, current, executor, place, turn, measured_needs(settings.releases, spec.name))
         exported = making.source()
         rows = making.rows(exported)
         if untold := reuse.record(place, exported.source, spec, recipe, exported.built_from, rows):
@@ -157,8 +169,8 @@ def _executor(slots: Slots, settings: Settings) -> Iterator[Executor]:
 class _Making(NamedTuple):
     """One version in the making, with what may stay of the current release."""
 
-    model: str
-    """As the person named it."""
+    named: Sequence[str]
+    """The model and its data, as the person named them."""
     spec: ModelSpec
     current: Reusable | None
     executor: Executor
@@ -174,7 +186,7 @@ class _Making(NamedTuple):
             return Exported(current.copy_source(place, self.spec), current.source_record(), current.built_from())
         work, log = place.release / layout.SOURCE, place.release / layout.BUILD_LOG
         work.mkdir()
-        again.head(log, f"builds {name} {place.version}", ["fanout", "deploy", self.model, "--force"])
+        again.head(log, f"builds {name} {place.version}", ["fanout", "deploy", *self.named, "--force"])
         with (
             self.turn.slots.held(self.needs.build(self.spec), self.turn.number),
             Builder(self.spec, place.release, work, place.version, log) as builder,

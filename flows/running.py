@@ -28,11 +28,15 @@ GRACE_SECONDS = 5.0
 
 
 class Request(NamedTuple):
-    """What to deploy: specs by what the models were called, and the targets to which they were reduced, if they were."""
+    """What to deploy: specs by what the models were called, and the targets to which they were reduced, if they were.
+
+    `data` is what the only model was given in place of its config's.
+    """
 
     specs: Mapping[str, ModelSpec]
     targets: list[str] | None
     force: bool
+    data: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -100,7 +104,7 @@ def _run_flow(models: list[str], request: Request, console: Console) -> tuple[li
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Progress(console) as progress, listening(progress), listening(collect):
         if len(models) == 1:
-            state = deploy_model(models[0], request.targets, request.force, return_state=True)
+            state = deploy_model(models[0], request.targets, request.force, data=request.data, return_state=True)
         else:
             state = deploy_all(models, request.targets, request.force, return_state=True)
     if len(released) + len(errors) != len(models):  # the flow itself came to grief; its own exception says how

@@ -62,6 +62,9 @@ def build(model: str, builder: Builder, place: Staging) -> child.Completed[Built
         raise BuilderFailed(f"building {model} failed: {error}") from error
     built = done.value
     get_run_logger().info("%s with %d parameters, built in %.1f s", built.kind, built.parameters, done.seconds)
+    for sentence in built.said:
+        tell(Event(model, "assumed", detail=sentence))
+        get_run_logger().info("%s", sentence)
     return done
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from converters.config import data
 from converters.config.explain import choices, described
 from converters.config.spec import KERAS_SUFFIXES, ModelSpec
 from converters.contract.errors import BadInput
@@ -97,17 +98,16 @@ def _require_files(spec: ModelSpec) -> None:
         userland.split(spec.model, spec.base, "model")
     elif not (spec.base / spec.model).exists():
         raise BadInput(f"model: {spec.base / spec.model} does not exist")
-    for field, reference in (("golden.data", spec.golden.data), ("representative", spec.representative)):
+    evaluated = spec.evaluation.data if spec.evaluation else None
+    for field, reference in (
+        ("golden.data", spec.golden.data),
+        ("representative", spec.representative),
+        ("evaluation.data", evaluated),
+    ):
         if reference is not None:
-            userland.split(reference, spec.base, field)
+            data.locate(reference, spec.base, field)
     spec.declared_files()
-    if spec.evaluation is None:
-        return
-    if not spec.evaluation.data.endswith(".npz"):
-        userland.split(spec.evaluation.data, spec.base, "evaluation.data")
-    elif not (spec.base / spec.evaluation.data).is_file():
-        raise BadInput(f"evaluation.data: {spec.base / spec.evaluation.data} does not exist")
-    if spec.evaluation.metric != ACCURACY:
+    if spec.evaluation is not None and spec.evaluation.metric != ACCURACY:
         userland.split(spec.evaluation.metric, spec.base, "evaluation.metric")
 
 
@@ -123,5 +123,6 @@ def without_config(path: Path) -> ModelSpec:
         raise BadInput(f"{path} is no SavedModel: it holds no saved_model.pb")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
     targets = {target: {"optional": True} for target in TARGETS.choices()}
-    content = {"name": name.strip("-._") or "model", "model": str(path.resolve()), "targets": targets}
+    whole = path.resolve()
+    content = {"name": name.strip("-._") or "model", "model": str(whole), "targets": targets, "base": whole.parent}
     return ModelSpec.model_validate(content)

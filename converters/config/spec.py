@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
+from converters.config import data
 from converters.config.explain import TargetProblems, choices, described
 from converters.contract.errors import BadInput
 from converters.contract.settings import EvaluationSpec, GoldenSpec, Limits, OnFailure, RegressionSpec, Schedule
@@ -43,7 +44,9 @@ class ModelSpec(Frozen):
     )
     signatures: dict[str, MethodSpec] = Field(default={}, description="signature key -> method; 'call' is Keras's own")
     golden: GoldenSpec = GoldenSpec()
-    representative: str | None = Field(default=None, description="FILE.py:FUNCTION, calibration data for int8")
+    representative: str | None = Field(
+        default=None, description="calibration data for int8, in the forms of golden.data; without it, golden's"
+    )
     classifiers: tuple[str, ...] = Field(
         default=(), description="outputs that score classes, beside those whose rows are probabilities"
     )
@@ -124,6 +127,15 @@ class ModelSpec(Frozen):
                 raise BadInput(f"there is no target {name!r}; {choices(name, TARGETS)}")
         targets = {name: self.targets.get(name) or TARGETS[name].options() for name in TARGETS if name in chosen}
         return self.model_copy(update={"targets": targets})
+
+    def with_data(self, reference: str) -> "ModelSpec":
+        """The same model with these data in place of the config's for golden and calibration.
+
+        Raises:
+            BadInput: nothing is there, or nothing that is read.
+        """
+        golden = self.golden.model_copy(update={"data": data.absolute(reference, "--data")})
+        return self.model_copy(update={"golden": golden, "representative": None})
 
     def given_files(self) -> list[Path]:
         """The files of a model that is named by its path; none of one that Python builds."""

@@ -114,7 +114,8 @@ class EvaluationSpec(Frozen):
     """The `evaluation:` part of a config."""
 
     data: str = Field(
-        description="FILE.py:FUNCTION returning {input: array, ..., labels: array}, or an .npz file of those"
+        description="labelled data in the forms of golden.data: FILE.py:FUNCTION returning {input: array, ..., "
+        "labels: array}, an .npz, CSV or TFRecord of those, or a folder with a subfolder for each class"
     )
     labels: str = Field(default="labels", description="the name of the labels in the data")
     signature: str | None = Field(default=None, description="default: the only one, or serving_default")
@@ -165,7 +166,9 @@ class GoldenSpec(Frozen):
     """The `golden:` part of a config."""
 
     data: str | None = Field(
-        default=None, description="FILE.py:FUNCTION returning {input: array}, or that by signature"
+        default=None,
+        description="FILE.py:FUNCTION returning {input: array} or that by signature, an .npz, .npy, .csv or .tsv file, a "
+        "TFRecord, or a folder of images, .wav or .txt files; PATH:LOW..HIGH names the range that images are wanted in",
     )
     samples: int | None = Field(
         default=None,

@@ -94,6 +94,13 @@ def in_folder(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def visible(folder: Path) -> Iterator[Path]:
+    """The files below a folder whose names do not begin with a dot, in order."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place) / name for name in sorted(names) if not name.startswith("."))
+
+
 def _strings(path: Path) -> frozenset[str]:
     stat = path.stat()
     return _parse(path, stat.st_mtime_ns, stat.st_size)

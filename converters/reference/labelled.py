@@ -115,14 +115,14 @@ def record(
     signatures: Mapping[str, Signature],
     call: Callable[[str, Tensors], Tensors],
     out_dir: Path,
+    data: Mapping[str, Any],
 ) -> None:
-    """Run the live model (`call`, with a signature's key) on the user's data and write both into `out_dir`.
+    """Run the live model (`call`, with a signature's key) on `data`, inputs and labels, and write all into `out_dir`.
 
     Raises:
         BadInput: the data, the signature, the output or the metric do not fit; names the config's field.
     """
-    key, output = _chosen(spec, signatures)
-    data = _given(spec, base)
+    key, output = chosen(spec, signatures)
     labels = _labels(data, spec)
     everything = GoldenSpec(samples=max(2, spec.samples))
     inputs = golden.from_data(data, key, signatures[key], everything, f"evaluation.data ({spec.data})")
@@ -157,7 +157,7 @@ def load(release: Path, spec: EvaluationSpec | None, signatures: Mapping[str, Si
     """
     if spec is None:
         return None
-    key, output = _chosen(spec, signatures)
+    key, output = chosen(spec, signatures)
     cases = golden.load(release / EVALUATION).cases
     try:
         labels = cases[_LABELS][0].outputs[_LABELS]
@@ -170,8 +170,8 @@ def load(release: Path, spec: EvaluationSpec | None, signatures: Mapping[str, Si
     return Evaluation(spec, key, output, calls, labels, metric)
 
 
-def _chosen(spec: EvaluationSpec, signatures: Mapping[str, Signature]) -> tuple[str, str | None]:
-    """The signature and output that are evaluated; no output is chosen for a metric that gets all of them."""
+def chosen(spec: EvaluationSpec, signatures: Mapping[str, Signature]) -> tuple[str, str | None]:
+    """The signature and output that are evaluated; no output is chosen for a metric that gets all of them. Raises BadInput."""
     key = spec.signature or (next(iter(signatures)) if len(signatures) == 1 else DEFAULT_SIGNATURE)
     if key not in signatures:
         raise BadInput(f"evaluation.signature: the model has no {key!r}; choose from {', '.join(sorted(signatures))}")
@@ -183,24 +183,7 @@ def _chosen(spec: EvaluationSpec, signatures: Mapping[str, Signature]) -> tuple[
     return key, spec.output or (next(iter(outputs)) if len(outputs) == 1 else None)
 
 
-def _given(spec: EvaluationSpec, base: Path) -> Mapping[str, Any]:
-    if not spec.data.endswith(".npz"):
-        data = userland.call(spec.data, base, "evaluation.data")
-        if not isinstance(data, Mapping):
-            raise BadInput(
-                f"evaluation.data ({spec.data}) returned {type(data).__name__}; return {{input: array, labels: array}}"
-            )
-        return data
-    try:
-        with np.load(base / spec.data, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise BadInput(f"evaluation.data: {base / spec.data} cannot be read as .npz: {error}") from error
-
-
 def _labels(data: Mapping[str, Any], spec: EvaluationSpec) -> np.ndarray[Any, Any]:
-    if spec.labels not in data:
-        raise BadInput(f"evaluation.data ({spec.data}) has no {spec.labels!r}; it gives {sorted(data)}")
     labels = np.asarray(data[spec.labels])
     if labels.ndim == 0:
         raise BadInput(f"evaluation.data ({spec.data}): {spec.labels!r} must have one label for each sample")

@@ -1,6 +1,7 @@
 """Building the live model, and recording golden from it, before anything is exported."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from converters.config.spec import ModelSpec
@@ -12,7 +13,9 @@ from converters.reference import golden, labelled
 from converters.reference.coverage import Coverage
 from converters.source import export
 from converters.source.bring_up import bring_up
-from converters.source.inputs import drawn, given, require_known, save_representative, widest
+from converters.source.data.given import Given, given, labelled_data
+from converters.source.data.ranges import expected
+from converters.source.inputs import drawn, require_known, widest
 from converters.source.live import Live
 from converters.source.watch import Reads, Watcher
 
@@ -25,6 +28,8 @@ class Built(Frozen):
     signatures: dict[str, Signature]
     drawn_for: Tolerance | None
     """What golden's inputs were chosen to tell apart; None where all were given."""
+    said: tuple[str, ...] = ()
+    """What was assumed of the data that are given, a sentence each."""
 
 
 class Session:
@@ -42,12 +47,13 @@ class Session:
         self.spec, self.out_dir, self.work_dir, self.version = spec, out_dir, work_dir, version
         self.live: Live  # once it is built
         self._watcher = Watcher()
+        self._folders: list[Path] = []
 
     def build(self) -> Built:
         """Make the live model and record golden: inputs, and what it returns for them.
 
         Writes `out_dir/golden.npz`, what `labelled.record` does and, for int8 calibration,
-        `work_dir/representative.npz`, unless golden's inputs are given and no others for calibration.
+        `work_dir/representative.npz`, unless golden's inputs are given and no others, nor more of them.
 
         Raises:
             BadInput: the model or its data cannot be made; BuilderFailed where the user's code raised.
@@ -60,18 +66,23 @@ class Session:
         for endpoint in live.endpoints.values():
             endpoint.trace()
         require_known(spec.golden, spec.classifiers, live.signatures)
-        calibration = self._record_golden()
-        if spec.evaluation is not None:
-            labelled.record(spec.evaluation, spec.base, live.signatures, self._evaluate, self.out_dir)
-        if spec.representative is not None:
-            save_representative(spec, live.signatures, self.work_dir / REPRESENTATIVE)
-        elif calibration:
+        data = given(spec, live)
+        said, self._folders = list(data.said), [*data.folders]
+        drawn_too = self._record_golden(data)
+        if calibration := {**drawn_too, **data.calibration}:
             golden.save_inputs(calibration, self.work_dir / REPRESENTATIVE)
+        if spec.evaluation is not None:
+            labels, read = labelled_data(spec.evaluation, spec.base, live.signatures, partial(expected, live))
+            labelled.record(spec.evaluation, spec.base, live.signatures, self._evaluate, self.out_dir, labels)
+            said, self._folders = [*dict.fromkeys([*said, *read.said])], [*self._folders, *read.folders]
+        for sentence in said:
+            print(sentence)
         return Built(
             kind=live.kind,
             parameters=sum(int(value.size) for value in live.weights().values()),
             signatures=live.signatures,
-            drawn_for=widest(spec) if calibration else None,
+            drawn_for=widest(spec) if drawn_too else None,
+            said=tuple(said),
         )
 
     def export(self) -> Source:
@@ -99,21 +110,19 @@ class Session:
 
     def reads(self, products: Sequence[Path]) -> Reads | None:
         """What building and exporting depended on; see `Watcher.reads`."""
-        return self._watcher.reads(self.spec.base.resolve(), products)
+        return self._watcher.reads(self.spec.base.resolve(), products, self._folders)
 
-    def _record_golden(self) -> dict[str, list[Tensors]]:
+    def _record_golden(self, data: Given) -> dict[str, list[Tensors]]:
         """Write golden. Inputs to calibrate on are returned, of each signature whose data nobody gave."""
         spec, live = self.spec, self.live
-        data = given(spec.golden.data, spec, "golden.data", live.signatures)
         computed_in = precision.of_graphs(live.graphs())
         cases: dict[str, list[Case]] = {}
         calibration: dict[str, list[Tensors]] = {}
         covered: dict[str, Coverage] = {}
         kinds: dict[str, Data] = {}
         for key, endpoint in live.endpoints.items():
-            if key in data:
-                where = f"golden.data ({spec.golden.data})"
-                inputs = golden.from_data(data[key], key, live.signatures[key], spec.golden, where)
+            if key in data.golden:
+                inputs = data.golden[key]
                 cases[key] = [Case(inputs=tensors, outputs=endpoint.answer(tensors)) for tensors in inputs]
                 covered[key] = live.reach(endpoint, inputs[0])
                 kinds[key] = "given"

@@ -87,10 +87,14 @@ class _Given(Live):
         """What computes the signatures, and whatever else is in it."""
         return [self._meta_graph.graph_def]
 
+    def function(self, endpoint: Endpoint) -> Any:
+        """What computes an endpoint, as a tf.ConcreteFunction. Raises what TF 2's loader raises."""
+        return self._loaded.signatures[endpoint.key]
+
     def reach(self, endpoint: Endpoint, inputs: Tensors) -> Coverage:
         """Which weights change an output of an endpoint for these inputs."""
         try:
-            function = self._loaded.signatures[endpoint.key]
+            function = self.function(endpoint)
         except Exception as error:  # what a session runs, TF 2's loader may refuse in many ways
             return Coverage(problem=f"it cannot be loaded to be differentiated: {raised(error, 200)}")
         return coverage.measure(lambda tensors: function(**tensors), list(function.variables), inputs)

@@ -1,9 +1,7 @@
-"""Inputs of golden, calibration and evaluation: those that were given, and those that are drawn."""
+"""Inputs that are drawn, and what a config says of inputs against those that the model has."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from converters.config.spec import ModelSpec
 from converters.contract import settings
@@ -11,8 +9,7 @@ from converters.contract.errors import BadInput
 from converters.contract.settings import Tolerance
 from converters.contract.values import Signature, Tensors
 from converters.formats import precision
-from converters.processes import userland
-from converters.reference import choosing, drawing, golden
+from converters.reference import choosing, drawing
 from converters.source.live import Endpoint, Live
 from converters.targets.registry import TARGETS
 
@@ -52,33 +49,3 @@ def require_known(
         for name in named:
             if name not in names:
                 raise BadInput(f"{field}: the model has no {side[:-1]} {name!r}; it has {', '.join(names)}")
-
-
-def given(
-    reference: str | None, spec: ModelSpec, field: str, signatures: Mapping[str, Signature]
-) -> dict[str, Mapping[str, Any]]:
-    """The user's data by signature, made of `{key: {input: array}}`, or of `{input: array}` for all of them."""
-    if reference is None:
-        return {}
-    data = userland.call(reference, spec.base, field)
-    if not isinstance(data, Mapping):
-        raise BadInput(f"{field} ({reference}) returned {type(data).__name__}; return {{input name: array}}")
-    if any(isinstance(value, Mapping) for value in data.values()):
-        chosen = {key: data[key] for key in signatures if isinstance(data.get(key), Mapping)}
-    else:
-        chosen = {key: data for key, signature in signatures.items() if set(signature.inputs) & set(data)}
-    if not chosen:
-        names = {key: sorted(signature.inputs) for key, signature in signatures.items()}
-        raise BadInput(f"{field} ({reference}) gives {sorted(data)}, but the inputs by signature are {names}")
-    return chosen
-
-
-def save_representative(spec: ModelSpec, signatures: Mapping[str, Signature], path: Path) -> None:
-    """Write the config's representative data, in golden's format. Raises BadInput."""
-    everything = spec.golden.model_copy(update={"samples": 1 << 30})
-    where = f"representative ({spec.representative})"
-    chosen = {}
-    for key, data in given(spec.representative, spec, "representative", signatures).items():
-        calls = golden.from_data(data, key, signatures[key], everything, where)
-        chosen[key] = calls[:1] if signatures[key].dynamic_batch else calls  # the first holds all samples, or one
-    golden.save_inputs(chosen, path)

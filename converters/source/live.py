@@ -110,6 +110,10 @@ class Live:
         """What computes the signatures, as GraphDefs, once they are traced."""
         return [endpoint.concrete.graph.as_graph_def() for endpoint in self.endpoints.values()]
 
+    def function(self, endpoint: Endpoint) -> Any:
+        """What computes an endpoint, as a tf.ConcreteFunction. Raises what loading it raises."""
+        return endpoint.concrete
+
     def reach(self, endpoint: Endpoint, inputs: Tensors) -> Coverage:
         """Which weights change an output of an endpoint for these inputs."""
         return coverage.measure(endpoint.call, self.variables, inputs)

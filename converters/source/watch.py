@@ -37,6 +37,9 @@ class Reads(Frozen):
     """Path -> SHA-256 of the content."""
     looked_for: dict[str, list[str]] = {}
     """Folder -> names of modules that were looked for there: one that appears would be imported in place of another."""
+    listed: dict[str, str] = {}
+    """Folder of data -> SHA-256 of the names of all files below it: which of them were read depends on those that are
+    there."""
 
     def changed(self, base: Path) -> str | None:
         """What is no longer as it was, for a person; None where nothing is. `base` is the config's folder."""
@@ -46,6 +49,11 @@ class Reads(Frozen):
                 return f"{name} is gone"
             if digest.of_file(path) != recorded:
                 return f"{name} has changed"
+        for folder, recorded in self.listed.items():
+            if not (base / folder).is_dir():
+                return f"{folder} is gone"
+            if _names_below(base / folder) != recorded:
+                return f"{folder} holds other files"
         for folder, names in self.looked_for.items():
             for module, path in _importable(base / folder):
                 if module in names and not any(_below(base / known, path) for known in self.files):
@@ -67,10 +75,10 @@ class Watcher(MetaPathFinder):
         sys.addaudithook(self._heard)
         sys.meta_path.insert(0, self)
 
-    def reads(self, base: Path, products: Sequence[Path]) -> Reads | None:
+    def reads(self, base: Path, products: Sequence[Path], listed: Sequence[Path] = ()) -> Reads | None:
         """What was read so far; None where one of the files was changed meanwhile, so that what was read is not known.
 
-        `products` are directories of what the build itself makes.
+        `products` are directories of what the build itself makes, `listed` those of data whose files were listed.
         """
         modules = {path for module in list(sys.modules.values()) if (path := _source(module)) is not None}
         scripts = [module for module in modules if module.suffix == ".py"]
@@ -88,7 +96,8 @@ class Watcher(MetaPathFinder):
             for folder, names in sorted(self._looked_for.items())
             if _users(Path(folder) / "_") and not folder.endswith(".zip")
         }
-        return Reads(files=files, looked_for=looked_for)
+        folders = {_relative(folder, base): _names_below(folder) for folder in sorted(set(listed))}
+        return Reads(files=files, looked_for=looked_for, listed=folders)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -140,6 +149,10 @@ def _importable(folder: Path) -> Iterable[tuple[str, Path]]:
             for suffix in all_suffixes():
                 if entry.name.endswith(suffix):
                     yield entry.name.removesuffix(suffix), entry
+
+
+def _names_below(folder: Path) -> str:
+    return digest.of_value(sorted(path.relative_to(folder).as_posix() for path in digest.visible(folder)))
 
 
 def _below(path: Path, folder: Path) -> bool:

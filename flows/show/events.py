@@ -10,7 +10,7 @@ from converters.release.assemble import Released
 from converters.release.manifest import Row
 
 Stage = Literal[
-    "queued", "changed", "building", "exporting", "waiting", "converting", "checking", "done",
+    "queued", "changed", "building", "assumed", "exporting", "waiting", "converting", "checking", "done",
     "released", "refused", "unchanged", "failed", "interrupted",
 ]  # fmt: skip
 

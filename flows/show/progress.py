@@ -14,6 +14,7 @@ from flows.show.events import Event, Stage
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "not_run": "magenta"}
 _ENDED: tuple[Stage, ...] = ("released", "refused", "unchanged", "failed")
+_TOLD: tuple[Stage, ...] = ("changed", "assumed")
 _WORKING: tuple[Stage, ...] = ("building", "exporting", "converting", "checking")
 
 
@@ -45,7 +46,7 @@ class Progress:
             return
         self._board.add(event)
         if self._live:
-            if event.stage in (*_ENDED, "changed"):
+            if event.stage in (*_ENDED, *_TOLD):
                 self._console.print(self._line(event))
             return
         if event.stage != "waiting":
@@ -99,7 +100,7 @@ class _Board:
         self._spinner = Spinner("dots")
 
     def add(self, event: Event) -> None:
-        if event.stage == "changed":
+        if event.stage in _TOLD:
             return
         if event.stage in _ENDED:
             self._lines = {key: line for key, line in self._lines.items() if key[0] != event.model}

@@ -17,7 +17,7 @@ from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
-from converters.config import read
+from converters.config import data, read
 from converters.contract.errors import BadInput
 from converters.contract.settings import NEVER, Schedule
 from converters.release import publish
@@ -102,7 +102,7 @@ def _deployments(
             "deploy-model",
             "flows.deploy.deploy_model",
             "Build, convert, check and release one model.",
-            _form({"model": _choice("The model, by its config's name.", models), **doing}, ["model"]),
+            _form({"model": _choice("The model, by its config's name.", models), **doing, "data": _DATA}, ["model"]),
             own,
         ),
         Deployment(
@@ -260,5 +260,9 @@ _PROMOTE = {
     "type": "boolean",
     "default": True,
     "description": "Make the new version the current one if every check passed. Without it, it is published only.",
+}
+_DATA = {
+    "type": "string",
+    "description": f"Real inputs in place of the config's golden.data and representative: {data.FORMS}. By an absolute path.",
 }
 _VERSION = {"type": "integer", "minimum": 1, "description": "The version; without one, the current one."}

@@ -140,7 +140,7 @@ WRONG = {
     "no function": ("model: 'm.py:'\n", "model: 'm.py:' is not of the form FILE.py:FUNCTION"),
     "no such path": ("model: saved/here\n", "saved/here does not exist"),
     "no data": (MODEL + "golden: {data: n.py:data}\n", "golden.data: "),
-    "no calibration": (MODEL + "representative: data\n", "representative: 'data' is not of the form FILE.py:FUNCTION"),
+    "no calibration": (MODEL + "representative: data\n", "data does not exist; give FILE.py:FUNCTION"),
     "no mapping": ("- model\n", "holds no mapping; it needs at least 'model: FILE.py:FUNCTION'"),
     "empty": ("", "holds no mapping"),
     "syntax": (MODEL + "golden: {samples: 3\n", "is not valid YAML"),

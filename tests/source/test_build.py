@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import samples
-from samples import Sample
+from samples import Sample, only_build
 
 from converters.config import read
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, BuilderFailed, FanoutError
 from converters.contract.values import Tensors, TensorSpec
 from converters.processes.child import run
-from converters.source.build import Built
-from converters.source.builder import Builder
 
 pytestmark = pytest.mark.tensorflow
 
@@ -59,12 +57,6 @@ class Generic(tf.Module):
 def build():
     return Generic()
 """
-
-
-def only_build(model: ModelSpec, folder: Path) -> Built:
-    """Build without exporting."""
-    with Builder(model, folder, folder) as builder:
-        return builder.build().value
 
 
 def served(sample: Sample, key: str = "serving_default") -> list[Tensors]:

@@ -21,6 +21,7 @@ from converters.processes import child as isolate
 from converters.reference import labelled as evaluation
 from converters.reference.labelled import Evaluation
 from converters.release.manifest import Row
+from converters.source.data.given import labelled_data
 from converters.targets.tflite import layers
 from converters.targets.tflite import target as tflite
 from converters.targets.tflite.options import TFLiteOptions
@@ -186,7 +187,8 @@ def recorded(
     def call(key: str, inputs: Tensors) -> Tensors:
         return dict.fromkeys(signatures[key].outputs, inputs["x"])
 
-    evaluation.record(wanted, folder, signatures, call, out)
+    data, _ = labelled_data(wanted, folder, signatures, lambda key, pixels: ("0..1", ""))
+    evaluation.record(wanted, folder, signatures, call, out, data)
     found = evaluation.load(out, wanted, signatures)
     assert found is not None
     return found

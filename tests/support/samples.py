@@ -108,6 +108,12 @@ def build(model: ModelSpec, folder: Path, version: int = 1) -> Sample:
     return Sample(model, built, source)
 
 
+def only_build(model: ModelSpec, folder: Path) -> Built:
+    """What building finds out, without exporting."""
+    with Builder(model, folder, folder) as builder:
+        return builder.build().value
+
+
 @dataclass(frozen=True)
 class Converted:
     """One conversion, with what it takes to check it. `root` holds its files."""

@@ -1,16 +1,12 @@
-"""Reading a servable's warmup requests back.
+"""Reading a servable's warmup requests back."""
 
-Their file is a TFRecord's: length, masked CRC-32C of the length, content, masked CRC-32C of the content
-(tensorflow/core/lib/io/record_writer.h).
-"""
-
-import struct
 from pathlib import Path
 from typing import Any
 
 from converters.contract.errors import Damaged
 from converters.contract.values import Tensors
 from converters.formats.protos import load
+from converters.formats.records import records
 from converters.targets.serving import wire
 
 
@@ -23,30 +19,10 @@ def logs(path: Path) -> list[Any]:
     from google.protobuf.message import DecodeError
 
     log = load("tensorflow_serving.apis.prediction_log_pb2").PredictionLog
-    found, at = [], 0
     try:
-        content = path.read_bytes()
-        while at < len(content):
-            size, check = struct.unpack_from("<QI", content, at)
-            record = content[at + 12 : at + 12 + size]
-            (checked,) = struct.unpack_from("<I", content, at + 12 + size)
-            if check != _masked_crc(content[at : at + 8]) or checked != _masked_crc(record):
-                raise Damaged(f"{path.name} cannot be read: the record at byte {at} fails its checksum")
-            found.append(log.FromString(record))
-            at += 12 + size + 4
-    except struct.error:
-        raise Damaged(f"{path.name} cannot be read: it ends within the record at byte {at}") from None
-    except (OSError, OverflowError, DecodeError) as error:
+        return [log.FromString(record) for record in records(path)]
+    except DecodeError as error:
         raise Damaged(f"{path.name} cannot be read: {error}") from error
-    return found
-
-
-def _masked_crc(content: bytes) -> int:
-    """CRC-32C, rotated and shifted so that one of data that holds CRCs is as good (tensorflow/core/lib/hash/crc32c.h)."""
-    from google_crc32c import value
-
-    crc: int = value(content)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def requests(path: Path) -> dict[str, Tensors]:

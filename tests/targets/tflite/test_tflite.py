@@ -177,7 +177,8 @@ def test_check_uses_the_configs_tolerance_when_it_is_given(make_sample: Make) ->
 
 def test_convert_calibrates_on_representative_data_when_it_is_given(make_sample: Make) -> None:
     code = samples.KERAS + "\nimport numpy as np\ndef data(): return {'features': np.full((8, 6), 1e-3)}\n"
-    fields = {"targets": {"tflite": {"variants": ["int8"]}}}
+    code += "def golden(): return {'features': np.random.default_rng(1).normal(size=(64, 6))}\n"
+    fields = {"targets": {"tflite": {"variants": ["int8"]}}, "golden": {"data": "tiny.py:golden", "samples": 64}}
     good, narrow = (make_sample(code, **fields, **more) for more in ({}, {"representative": "tiny.py:data"}))
     assert samples.turned(samples.converted(good, "tflite", "int8").check()) == {}
     assert "values" in samples.turned(samples.converted(narrow, "tflite", "int8").check())["serving_default"]

@@ -1,0 +1,1 @@
+"""Data that a user gives, read: a module for each form, and the table of them in `reading`."""
