@@ -1,6 +1,7 @@
 """Fixtures that tests of both packages share: specs from a builder's text, and tiny sources built once."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 import samples
 from samples import Sample
 from sharing import Shared
+from staying import staying
 
 from converters.config import read
 from converters.config.spec import ModelSpec
@@ -24,14 +26,45 @@ from converters.processes import resident
 pytest_plugins = ["command"]
 
 NEEDS = {
-    "tensorflow": {"make_sample", "given_sample", "keras_sample", "module_sample", "kept_runtimes", "fanout", "home"},
+    "tensorflow": {
+        "make_sample",
+        "given_sample",
+        "keras_sample",
+        "module_sample",
+        "kept_runtimes",
+        "kept_children",
+        "fanout",
+        "home",
+    },
     "server": {"server", "fanout", "home"},
 }
 """Mark -> the fixtures by which a test has that need. Modules whose tests start such things themselves say it in `pytestmark`."""
 
 
+LONGEST = (
+    *("flows/ui/test_ui.py", "flows/cluster/test_dask.py", "whole/test_matrix.py", "targets/test_registry.py"),
+    *(
+        "flows/test_deploy.py",
+        "targets/serving/test_model_server.py",
+        "flows/ui/test_ui_auth.py",
+        "flows/test_unchanged.py",
+    ),
+    *("targets/tfjs/test_javascript.py", "whole/test_portable.py", "source/test_build.py", "whole/test_digits.py"),
+    *("targets/saved_model/test_c_api.py", "targets/test_battery.py", "whole/test_sensitivity_digits.py"),
+)
+"""Files of tests that take longest: they begin first, so that no process is left alone with one at the end."""
+HERE = Path(__file__).parent
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: a test often waits, for a server, a browser or a schedule."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    begins = {HERE / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: begins.get(item.path, len(begins)))
     for item in items:
         for mark, fixtures in NEEDS.items():
             if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
@@ -49,6 +82,13 @@ def warm(request: pytest.FixtureRequest) -> None:
 def kept_runtimes() -> Iterator[None]:
     """What runs the files of a module's tests starts once, as in a deploy of several models."""
     with resident.keeping():
+        yield
+
+
+@pytest.fixture(scope="module")
+def kept_children() -> Iterator[None]:
+    """What converts, checks and runs the files of a module's tests starts once, for all of them."""
+    with staying():
         yield
 
 

@@ -1,36 +1,36 @@
 """A Dask scheduler and workers of it, each a process of its own, as `dask scheduler` and `fanout worker` start them."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
-
-START_SECONDS = 90
+from waiting import PATIENCE_SECONDS, wait_until
 
 
 class DaskCluster:
-    """A scheduler on a free loopback port; `start` adds workers. All end with the block."""
+    """A scheduler on a free loopback port; `start` and `have` add workers. All end with the block."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._names = (f"w{number}" for number in itertools.count(1))
         described = folder / "scheduler.json"
         command = [
             sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
             "--no-dashboard", "--scheduler-file", str(described),
         ]  # fmt: skip
         self.scheduler = self._popen("scheduler", command, {})
-        deadline = time.monotonic() + START_SECONDS
-        while not described.is_file() or not described.read_text().strip():
-            assert self.scheduler.poll() is None, self.log("scheduler")
-            assert time.monotonic() < deadline, self.log("scheduler")
-            time.sleep(0.1)
+        wait_until(
+            lambda: not self.alive() or (described.is_file() and described.read_text().strip()),
+            lambda: self.log("scheduler"),
+        )
+        assert self.alive(), self.log("scheduler")
         self.address: str = json.loads(described.read_text())["address"]
 
     def __enter__(self) -> "DaskCluster":
@@ -46,10 +46,29 @@ class DaskCluster:
                 process.kill()
                 process.wait()
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a deploying process is told; the store is a directory."""
-        return {"FANOUT_DASK": self.address, "FANOUT_STORE": str(self.folder / "store")}
+    def alive(self) -> bool:
+        """Whether the scheduler runs."""
+        return self.scheduler.poll() is None
+
+    def have(self, number: int) -> list[str]:
+        """At least so many workers, new ones where they are missing; the names of all that the scheduler knows then."""
+        for _ in range(number - len(self._running())):
+            self.start(next(self._names))
+        self.settle()
+        return self._running()
+
+    def settle(self) -> None:
+        """Wait until the scheduler knows the workers that run, and no other."""
+        from distributed import Client
+
+        def known() -> set[str]:
+            return {worker["name"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()}
+
+        with Client(self.address, set_as_default=False) as client:
+            wait_until(lambda: known() == set(self._running()), lambda: (known(), self._running()))
+
+    def _running(self) -> list[str]:
+        return [name for name, process in self.workers.items() if process.poll() is None]
 
     def start(
         self, name: str, environment: Mapping[str, str] | None = None, *, nanny: bool = False
@@ -78,6 +97,11 @@ class DaskCluster:
         """End a worker as a machine that fails does."""
         self.workers[name].send_signal(signal.SIGKILL)
         self.workers[name].wait(30)
+
+    def stop(self, name: str) -> None:
+        """End a worker that no other test may meet."""
+        self.workers[name].terminate()
+        self.workers[name].wait(PATIENCE_SECONDS)
 
     def _popen(self, name: str, command: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         folder = self.folder / name

@@ -13,7 +13,7 @@ from converters.processes.child import run
 from converters.targets.registry import BUILT_IN
 from tests.targets import battery
 
-pytestmark = pytest.mark.usefixtures("kept_runtimes")
+pytestmark = pytest.mark.usefixtures("kept_children")
 
 CELLS = [(target.name, variant.name) for target in BUILT_IN for variant in target.options.known]
 NOTHING = {

@@ -10,7 +10,7 @@ from samples import Sample
 from converters.release.manifest import Row
 from converters.steps.unit import plan
 
-pytestmark = pytest.mark.usefixtures("kept_runtimes")
+pytestmark = pytest.mark.usefixtures("kept_children")
 
 Make = Callable[..., Sample]
 

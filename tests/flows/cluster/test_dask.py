@@ -5,9 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import samples
 from command import Fanout, Ran, Server
 from dask_cluster import DaskCluster
-from waiting import wait_until
+from waiting import PATIENCE_SECONDS, wait_until
 
 from flows import settings
 
@@ -41,15 +42,32 @@ def build():
 """
 """A model of Keras 3, whose conversion to HDF5 imports this file. Imported anywhere but in its own folder, it says which
 process does so, and waits while the file HOLD exists."""
-PATIENCE_SECONDS = 400
 VOLATILE = {"seconds", "memory_mb", "bytes", "latency_ms"}
 
 
+@pytest.fixture(name="clusters", scope="module")
+def _clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], DaskCluster]]:
+    """Call for the module's cluster, whose workers import TensorFlow once for all tests; another one if its scheduler is gone."""
+    with ExitStack() as open_ones:
+        made: list[DaskCluster] = []
+
+        def running() -> DaskCluster:
+            if not made or not made[-1].alive():
+                made.append(open_ones.enter_context(DaskCluster(tmp_path_factory.mktemp("cluster"))))
+            return made[-1]
+
+        yield running
+
+
 @pytest.fixture(name="cluster")
-def _cluster(tmp_path: Path) -> Iterator[DaskCluster]:
-    (tmp_path / "cluster").mkdir()
-    with DaskCluster(tmp_path / "cluster") as cluster:
-        yield cluster
+def _cluster(clusters: Callable[[], DaskCluster]) -> DaskCluster:
+    return clusters()
+
+
+@pytest.fixture(name="there")
+def _there(cluster: DaskCluster, tmp_path: Path) -> dict[str, str]:
+    """What a deploying process is told: the cluster, and a store of the test's own."""
+    return {"FANOUT_DASK": cluster.address, "FANOUT_STORE": str(tmp_path / "store")}
 
 
 @pytest.fixture(name="slow")
@@ -75,30 +93,38 @@ def _stable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _working(cluster: DaskCluster, marks: Path, ran: "Running", but: str = "") -> str:
+def _working(cluster: DaskCluster, marks: Path, over: threading.Event, but: str = "") -> str:
     """Wait until a worker other than `but` loads the slow model; its name."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline and not ran.done():
-        for pid in marks.read_text().split() if marks.is_file() else []:
-            worker = cluster.worker_of(int(pid))
-            if worker is not None and worker != but:
-                return worker
-        time.sleep(0.05)
-    raise AssertionError(ran.result())
+    found: list[str] = []
+
+    def loads() -> bool:
+        assert not over.is_set(), "the deploy ended before"
+        pids = marks.read_text().split() if marks.is_file() else []
+        found.extend(name for pid in pids if (name := cluster.worker_of(int(pid))) not in (None, but))
+        return bool(found)
+
+    wait_until(loads)
+    return found[0]
 
 
-class Running:
-    """A deploy in the background."""
+@contextmanager
+def _meanwhile(action: Callable[[threading.Event], object], slow: Path) -> Iterator[None]:
+    """Do it in a thread beside the block, which sets the event at its end; then the slow model waits no longer."""
+    over = threading.Event()
 
-    def __init__(self, fanout: Fanout, *arguments: object, **options: Any) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._future = self._pool.submit(fanout, *arguments, process=True, **options)
+    def act() -> None:
+        try:
+            action(over)
+        finally:
+            slow.with_name("hold").unlink()
 
-    def done(self) -> bool:
-        return self._future.done()
-
-    def result(self) -> Ran:
-        return self._future.result(PATIENCE_SECONDS)
+    with ThreadPoolExecutor(1) as pool:
+        acted = pool.submit(act)
+        try:
+            yield
+        finally:
+            over.set()
+        acted.result()
 
 
 def _require_final(server: Server, run_id: str) -> None:
@@ -106,38 +132,38 @@ def _require_final(server: Server, run_id: str) -> None:
 
 
 def test_deploy_makes_the_same_rows_when_they_are_made_elsewhere(
-    cluster: DaskCluster, tmp_path: Path, fanout: Fanout, server: Server
+    cluster: DaskCluster, there: dict[str, str], tmp_path: Path, fanout: Fanout, server: Server
 ) -> None:
-    cluster.start("alpha")
-    cluster.start("beta")
-    targets = {"tflite": {"variants": ["float32", "int8"]}, "tfjs": {}, "hdf5": {}, "serving": {}}
+    workers = cluster.have(2)
+    before = {name: _fetched(cluster, name) for name in workers}
+    targets = {"tflite": {"variants": ["int8"]}, "tfjs": {"variants": ["graph"]}, "hdf5": {}, "serving": {}}
     samples.write_spec(tmp_path, samples.KERAS, name="spread", targets=targets)
     config = tmp_path / "spread.yaml"
-    there = fanout(
-        "deploy", config, "--json", releases=tmp_path / "there", environment=cluster.environment, process=True
-    )
-    assert there.status == 0, there.err
+    ran = fanout("deploy", config, "--json", releases=tmp_path / "there", environment=there)
+    assert ran.status == 0, ran.err
     here = fanout("deploy", config, "--json", releases=tmp_path / "here")
-    (elsewhere,), (local,) = there.document["manifests"], here.document["manifests"]
+    (elsewhere,), (local,) = ran.document["manifests"], here.document["manifests"]
     assert _stable(elsewhere["targets"]) == _stable(local["targets"])
     assert {row["status"] for row in elsewhere["targets"]} == {"passed"}
     assert set(elsewhere["files"]) - {"key.json"} == set(local["files"]) - {"key.json"}
     checked = fanout("check", tmp_path / "there" / "spread" / "current", releases=tmp_path / "there")
-    assert checked.status == 0, checked.err
+    assert checked.status == 0, checked.out
     # Both did some of it, and what was made there is what would be made here.
-    assert all(list((cluster.folder / name).rglob("fanout-files/sha256/*/*")) for name in ("alpha", "beta"))
+    assert all(_fetched(cluster, name) > before[name] for name in workers)
     assert "unchanged: spread 1 is current" in fanout("deploy", config, releases=tmp_path / "there").out
 
 
+def _fetched(cluster: DaskCluster, worker: str) -> set[Path]:
+    """The files that a worker has fetched from stores."""
+    return set((cluster.folder / worker).rglob("fanout-files/sha256/*/*"))
+
+
 def test_deploy_does_it_again_on_another_worker_when_one_is_killed_in_the_middle(
-    cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout, server: Server
+    cluster: DaskCluster, there: dict[str, str], slow: Path, tmp_path: Path, fanout: Fanout, server: Server
 ) -> None:
-    cluster.start("alpha")
-    cluster.start("beta")
-    ran = Running(fanout, "deploy", slow, "--json", releases=tmp_path / "r", environment=cluster.environment)
-    cluster.kill(_working(cluster, slow.with_name("marks"), ran))
-    slow.with_name("hold").unlink()
-    done = ran.result()
+    cluster.have(2)
+    with _meanwhile(lambda over: cluster.kill(_working(cluster, slow.with_name("marks"), over)), slow):
+        done = fanout("deploy", slow, "--json", releases=tmp_path / "r", environment=there)
     assert done.status == 0, done.err
     (made,) = done.document["manifests"]
     assert {row["status"] for row in made["targets"]} == {"passed"}
@@ -147,20 +173,22 @@ def test_deploy_does_it_again_on_another_worker_when_one_is_killed_in_the_middle
 
 
 def test_deploy_fails_the_row_and_names_the_workers_when_a_second_one_is_killed(
-    cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout, server: Server
+    cluster: DaskCluster, there: dict[str, str], slow: Path, tmp_path: Path, fanout: Fanout, server: Server
 ) -> None:
-    cluster.start("alpha")
-    cluster.start("beta")
-    ran = Running(fanout, "deploy", slow, "--json", releases=tmp_path / "r", environment=cluster.environment)
-    first = _working(cluster, slow.with_name("marks"), ran)
-    cluster.start("gamma")
-    cluster.kill(first)
-    second = _working(cluster, slow.with_name("marks"), ran, but=first)
-    cluster.kill(second)
-    done = ran.result()
+    cluster.have(3)
+    killed = []
+
+    def kill(over: threading.Event) -> None:
+        for _ in range(2):
+            killed.append(_working(cluster, slow.with_name("marks"), over, but="".join(killed)))
+            cluster.kill(killed[-1])
+
+    with _meanwhile(kill, slow):
+        done = fanout("deploy", slow, "--json", releases=tmp_path / "r", environment=there)
     assert done.status == 1, done.err
     (made,) = done.document["manifests"]
     rows = {row["target"]: row for row in made["targets"]}
+    first, second = killed
     lost = (
         f"converting failed: worker {first} was lost while it did this, and then {second}, where it was done once more"
     )
@@ -172,19 +200,129 @@ def test_deploy_fails_the_row_and_names_the_workers_when_a_second_one_is_killed(
     _require_final(server, run["id"])
 
 
-@pytest.mark.parametrize("what", ["scheduler", "workers"])
-def test_deploy_fails_soon_and_releases_nothing_when_the_cluster_is_gone(
-    what: str, cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout, server: Server
+def test_worker_ends_with_its_children_when_it_is_told_to(
+    cluster: DaskCluster, there: dict[str, str], slow: Path, tmp_path: Path, fanout: Fanout
 ) -> None:
-    cluster.start("alpha")
-    patience = {"FANOUT_DASK_PATIENCE": "5"}
-    ran = Running(fanout, "deploy", slow, releases=tmp_path / "r", environment={**cluster.environment, **patience})
-    working = _working(cluster, slow.with_name("marks"), ran)
-    if what == "scheduler":
-        cluster.scheduler.kill()
+    cluster.have(2)
+
+    def end(over: threading.Event) -> None:
+        process = cluster.workers[_working(cluster, slow.with_name("marks"), over)]
+        pid = int(slow.with_name("marks").read_text().split()[-1])
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0
+        assert not Path(f"/proc/{pid}").exists()
+
+    with _meanwhile(end, slow):
+        done = fanout("deploy", slow, "--json", releases=tmp_path / "r", environment=there)
+    assert done.status == 0, done.err
+    assert {row["status"] for row in done.document["manifests"][0]["targets"]} == {"passed"}
+
+
+def test_worker_ends_a_conversion_when_who_deploys_is_killed(
+    cluster: DaskCluster, there: dict[str, str], slow: Path, tmp_path: Path, server: Server
+) -> None:
+    cluster.have(1)
+    prefect = {"PREFECT_HOME": str(server.home), "PREFECT_API_URL": server.api}
+    command = [sys.executable, "-m", "flows", "deploy", str(slow), "--releases", str(tmp_path / "r")]
+    deploy = subprocess.Popen(command, env={**os.environ, **prefect, **there}, stderr=subprocess.DEVNULL)
+    marks = slow.with_name("marks")
+    wait_until(lambda: marks.is_file() and marks.read_text().endswith("\n"))
+    pid = int(marks.read_text().split()[0])
+    worker = cluster.worker_of(pid)
+    assert worker is not None
+    deploy.kill()
+    deploy.wait()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    assert cluster.workers[worker].poll() is None
+
+
+def test_deploy_fails_the_row_when_the_store_damages_a_file(
+    cluster: DaskCluster, there: dict[str, str], slow: Path, tmp_path: Path, fanout: Fanout
+) -> None:
+    slow.with_name("hold").unlink()
+    assert fanout("deploy", slow, releases=tmp_path / "here").status == 0
+    content = (tmp_path / "here" / "slow" / "1" / "hdf5" / "model.h5").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    stored = Path(there["FANOUT_STORE"]) / "sha256" / digest[:2] / digest
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(content[:-1] + b"!")  # so that the worker, which makes the same, finds it stored already
+    cluster.have(1)
+    done = fanout("deploy", slow, "--json", releases=tmp_path / "r", environment=there)
+    assert done.status == 1, done.err
+    rows = {row["target"]: row for row in done.document["manifests"][0]["targets"]}
+    assert "was damaged in the store" in rows["hdf5"]["reason"]
+    assert rows["hdf5"]["status"] == "failed"
+    assert rows["serving"]["status"] == "passed"
+
+
+def test_deploy_refuses_a_worker_that_may_start_no_processes(
+    cluster: DaskCluster, there: dict[str, str], tmp_path: Path, fanout: Fanout
+) -> None:
+    cluster.start("nursed", nanny=True)
+    samples.write_spec(tmp_path, samples.KERAS, name="tiny", targets={"serving": {}})
+    done = _deployed_with("nursed", cluster, there, tmp_path, fanout)
+    assert done.status == 2
+    assert f"worker nursed of {cluster.address} may start no processes; start it with `fanout worker`" in done.err
+
+
+def _deployed_with(worker: str, cluster: DaskCluster, there: dict[str, str], folder: Path, fanout: Fanout) -> Ran:
+    """What a deploy of `tiny` does when the cluster has this worker, too, which ends afterwards."""
+    cluster.settle()
+    try:
+        return fanout("deploy", folder / "tiny.yaml", releases=folder / "r", environment=there)
+    finally:
+        cluster.stop(worker)
+
+
+@pytest.mark.parametrize("difference", ["code", "variable"])
+def test_deploy_refuses_workers_that_would_make_something_else(
+    difference: str, cluster: DaskCluster, there: dict[str, str], tmp_path: Path, fanout: Fanout
+) -> None:
+    odd = f"odd-{difference}"
+    if difference == "code":
+        for package in ("converters", "flows"):
+            ignore = shutil.ignore_patterns("node_modules", "__pycache__")
+            shutil.copytree(settings.ROOT / package, tmp_path / "other" / package, ignore=ignore)
+        modules = Path("converters/targets/tfjs/js/node_modules")
+        (tmp_path / "other" / modules).symlink_to(settings.ROOT / modules)
+        with (tmp_path / "other/converters/reference/compare.py").open("a") as module:
+            module.write("# another version\n")
+        cluster.start(odd, {"PYTHONPATH": str(tmp_path / "other")})
+        said = "the code of tf-fanout is another there"
     else:
-        cluster.kill(working)
-    done = ran.result()
+        cluster.start(odd, {"TF_ENABLE_ONEDNN_OPTS": "0"})
+        said = "$TF_ENABLE_ONEDNN_OPTS is 0 there and missing here"
+    samples.write_spec(tmp_path, samples.KERAS, name="tiny", targets={"serving": {}})
+    done = _deployed_with(odd, cluster, there, tmp_path, fanout)
+    assert done.status == 2
+    assert (
+        f"worker {odd} of {cluster.address} is not equal to this machine: {said}; install the same on both" in done.err
+    )
+    assert not (tmp_path / "r" / "tiny").exists()
+
+
+@pytest.mark.parametrize("what", ["workers", "scheduler"])
+def test_deploy_fails_soon_and_releases_nothing_when_the_cluster_is_gone(
+    what: str,
+    cluster: DaskCluster,
+    there: dict[str, str],
+    slow: Path,
+    tmp_path: Path,
+    fanout: Fanout,
+    server: Server,
+) -> None:
+    workers = cluster.have(1)
+
+    def end(over: threading.Event) -> None:
+        _working(cluster, slow.with_name("marks"), over)
+        if what == "scheduler":
+            cluster.scheduler.kill()
+        else:
+            for worker in workers:
+                cluster.kill(worker)
+
+    with _meanwhile(end, slow):
+        done = fanout("deploy", slow, releases=tmp_path / "r", environment={**there, "FANOUT_DASK_PATIENCE": "5"})
     assert done.status == 2, done.err
     said = "is gone" if what == "scheduler" else "has had no worker for 5 s"
     assert f"fanout: the Dask scheduler at {cluster.address} {said}" in done.err
@@ -194,59 +332,6 @@ def test_deploy_fails_soon_and_releases_nothing_when_the_cluster_is_gone(
     assert run["state"]["type"] == "FAILED"
     assert said in run["state"]["message"]
     _require_final(server, run["id"])
-
-
-def test_deploy_fails_the_row_when_the_store_damages_a_file(
-    cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout
-) -> None:
-    slow.with_name("hold").unlink()
-    assert fanout("deploy", slow, releases=tmp_path / "here").status == 0
-    content = (tmp_path / "here" / "slow" / "1" / "hdf5" / "model.h5").read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    stored = cluster.folder / "store" / "sha256" / digest[:2] / digest
-    stored.parent.mkdir(parents=True)
-    stored.write_bytes(content[:-1] + b"!")  # so that the worker, which makes the same, finds it stored already
-    cluster.start("alpha")
-    done = fanout(*("deploy", slow, "--json"), releases=tmp_path / "r", environment=cluster.environment, process=True)
-    assert done.status == 1, done.err
-    rows = {row["target"]: row for row in done.document["manifests"][0]["targets"]}
-    assert "was damaged in the store" in rows["hdf5"]["reason"]
-    assert rows["hdf5"]["status"] == "failed"
-    assert rows["serving"]["status"] == "passed"
-
-
-def test_deploy_refuses_a_worker_that_may_start_no_processes(
-    cluster: DaskCluster, tmp_path: Path, fanout: Fanout
-) -> None:
-    cluster.start("nursed", nanny=True)
-    samples.write_spec(tmp_path, samples.KERAS, name="tiny", targets={"serving": {}})
-    done = fanout("deploy", tmp_path / "tiny.yaml", releases=tmp_path / "r", environment=cluster.environment)
-    assert done.status == 2
-    assert f"worker nursed of {cluster.address} may start no processes; start it with `fanout worker`" in done.err
-
-
-@pytest.mark.parametrize("difference", ["code", "variable"])
-def test_deploy_refuses_workers_that_would_make_something_else(
-    difference: str, cluster: DaskCluster, tmp_path: Path, fanout: Fanout
-) -> None:
-    if difference == "code":
-        for package in ("converters", "flows"):
-            ignore = shutil.ignore_patterns("node_modules", "__pycache__")
-            shutil.copytree(settings.ROOT / package, tmp_path / "other" / package, ignore=ignore)
-        modules = Path("converters/targets/tfjs/js/node_modules")
-        (tmp_path / "other" / modules).symlink_to(settings.ROOT / modules)
-        with (tmp_path / "other/converters/reference/compare.py").open("a") as module:
-            module.write("# another version\n")
-        cluster.start("odd", {"PYTHONPATH": str(tmp_path / "other")})
-        said = "the code of tf-fanout is another there"
-    else:
-        cluster.start("odd", {"TF_ENABLE_ONEDNN_OPTS": "0"})
-        said = "$TF_ENABLE_ONEDNN_OPTS is 0 there and missing here"
-    samples.write_spec(tmp_path, samples.KERAS, name="tiny", targets={"serving": {}})
-    done = fanout("deploy", tmp_path / "tiny.yaml", releases=tmp_path / "r", environment=cluster.environment)
-    assert done.status == 2
-    assert f"worker odd of {cluster.address} is not equal to this machine: {said}; install the same on both" in done.err
-    assert not (tmp_path / "r" / "tiny").exists()
 
 
 def test_deploy_refuses_in_one_sentence_what_cannot_be_a_cluster(tmp_path: Path, fanout: Fanout) -> None:
@@ -262,41 +347,6 @@ def test_deploy_refuses_in_one_sentence_what_cannot_be_a_cluster(tmp_path: Path,
     assert "'nonsense' is no address of a Dask scheduler" in refused("--dask", "nonsense", *store)
     assert "a Dask cluster needs a store" in refused("--dask", "tcp://127.0.0.1:9")
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in refused("--dask", "tcp://127.0.0.1:9", *store)
-
-
-def test_worker_ends_with_its_children_when_it_is_told_to(
-    cluster: DaskCluster, slow: Path, tmp_path: Path, fanout: Fanout
-) -> None:
-    cluster.start("alpha")
-    cluster.start("beta")
-    ran = Running(fanout, "deploy", slow, "--json", releases=tmp_path / "r", environment=cluster.environment)
-    working = _working(cluster, slow.with_name("marks"), ran)
-    pid = int(slow.with_name("marks").read_text().split()[-1])
-    process = cluster.workers[working]
-    process.terminate()
-    assert process.wait(PATIENCE_SECONDS) == 0
-    assert not Path(f"/proc/{pid}").exists()
-    slow.with_name("hold").unlink()
-    done = ran.result()
-    assert done.status == 0, done.err
-    assert {row["status"] for row in done.document["manifests"][0]["targets"]} == {"passed"}
-
-
-def test_worker_ends_a_conversion_when_who_deploys_is_killed(
-    cluster: DaskCluster, slow: Path, tmp_path: Path, server: Server
-) -> None:
-    cluster.start("alpha")
-    prefect = {"PREFECT_HOME": str(server.home), "PREFECT_API_URL": server.api}
-    command = [sys.executable, "-m", "flows", "deploy", str(slow), "--releases", str(tmp_path / "r")]
-    deploy = subprocess.Popen(command, env={**os.environ, **prefect, **cluster.environment}, stderr=subprocess.DEVNULL)
-    marks = slow.with_name("marks")
-    wait_until(lambda: marks.is_file() and marks.read_text().endswith("\n"))
-    pid = int(marks.read_text().split()[0])
-    assert cluster.worker_of(pid) == "alpha"
-    deploy.kill()
-    deploy.wait()
-    wait_until(lambda: not Path(f"/proc/{pid}").exists())
-    assert cluster.workers["alpha"].poll() is None
 
 
 def test_worker_says_so_when_no_scheduler_answers(tmp_path: Path) -> None:
