@@ -75,8 +75,9 @@ class Source(Frozen):
     can write it and any program with Keras can load it, and in its Keras's own `.keras` format where it can be saved so
     (or else `keras_problem` says why not). `keras_signature` is the key of the signature that is the model's call.
     `representative` holds calibration inputs in golden's format. `builder` is the Python file that registers the
-    model's custom objects, if there is one. `refused` are the signatures of a given SavedModel that are left out, each
-    with the reason. `notes` say what was changed in the copy of a given SavedModel, a sentence each.
+    model's custom objects, if there is one. `refused` are the signatures that are left out, since they are random, keep
+    state, or (in a given SavedModel) take or return no arrays, each with the reason. `notes` say what was changed in the
+    copy of a given SavedModel, a sentence each.
     """
 
     model: str

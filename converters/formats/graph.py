@@ -52,14 +52,20 @@ def called(callers: Iterable[Any], library: Mapping[str, Any]) -> list[Any]:
 def reached(meta_graph: Any, keys: Iterable[str]) -> list[Any]:
     """The nodes that the signatures' outputs depend on. Functions get their variables and tables as arguments."""
     by_name = {node.name: node for node in meta_graph.graph_def.node}
-    waiting = [node_of(info.name) for key in keys for info in meta_graph.signature_def[key].outputs.values()]
+    outputs = (info.name for key in keys for info in meta_graph.signature_def[key].outputs.values())
+    return list(leading_to(outputs, by_name).values())
+
+
+def leading_to(tensors: Iterable[str], by_name: Mapping[str, Any]) -> dict[str, Any]:
+    """The nodes that tensors depend on, of a graph whose nodes are given by name; by name too."""
+    waiting = list(map(node_of, tensors))
     reachable: dict[str, Any] = {}
     while waiting:
         name = waiting.pop()
         if name not in reachable and name in by_name:
             reachable[name] = by_name[name]
             waiting += map(node_of, by_name[name].input)
-    return list(reachable.values())
+    return reachable
 
 
 def named_ops(ops: Iterable[str], nodes: Mapping[str, str]) -> str:

@@ -18,13 +18,26 @@ def written_name(placeholder: Any) -> str | None:
 def outputs_of(op: str) -> list[Any]:
     """What an op returns (OpDef.ArgDef, op_def.proto), by its name; nothing of one that is not known here.
 
-    From `tensorflow.python.framework.op_def_registry`. Without it what a function's body does with an input is not
-    followed beyond one op, and golden's inputs are drawn without what that would tell.
+    Without `_definition` what a function's body does with an input is not followed beyond one op, and golden's inputs are
+    drawn without what that would tell.
     """
+    definition = _definition(op)
+    return list(definition.output_arg) if definition is not None else []
+
+
+def may_write(op: str) -> bool:
+    """Whether an op has an effect beside what it returns, or takes a reference (OpDef.is_stateful, ArgDef.is_ref).
+
+    Without `_definition` no op has, and a model that keeps state is found to be random.
+    """
+    definition = _definition(op)
+    return definition is not None and (definition.is_stateful or any(arg.is_ref for arg in definition.input_arg))
+
+
+def _definition(op: str) -> Any:
+    """The OpDef of an op that is known here, from `tensorflow.python.framework.op_def_registry`; else None."""
     try:
         from tensorflow.python.framework import op_def_registry
-
-        definition = op_def_registry.get(op)
-    except (ImportError, AttributeError):
-        return []
-    return list(definition.output_arg) if definition is not None else []
+    except ImportError:
+        return None
+    return op_def_registry.get(op)

@@ -34,9 +34,14 @@ _PASSES = {op: moves for moves, ops in _MOVES for op in ops}
 _BRANCHES = {
     **dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall"), (("f",), 0)),
     **dict.fromkeys(("If", "StatelessIf"), (("then_branch", "else_branch"), 1)),
-    **dict.fromkeys(("While", "StatelessWhile"), (("body",), 0)),
+    **dict.fromkeys(("While", "StatelessWhile"), (("cond", "body"), 0)),
+    **dict.fromkeys(("Case", "StatelessCase"), (("branches",), 1)),
 }
 """Op -> the attributes that name the functions it calls, and its input that is their first argument."""
+_UNCHANGED = frozenset(
+    ("Identity", "ReadVariableOp", "Enter", "StopGradient", "Switch", "RefIdentity", "RefEnter", "RefSwitch")
+)
+"""Ops that return their first input as it is; a variable's handle comes out as its value."""
 _DEEPEST = 30
 """Calls within calls that are followed; a function may call itself."""
 
@@ -70,7 +75,8 @@ class Scope:
             return []
         attributes, first = _BRANCHES[node.op]
         bodies = []
-        for function in (node.attr[attribute].func.name for attribute in attributes):
+        values = [node.attr[attribute] for attribute in attributes]
+        for function in (called.name for value in values for called in (value.func, *value.list.func) if called.name):
             key = (node.name, function)
             if key not in self._bodies:
                 self._bodies[key] = self._body(node, function, first)
@@ -90,12 +96,19 @@ class Scope:
         arguments = {argument.name: index for index, argument in enumerate(definition.signature.input_arg)}
         return Scope(nodes, self.functions, {}, (self, node, first), arguments, returns, self.depth + 1)
 
+    def everything(self) -> "Iterator[tuple[Scope, Any]]":
+        """Every node of the graph and of the functions that it calls, each in its scope."""
+        for node in self.nodes.values():
+            yield self, node
+            for body, _ in self.bodies(node):
+                yield from body.everything()
+
     def origin(self, name: str) -> "tuple[Scope, Any, int]":
         """The node that a tensor's value comes from unchanged: a constant, variable, table or argument of the graph."""
         scope, (node_name, index) = self, split(name)
         while True:
             node = scope.nodes[node_name]
-            if node.op in ("Identity", "ReadVariableOp", "Enter", "StopGradient"):
+            if node.op in _UNCHANGED:
                 node_name, index = split(node.input[0])
             elif node_name in scope.arguments and scope.caller is not None:
                 outer, call, first = scope.caller

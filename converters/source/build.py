@@ -17,6 +17,7 @@ from converters.source.data.given import Given, given, labelled_data
 from converters.source.data.ranges import expected
 from converters.source.inputs import drawn, require_known, widest
 from converters.source.live import Live
+from converters.source.repeating import require_repeatable
 from converters.source.watch import Reads, Watcher
 
 
@@ -56,7 +57,8 @@ class Session:
         `work_dir/representative.npz`, unless golden's inputs are given and no others, nor more of them.
 
         Raises:
-            BadInput: the model or its data cannot be made; BuilderFailed where the user's code raised.
+            BadInput: the model or its data cannot be made, or none of its signatures returns the same again;
+                BuilderFailed where the user's code raised.
         """
         import tensorflow as tf
 
@@ -131,6 +133,9 @@ class Session:
                 chosen, calibration[key] = drawn(live, endpoint, spec, computed_in)
                 cases[key] = chosen.cases
                 covered[key] = chosen.coverage or live.reach(endpoint, chosen.cases[0].inputs)
+        for key in require_repeatable(live, cases, computed_in, spec.model):
+            del cases[key], covered[key]
+            calibration.pop(key, None)
         described = variables.describe(live.weights())
         recorded = golden.Golden(cases=cases, variables=described, coverage=covered, precision=computed_in, data=kinds)
         golden.save(recorded, self.out_dir / GOLDEN)

@@ -15,6 +15,7 @@ from converters.reference import coverage, dataflow, hints
 from converters.reference.coverage import Coverage
 from converters.reference.dataflow import Scope
 from converters.reference.drawing import Hint
+from converters.source import state
 from converters.source.live import Endpoint, Live
 
 
@@ -60,7 +61,8 @@ class _InSession(Endpoint):
         )
 
     def trace(self) -> None:
-        """Nothing: the graph is there."""
+        """Find what its calls may write; the graph is there."""
+        self.state = state.of_session(self._session, self._scope, self._outputs)
 
     def hints(self) -> dict[str, Hint]:
         """What the graph says of the inputs."""

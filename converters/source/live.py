@@ -15,9 +15,11 @@ from converters.contract.errors import BadInput, FanoutError, raised
 from converters.contract.values import Signature, SourceKind, Tensors, TensorSpec
 from converters.formats import specs, variables
 from converters.formats.variables import Variables
-from converters.reference import coverage, hints
+from converters.reference import coverage, dataflow, hints
 from converters.reference.coverage import Coverage
 from converters.reference.drawing import Hint
+from converters.source import state
+from converters.source.state import State
 
 _EXPORTABLE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 """What TensorFlow accepts as the name of a placeholder, and so of a signature's input (ops.py, _VALID_OP_NAME_REGEX)."""
@@ -26,11 +28,12 @@ _EXPORTABLE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 class Endpoint:
     """One signature of a live model: `call` takes and returns tensors by name.
 
-    `signature`, and `concrete`, its graph, are there once it is traced.
+    `signature`, `concrete`, its graph, and `state`, what its calls may write, are there once it is traced.
     """
 
     signature: Signature
     concrete: Any
+    state: State
 
     def __init__(
         self, key: str, inputs: dict[str, TensorSpec], call: Callable[[dict[str, Any]], dict[str, Any]]
@@ -65,13 +68,19 @@ class Endpoint:
                 )
         described = {name: specs.of_tensor(output) for name, output in sorted(outputs.items())}
         self.signature = Signature(inputs=self.inputs, outputs=described)
+        self.state = state.of_concrete(self.concrete, dataflow.root(self.concrete.graph.as_graph_def()))
 
     def hints(self) -> dict[str, Hint]:
         """What the graph says of the inputs."""
         return hints.of_concrete(self.concrete, self.inputs)
 
     def answer(self, inputs: Tensors, what: str = "golden outputs") -> Tensors:
-        """What it returns. Fails as BadInput: the inputs come from the config, or need one."""
+        """What it returns, and all it writes is put back. Fails as BadInput: the inputs come from the config, or need one."""
+        with self.state.kept():
+            return self.leave(inputs, what)
+
+    def leave(self, inputs: Tensors, what: str) -> Tensors:
+        """As `answer`, but what it writes stays."""
         import tensorflow as tf
 
         try:
@@ -116,4 +125,5 @@ class Live:
 
     def reach(self, endpoint: Endpoint, inputs: Tensors) -> Coverage:
         """Which weights change an output of an endpoint for these inputs."""
-        return coverage.measure(endpoint.call, self.variables, inputs)
+        with endpoint.state.kept():
+            return coverage.measure(endpoint.call, self.variables, inputs)
