@@ -119,13 +119,24 @@ def spread_of(cases: Sequence[Case], signature: Signature, name: str) -> np.ndar
 
 
 def samples_of(cases: Sequence[Case], signature: Signature, name: str) -> list[np.ndarray[Any, Any]]:
-    """An output's samples of all calls, one after another."""
+    """An output's samples, one after another, of all calls whose inputs have the first one's shapes, but for the batch.
+
+    Those for inputs of other shapes differ from them in any case.
+    """
     samples: list[np.ndarray[Any, Any]] = []
+    first = _shapes(cases[0], signature) if cases else {}
     for case in cases:
+        if _shapes(case, signature) != first:
+            continue
         output = case.outputs[name]
         batched = signature.dynamic_batch and output.ndim > 0 and output.shape[0] == case.batch
         samples += [np.asarray(sample) for sample in output] if batched else [np.asarray(output)]
     return samples
+
+
+def _shapes(case: Case, signature: Signature) -> dict[str, tuple[int, ...]]:
+    """Of a sample of each input."""
+    return {name: value.shape[signature.dynamic_batch :] for name, value in case.inputs.items()}
 
 
 def check(cases: Sequence[Case], signature: Signature, coverage: Coverage | None) -> CheckResult:

@@ -24,18 +24,37 @@ class Plan:
     """One way to draw what neither the config nor the graph decides.
 
     `numbers` is where numbers lie: standard normal (integers below 10), spread wider, in [0, 1) (integers below 2), or
-    in [0, 255). `size` stands for every dynamic dimension but the batch, and `rank` is that of inputs of unknown rank.
+    in [0, 255). `size` stands for every dynamic dimension but the batch, with `step` more for each dimension before it;
+    `rank` is that of inputs of unknown rank.
     With `alone`, a dynamic batch holds one sample in every call. Without `unknown`, only words that a table knows.
     `times` is how many times the usual number of samples are drawn, where the config says nothing of it.
     """
 
     numbers: Numbers = "normal"
     size: int = 8
+    step: int = 0
     rank: int = 2
     alone: bool = False
     unknown: bool = True
     seed: int = 0
     times: int = 1
+
+
+@dataclass(frozen=True)
+class Special:
+    """Which of an input's elements make a difference to the graph.
+
+    `equal` are constants that it looks for, such as padding, and `around` those that elements are greater or less than.
+    With `missing` it looks for NaN; with `ranked` it sorts, so that ties count; with `boxes` they are the corners of
+    rectangles; with `large` it only calculates with them, so that integers may be of any size.
+    """
+
+    equal: tuple[float, ...] = ()
+    around: tuple[float, ...] = ()
+    missing: bool = False
+    ranked: bool = False
+    boxes: bool = False
+    large: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,7 @@ class Hint:
     unknown: Any = None
     sentences: bool = False
     make: Callable[[np.random.Generator, Plan], bytes] | None = None
+    special: Special = Special()
 
 
 Hints = Mapping[str, Hint]
@@ -71,7 +91,7 @@ def draw(signature: Signature, spec: GoldenSpec, hints: Hints | None = None, pla
         sizes = [1] * samples
     else:
         sizes = [samples, 1]
-    return _calls(signature, spec, hints or {}, plan, sizes)
+    return draw_calls(signature, spec, hints or {}, plan, sizes)
 
 
 def samples_of(signature: Signature, spec: GoldenSpec, plan: Plan) -> int:
@@ -90,9 +110,9 @@ def draw_calibration(
     largest of some drawn numbers would say nothing of the conversion.
     """
     others = dataclasses.replace(plan, seed=plan.seed + _CALIBRATION_SEED)
-    (one,) = _calls(signature, spec, hints, others, [1 if signature.dynamic_batch else 0])
+    (one,) = draw_calls(signature, spec, hints, others, [1 if signature.dynamic_batch else 0])
     samples = max(1, min(CALIBRATION, CALIBRATION_BYTES // max(1, sum(value.nbytes for value in one.values()))))
-    drawn = _calls(signature, spec, hints, others, [samples] if signature.dynamic_batch else [0] * samples)
+    drawn = draw_calls(signature, spec, hints, others, [samples] if signature.dynamic_batch else [0] * samples)
     if not signature.dynamic_batch:
         return [*golden, *drawn]
     calls = [*drawn, *golden]
@@ -104,7 +124,8 @@ CALIBRATION_BYTES = 64 << 20
 _CALIBRATION_SEED = 7919
 
 
-def _calls(signature: Signature, spec: GoldenSpec, hints: Hints, plan: Plan, sizes: Sequence[int]) -> list[Tensors]:
+def draw_calls(signature: Signature, spec: GoldenSpec, hints: Hints, plan: Plan, sizes: Sequence[int]) -> list[Tensors]:
+    """Seeded inputs, a call for each batch size; 0 where the batch is not dynamic."""
     rng = np.random.default_rng([spec.seed, plan.seed] if plan.seed else spec.seed)
     return [
         {
@@ -122,11 +143,13 @@ def _drawn(
     if how.values is not None:
         hint = Hint(values=how.values)
     elif how.low is not None or how.high is not None:
-        return _within(rng, shape, tensor.dtype, how)
+        return _within(rng, shape, tensor.dtype, how, hint)
     return elements(rng, shape, tensor.dtype, hint, plan)
 
 
-def _within(rng: np.random.Generator, shape: tuple[int, ...], dtype_name: str, how: InputRange) -> np.ndarray[Any, Any]:
+def _within(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype_name: str, how: InputRange, hint: Hint
+) -> np.ndarray[Any, Any]:
     """Numbers in the range of the config; a range means nothing to strings and bools."""
     if dtype_name in ("string", "bool"):
         return elements(rng, shape, dtype_name, Hint(), Plan())
@@ -134,7 +157,10 @@ def _within(rng: np.random.Generator, shape: tuple[int, ...], dtype_name: str, h
     if dtype.kind in "iu":
         low, high = how.bounds(10)
         return np.asarray(rng.integers(math.ceil(low), math.ceil(high), size=shape)).astype(dtype)
-    return np.asarray(rng.uniform(*how.bounds(1), size=shape)).astype(dtype)
+    low, high = how.bounds(1)
+    if hint.special.boxes and shape[-1:] == (4,):
+        return (low + (high - low) * _boxes(rng, shape)).astype(dtype)
+    return np.asarray(rng.uniform(low, high, size=shape)).astype(dtype)
 
 
 def elements(
@@ -165,6 +191,8 @@ def elements(
         if hint.high is not None:
             return _each(rng, np.arange(high), math.prod(shape)).reshape(shape).astype(dtype)
         return np.asarray(rng.integers(0, high, size=shape)).astype(dtype)
+    if hint.special.boxes and shape[-1:] == (4,):
+        return _boxes(rng, shape).astype(dtype)
     if dtype.kind == "c":
         return np.asarray(_numbers(rng, shape, plan) + 1j * _numbers(rng, shape, plan)).astype(dtype)
     return np.asarray(_numbers(rng, shape, plan)).astype(dtype)
@@ -177,6 +205,16 @@ def _numbers(rng: np.random.Generator, shape: tuple[int, ...], plan: Plan) -> An
     if plan.numbers in ("unit", "pixels"):
         return rng.uniform(0, 1 if plan.numbers == "unit" else 255, size=shape)
     return rng.normal(size=shape) * (4 if plan.numbers == "wide" else 1)
+
+
+def _boxes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Rectangles [..., n, 4] within [0, 1): lesser corner, greater corner. They lie on each other in a few heaps."""
+    boxes = math.prod(shape[:-1])
+    heaps = rng.integers(2, 3 + boxes // 8)
+    centres, halves = rng.uniform(0.2, 0.8, size=(heaps, 2)), rng.uniform(0.05, 0.15, size=(heaps, 2))
+    which = rng.integers(0, heaps, size=boxes)
+    centre, half = centres[which] + rng.normal(0, 0.005, size=(boxes, 2)), halves[which]
+    return np.concatenate([centre - half, centre + half], axis=1).reshape(shape)
 
 
 def _each(rng: np.random.Generator, among: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
@@ -200,5 +238,5 @@ def concrete(tensor: TensorSpec, batch: int, sample: Sequence[int] | None, plan:
         return (batch, *sample) if batch and tensor.shape is not None else tuple(sample)
     if tensor.shape is None:
         return ((batch or 8,) + (plan.size,) * (plan.rank - 2) + (plan.size if plan.rank < 4 else 3,))[: plan.rank]
-    shape = tuple(plan.size if dimension is None else dimension for dimension in tensor.shape)
+    shape = tuple(plan.size + i * plan.step if known is None else known for i, known in enumerate(tensor.shape))
     return (batch, *shape[1:]) if batch else shape

@@ -6,7 +6,7 @@ Ops: tensorflow/core/ops/{parsing,lookup,array,data_flow}_ops.cc.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from converters.contract.errors import BadInput
 from converters.formats.dtypes import name_of
 from converters.formats.specs import dimensions
-from converters.reference import dataflow
+from converters.reference import dataflow, special
 from converters.reference.dataflow import Scope, Use
 from converters.reference.drawing import Hint, Plan, elements
 
@@ -200,6 +200,11 @@ def _png(rng: np.random.Generator, plan: Plan) -> bytes:
     return bytes(tf.io.encode_png(_pixels(rng)).numpy())
 
 
+def _whole(scope: Scope, tensor: str, read_table: ReadTable) -> Hint:
+    """The hint for an input of the graph."""
+    return replace(hint(scope, tensor, read_table), special=special.of(scope, tensor))
+
+
 def of_concrete(concrete: Any, names: Mapping[str, Any]) -> dict[str, Hint]:
     """Hints for the inputs of a traced function, whose first arguments are `names` in their order."""
     import tensorflow as tf
@@ -217,7 +222,7 @@ def of_concrete(concrete: Any, names: Mapping[str, Any]) -> dict[str, Hint]:
         return tf.raw_ops.LookupTableExportV2(table_handle=table, Tkeys=keys, Tvalues=values)[0].numpy()
 
     inputs = dict(zip(names, concrete.inputs, strict=False))
-    return {name: hint(scope, tensor.name, read_table) for name, tensor in inputs.items()}
+    return {name: _whole(scope, tensor.name, read_table) for name, tensor in inputs.items()}
 
 
 def of_session(session: Any, inputs: Mapping[str, str], scope: Scope) -> dict[str, Hint]:
@@ -231,4 +236,4 @@ def of_session(session: Any, inputs: Mapping[str, str], scope: Scope) -> dict[st
                 return session.run(tf.raw_ops.LookupTableExport(table_handle=table, Tkeys=keys, Tvalues=values)[0])
             return session.run(tf.raw_ops.LookupTableExportV2(table_handle=table, Tkeys=keys, Tvalues=values)[0])
 
-    return {name: hint(scope, tensor, read_table) for name, tensor in inputs.items()}
+    return {name: _whole(scope, tensor, read_table) for name, tensor in inputs.items()}

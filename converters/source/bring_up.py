@@ -161,7 +161,8 @@ def _method(model: Any, key: str, method: MethodSpec, where: str) -> Endpoint:
         args, kwargs = tf.nest.pack_sequence_as(structure, [tensors[name] for name in names])
         return named_outputs(function(*args, **kwargs), [])
 
-    return Endpoint(key, dict(zip(names, map(specs.of_tensor, leaves), strict=True)), call)
+    owner = model if kind_of(model) is None else None  # Keras gives variables names of their own
+    return Endpoint(key, dict(zip(names, map(specs.of_tensor, leaves), strict=True)), call, owner)
 
 
 def _as_written(leaf: Any, placeholder: Any) -> str | None:

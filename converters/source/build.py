@@ -134,7 +134,7 @@ class Session:
                 cases[key] = chosen.cases
                 covered[key] = chosen.coverage or live.reach(endpoint, chosen.cases[0].inputs)
         for key in require_repeatable(live, cases, computed_in, spec.model):
-            del cases[key], covered[key]
+            del cases[key], covered[key], kinds[key]
             calibration.pop(key, None)
         described = variables.describe(live.weights())
         recorded = golden.Golden(cases=cases, variables=described, coverage=covered, precision=computed_in, data=kinds)

@@ -1,6 +1,7 @@
 """Inputs that are drawn, and what a config says of inputs against those that the model has."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from converters.config.spec import ModelSpec
@@ -9,7 +10,7 @@ from converters.contract.errors import BadInput
 from converters.contract.settings import Tolerance
 from converters.contract.values import Signature, Tensors
 from converters.formats import precision
-from converters.reference import choosing, drawing
+from converters.reference import choosing, drawing, edges
 from converters.source.live import Endpoint, Live
 from converters.targets.registry import TARGETS
 
@@ -19,8 +20,10 @@ def drawn(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str) -> 
     signature, hints, tolerance = endpoint.signature, endpoint.hints(), widest(spec, computed_in)
     reach = partial(live.reach, endpoint)
     chosen = choosing.choose(signature, spec.golden, endpoint.answer, tolerance, hints, reach)
-    inputs = [case.inputs for case in chosen.cases]
-    return chosen, drawing.draw_calibration(signature, spec.golden, hints, chosen.plan, inputs)
+    more = edges.added(signature, spec.golden, hints, chosen.plan, chosen.cases, endpoint.answer)
+    inputs = [case.inputs for case in (*chosen.cases, *(edge.case for edge in more if edge.calibrates))]
+    calibration = drawing.draw_calibration(signature, spec.golden, hints, chosen.plan, inputs)
+    return replace(chosen, cases=[*chosen.cases, *(edge.case for edge in more)]), calibration
 
 
 def widest(spec: ModelSpec, computed_in: str = "float32") -> Tolerance:

@@ -26,7 +26,7 @@ _EXPORTABLE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 
 class Endpoint:
-    """One signature of a live model: `call` takes and returns tensors by name.
+    """One signature of a live model: `call` takes and returns tensors by name. What it keeps is an attribute of `owner`.
 
     `signature`, `concrete`, its graph, and `state`, what its calls may write, are there once it is traced.
     """
@@ -36,9 +36,13 @@ class Endpoint:
     state: State
 
     def __init__(
-        self, key: str, inputs: dict[str, TensorSpec], call: Callable[[dict[str, Any]], dict[str, Any]]
+        self,
+        key: str,
+        inputs: dict[str, TensorSpec],
+        call: Callable[[dict[str, Any]], dict[str, Any]],
+        owner: Any = None,
     ) -> None:
-        self.key, self.inputs, self.call = key, inputs, call
+        self.key, self.inputs, self.call, self.owner = key, inputs, call, owner
 
     def trace(self) -> None:
         """Make the graph, whose placeholders carry the names the exported signature will have. Raises BadInput."""
@@ -68,7 +72,8 @@ class Endpoint:
                 )
         described = {name: specs.of_tensor(output) for name, output in sorted(outputs.items())}
         self.signature = Signature(inputs=self.inputs, outputs=described)
-        self.state = state.of_concrete(self.concrete, dataflow.root(self.concrete.graph.as_graph_def()))
+        scope = dataflow.root(self.concrete.graph.as_graph_def())
+        self.state = state.of_concrete(self.concrete, scope, self.owner)
 
     def hints(self) -> dict[str, Hint]:
         """What the graph says of the inputs."""

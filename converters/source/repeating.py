@@ -22,7 +22,8 @@ def require_repeatable(live: Live, cases: dict[str, list[Case]], computed_in: st
     found = {key: unrepeatable(live.endpoints[key], recorded, computed_in) for key, recorded in cases.items()}
     reasons = {key: reason for key, reason in found.items() if reason is not None}
     if reasons and reasons.keys() == live.endpoints.keys():
-        told = "; ".join(f"signature {key!r} {reason}" for key, reason in reasons.items())
+        alike = {reason: [repr(key) for key in reasons if reasons[key] == reason] for reason in reasons.values()}
+        told = "; ".join(f"signature {' and '.join(keys)} {reason}" for reason, keys in alike.items())
         raise BadInput(f"{where}: {told}")
     for key in reasons:
         del live.endpoints[key]

@@ -55,7 +55,7 @@ class State:
 
         def changed() -> list[str]:
             pairs = zip(self.items, before, strict=True)
-            return sorted(item.name for item, value in pairs if _content(item.read()) != _content(value))
+            return sorted({item.name for item, value in pairs if _content(item.read()) != _content(value)})
 
         try:
             yield changed
@@ -94,7 +94,8 @@ def _written(scope: Scope) -> tuple[list[_Resource], dict[str, tuple[str, ...]]]
         writes = node.op not in _READERS and not makes and may_write(node.op)
         if not writes and not node.op.startswith(_TABLE):
             continue
-        origins = [origin for outer, origin, _ in map(inner.origin, inputs) if outer.caller is None]
+        taken = inputs[:1] if node.op.startswith(_TABLE) else inputs
+        origins = [origin for outer, origin, _ in map(inner.origin, taken) if outer.caller is None]
         for origin in origins:
             if node.op.startswith(_TABLE):
                 types = {name: node.attr[name].type for name in ("Tin", "Tout") if name in node.attr}
@@ -107,27 +108,47 @@ def _written(scope: Scope) -> tuple[list[_Resource], dict[str, tuple[str, ...]]]
     return list(found.values()), ops
 
 
-def of_concrete(concrete: Any, scope: Scope) -> State:
-    """What a traced function (and the scope of its graph) may write."""
+def of_concrete(concrete: Any, scope: Scope, owner: Any = None) -> State:
+    """What a traced function (and the scope of its graph) may write, by its name, or as an attribute of the `owner`."""
     captured = {inner.op.name: outer for outer, inner in concrete.graph.captures}
     variables = {id(variable.handle): variable for variable in concrete.variables}
     resources, ops = _written(scope)
+    names = _attributes(owner) if resources and owner is not None else {}
     items = []
     for resource in resources:
         handle = captured.get(resource.node.name)
         variable = variables.get(id(handle))
         if variable is not None:
-            items.append(_live_variable(variable))
+            items.append(_live_variable(names.get(id(handle)) or name_of(variable), variable))
         elif handle is not None and {"Tin", "Tout"} <= resource.attributes.keys():
-            items.append(_live_table(handle, resource.attributes))
+            items.append(_live_table(names.get(id(handle), "lookup table"), handle, resource.attributes))
     return State(tuple(items), **ops)
 
 
-def _live_variable(variable: Any) -> Item:
-    return Item(name_of(variable), lambda: [np.asarray(variable.numpy())], lambda value: variable.assign(value[0]))
+def _attributes(owner: Any) -> dict[int, str]:
+    """By the id of its handle, where each variable and table is found below a trackable object: as "a.b"."""
+    import tensorflow as tf
+
+    view, names, seen = tf.train.TrackableView(owner), {}, {id(owner)}
+    waiting = [("", owner)]
+    while waiting:
+        path, item = waiting.pop(0)
+        handle = (
+            getattr(item, "handle", None) if isinstance(item, tf.Variable) else getattr(item, "resource_handle", None)
+        )
+        names[id(handle)] = path
+        for name, child in view.children(item).items():
+            if id(child) not in seen:
+                seen.add(id(child))
+                waiting.append((f"{path}.{name}".removeprefix("."), child))
+    return names
 
 
-def _live_table(handle: Any, types: Mapping[str, int]) -> Item:
+def _live_variable(name: str, variable: Any) -> Item:
+    return Item(name, lambda: [np.asarray(variable.numpy())], lambda value: variable.assign(value[0]))
+
+
+def _live_table(name: str, handle: Any, types: Mapping[str, int]) -> Item:
     import tensorflow as tf
 
     def read() -> list[np.ndarray[Any, Any]]:
@@ -138,7 +159,7 @@ def _live_table(handle: Any, types: Mapping[str, int]) -> Item:
         keys, values = (tf.constant(v, tf.as_dtype(types[t])) for v, t in zip(value, ("Tin", "Tout"), strict=True))
         tf.raw_ops.LookupTableImportV2(table_handle=handle, keys=keys, values=values)
 
-    return Item("a lookup table", read, write)
+    return Item(name, read, write)
 
 
 def of_session(session: Any, scope: Scope, outputs: Mapping[str, str]) -> State:
