@@ -84,9 +84,9 @@ def _filled(sample: Array, share: float, before: bool, value: float) -> Array:
 
 
 def _empty(given: Given) -> list[Array] | None:
-    """A sample that is nothing but padding."""
+    """Samples of which the first is nothing but padding."""
     values = given.allowed(given.hint.special.equal)[:1]
-    return [np.full_like(given.samples[0], values[0])] if values else None
+    return [np.full_like(given.samples[0], values[0]), *given.samples[1:2]] if values else None
 
 
 def _compared(given: Given) -> list[Array] | None:
@@ -163,11 +163,10 @@ def _texts(given: Given) -> list[Array] | None:
 
 
 def _ties(given: Given) -> list[Array] | None:
-    """A sample whose neighbours are equal, where the graph sorts."""
-    sample = given.samples[0]
-    if not given.hint.special.ranked or sample.ndim == 0 or given.kind == "O":
+    """Samples whose neighbours are equal, where the graph sorts."""
+    if not given.hint.special.ranked or given.samples[0].ndim == 0 or given.kind == "O":
         return None
-    return [np.repeat(sample[..., ::2], 2, axis=-1)[..., : sample.shape[-1]]]
+    return [np.repeat(sample[..., ::2], 2, axis=-1)[..., : sample.shape[-1]] for sample in given.samples[:2]]
 
 
 CHANGES: tuple[tuple[Change, Limits], ...] = (

@@ -74,10 +74,10 @@ def compare(
     """
     quality = quality or Quality()
     runtime = prediction.runtime
-    # One scale for all calls: a batch of one whose output happens to be near zero has none of its own.
-    scales = {name: scale_of([case.outputs[name] for case in cases]) for name in signature.outputs}
+    scales = {name: _scales(cases, signature, name) for name in signature.outputs}
     if prediction.answered is not None:
         cases = [cases[i] for i in prediction.answered]
+        scales = {name: [each[i] for i in prediction.answered] for name, each in scales.items()}
     outputs = _finding(
         "outputs", runtime, _output_problems(cases, prediction, signature, holds), "names, dtypes, shapes"
     )
@@ -153,10 +153,10 @@ def _values(
     indices: Sequence[int],
     name: str,
     tolerance: Tolerance,
-    scale: float,
+    scales: Sequence[float],
 ) -> CheckResult:
     references = [cases[i].outputs[name] for i in indices]
-    distances = [measure(r, prediction.outputs[i][name], scale) for r, i in zip(references, indices, strict=True)]
+    distances = [measure(r, prediction.outputs[i][name], scales[i]) for r, i in zip(references, indices, strict=True)]
     worst = float("nan") if any(np.isnan(d) for d in distances) else max(distances)
     inexact = is_inexact(references[0])
     limit = tolerance.error if inexact else tolerance.mismatch
@@ -223,6 +223,17 @@ def _by_batch(cases: Sequence[Case], signature: Signature) -> tuple[list[int], l
     first = cases[0].batch
     same = [i for i, case in enumerate(cases) if case.batch == first]
     return same, [i for i in range(len(cases)) if i not in same]
+
+
+def _scales(cases: Sequence[Case], signature: Signature, name: str) -> list[float]:
+    """What the errors of each call are relative to: the largest of all calls of the first one's batch size.
+
+    Or the call's own largest where that is more: one near zero has no scale of its own, and one of other inputs that is
+    far larger is none for the others.
+    """
+    main, _ = _by_batch(cases, signature)
+    usual = scale_of([cases[i].outputs[name] for i in main])
+    return [max(usual, scale_of([case.outputs[name]])) for case in cases]
 
 
 def _spread(samples: Sequence[Array]) -> float:

@@ -119,14 +119,13 @@ def spread_of(cases: Sequence[Case], signature: Signature, name: str) -> np.ndar
 
 
 def samples_of(cases: Sequence[Case], signature: Signature, name: str) -> list[np.ndarray[Any, Any]]:
-    """An output's samples, one after another, of all calls whose inputs have the first one's shapes, but for the batch.
+    """An output's samples, one after another: of all calls of the first one's batch size, or of one sample.
 
-    Those for inputs of other shapes differ from them in any case.
+    Inputs of other shapes are left out, since outputs differ for them in any case, and so are further calls (edges.py).
     """
     samples: list[np.ndarray[Any, Any]] = []
-    first = _shapes(cases[0], signature) if cases else {}
     for case in cases:
-        if _shapes(case, signature) != first:
+        if _shapes(case, signature) != _shapes(cases[0], signature) or case.batch not in (cases[0].batch, 1):
             continue
         output = case.outputs[name]
         batched = signature.dynamic_batch and output.ndim > 0 and output.shape[0] == case.batch

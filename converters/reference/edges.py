@@ -23,7 +23,8 @@ SECONDS = 10.0
 MOST_ELEMENTS = 1 << 20
 """Of the inputs of a call of another size, or twice as many as golden's first call has."""
 LOUDEST = 2.0
-"""How much larger than golden's the outputs of a further call may be: errors are measured by the largest of all."""
+"""How much larger than golden's the outputs of a further call may be where it has golden's batch size, since errors are
+then measured by the largest of all (compare.compare)."""
 
 _OTHER_SIZES: tuple[tuple[tuple[float, int, int], ...], ...] = (
     ((4, 5, 11), (3, 0, 8), (3, 0, 0), (2, 0, 0)),
@@ -51,8 +52,8 @@ def added(
 ) -> list[Edge]:
     """Further calls of a signature whose golden `cases` were drawn by `plan`, as far as the model computes them.
 
-    Outputs are finite where all of golden's are (but for NaN that the graph looks for), and no larger than LOUDEST times
-    golden's. `run` raises BadInput for what the model does not compute.
+    Outputs are finite where all of golden's are, but for NaN that the graph looks for. `run` raises BadInput for what the
+    model does not compute.
     """
     started = time.monotonic()
     found: list[Edge] = []
@@ -98,7 +99,8 @@ def _changed(
             changed[name] = made
     if not changed:
         return None
-    count = min([*(len(made) for made in changed.values()), *(len(each) for each in samples.values())])
+    most = len(cases[0].inputs[next(iter(samples))]) - 1 if together else len(cases)  # another batch size than golden's
+    count = min(most, *(len(made) for made in changed.values()))
     calls = [{name: changed.get(name, each)[i] for name, each in samples.items()} for i in range(count)]
     if not together:
         return calls
@@ -119,7 +121,7 @@ def _of_other_sizes(
     """A call of each of the sizes in turn, if any dimension but the batch is free."""
     usual = cases[0].inputs
     most = max(MOST_ELEMENTS, 2 * sum(value.size for value in usual.values()))
-    batch = 0 if not signature.dynamic_batch else 1 if plan.alone else 2
+    batch = 0 if not signature.dynamic_batch else 1 if plan.alone or cases[0].batch == 2 else 2
     for times, more, step in sizes:
         size = max(1, int(times * plan.size) + more)
         other = replace(plan, size=size, step=step * plan.size // 8, seed=plan.seed + _SEED)
@@ -144,7 +146,7 @@ def _computed(
             continue
         if finite and all(map(_finite, before)) and not all(map(_finite, after)):
             return None
-        if scale_of(after) > LOUDEST * scale_of(before):
+        if cases[0].batch == usual[0].batch and scale_of(after) > LOUDEST * scale_of(before):
             return None
     return cases
 

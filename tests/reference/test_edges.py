@@ -87,7 +87,12 @@ def test_added_leaves_a_change_out_when_the_model_does_not_compute_it() -> None:
 
 
 def test_added_leaves_a_change_out_when_its_outputs_would_hide_errors_of_the_others() -> None:
-    assert of_x((None,), "int64", Special(large=True), run=lambda t: {"y": t["x"].astype(np.float32)}) == []
+    def same(tensors: Tensors) -> Tensors:
+        return {"y": tensors["x"].astype(np.float32)}
+
+    assert of_x((3,), "int64", Special(large=True), run=same) == []
+    (edge,) = of_x((None, 8), "int64", Special(large=True), run=same)
+    assert edge.case.outputs["y"].max() > 1e9  # measured by itself, being of another batch size
 
 
 @pytest.mark.parametrize(
@@ -158,8 +163,8 @@ def test_added_has_odd_strings(shape: Shape) -> None:
 
 def test_added_has_ties_when_the_graph_sorts() -> None:
     (edge,) = of_x((None, 7), special=Special(ranked=True))
-    (sample,) = edge.case.inputs["x"]
-    assert sample[0] == sample[1] != sample[2] == sample[3]
+    for sample in edge.case.inputs["x"]:
+        assert sample[0] == sample[1] != sample[2] == sample[3]
 
 
 def test_draw_lays_boxes_on_each_other_when_they_are_to_be_suppressed() -> None:

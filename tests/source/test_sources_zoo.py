@@ -265,7 +265,7 @@ def test_build_finds_sizes_when_the_model_cannot_take_the_first(make_sample: Mak
     sample = make_sample(DIMENSIONS, golden={"samples": 16})
     shapes = {key: [[v.shape for v in case.inputs.values()] for case in c] for key, c in sample.golden.cases.items()}
     assert shapes["shared"] == [[(16, 32), (16, 32)], [(1, 32), (1, 32)]]
-    assert shapes["pooled"] == [[(16, 16, 16, 1)], [(1, 16, 16, 1)]]
+    assert shapes["pooled"] == [[(16, 16, 16, 1)], [(2, 91, 113, 1)], [(1, 16, 16, 1)]]
     assert shapes["alone"] == [[(1, 3)]] * 16
     assert shapes["ranks"][0] == [(8, 8, 8, 3)]
     assert_served(sample, "shared", "pooled", "alone", "ranks")
