@@ -19,6 +19,9 @@ from converters.targets.tflite.matching import Pair
 _FLOAT = 2.0**-18
 """Noise of float32 arithmetic, as a share of the largest output: sums of a few thousand products in another order."""
 
+_UNEQUAL = 0.025
+"""Share of integers and booleans that may differ: where two numbers are one on a grid, a comparison can go either way."""
+
 
 @dataclass(frozen=True)
 class Values:
@@ -173,7 +176,8 @@ def _held(values: Values, index: int, rng: np.random.Generator) -> Array:
     if tensor.grid is None:
         return value if value.dtype == object else value.astype(flatbuffer.numpy_dtype(tensor.dtype))
     scales, zeros = tensor.grid.spread(value.shape)
-    rounded = np.clip(np.rint(value.astype(np.float64) / scales + zeros), tensor.grid.low, tensor.grid.high)
+    number = np.where(np.isnan(value), 0.0, value.astype(np.float64))  # no grid has NaN
+    rounded = np.clip(np.rint(number / scales + zeros), tensor.grid.low, tensor.grid.high)
     return np.asarray(rounded.astype(tensor.dtype.lower()))
 
 
@@ -209,7 +213,7 @@ def _ratio(grid: Grid | None, got: Array, want: Array, hybrid: Array) -> float:
     if got.shape != want.shape:
         return float("inf")
     if want.dtype.kind not in "f":
-        return 0.0 if np.array_equal(got, want) else float("inf")
+        return float(np.mean(got != want)) / _UNEQUAL if got.size else 0.0
     value, expected, moved = _real(got, grid).astype(np.float64), want.astype(np.float64), hybrid.astype(np.float64)
     explained = 0.0
     if grid is not None:
@@ -220,7 +224,7 @@ def _ratio(grid: Grid | None, got: Array, want: Array, hybrid: Array) -> float:
     with np.errstate(invalid="ignore"):
         equal = (value == expected) | (np.isnan(value) & np.isnan(expected))
         apart_by = np.where(equal, 0.0, value - expected)
-        shaken = np.where(moved == expected, 0.0, moved - expected)
+        shaken = np.where(np.isfinite(moved) & np.isfinite(expected), moved - expected, 0.0)
     if not value.size:
         return 0.0
     largest = float(np.max(np.abs(expected), where=np.isfinite(expected), initial=0.0))

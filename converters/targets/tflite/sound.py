@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.contract.errors import Damaged
-from converters.contract.values import Artifact, Soundness, Tensors
+from converters.contract.values import Artifact, LayerNoise, Soundness, Tensors
 from converters.processes import resident
 from converters.reference import sound
 from converters.targets.tflite import convert, flatbuffer, grids, matching, noise, weights
@@ -75,9 +75,12 @@ def _against(deployed: Any, reference: Any, key: str, inputs: Tensors) -> Soundn
     dynamic = flatbuffer.signatures(reference)[key].dynamic_batch
     tell = noise.teller(pairs[0].reference)
     few = {index: value[:SAMPLES] for index, value in given.items()} if dynamic else given
+    layers = [layer for each in noise.observed(pairs, tell, few) for layer in noise.added(each)]
+    # Without operators outputs are inputs, and were found to be the right ones.
+    ends = [LayerNoise(layer=name, op="output", ratio=0.0) for name in flatbuffer.signatures(reference)[key].outputs]
     return Soundness(
         weights=[error for pair in pairs for error in weights.errors(pair)],
-        layers=[layer for each in noise.observed(pairs, tell, few) for layer in noise.added(each)],
+        layers=layers or ends,
         grids=list(grids.fits(pairs[0], grids.spans(_one_by_one(tell, given, dynamic))))
         if grids.any_in(pairs[0])
         else [],
