@@ -10,10 +10,17 @@ import numpy as np
 
 from converters.contract.values import GridFit
 from converters.targets.tflite.graph import Array, Graph
-from converters.targets.tflite.matching import Pair
+from converters.targets.tflite.matching import Pair, said
 
-_FIXED = frozenset({"SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION"})
-"""Their outputs' grids are given (https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec)."""
+_FIXED = {
+    "SOFTMAX": (1 / 256, -128.0),
+    "LOG_SOFTMAX": (16 / 256, 127.0),
+    "LOGISTIC": (1 / 256, -128.0),
+    "TANH": (1 / 128, 0.0),
+    "L2_NORMALIZATION": (1 / 128, 0.0),
+}
+"""Scale and zero point of what they compute in int8, for which their kernels are made
+(https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec)."""
 _CUT = frozenset({"LOG_SOFTMAX"})
 """What lies below -16 is outside of its grid."""
 _FEW = 16
@@ -31,6 +38,15 @@ class Span(NamedTuple):
 def any_in(pair: Pair) -> bool:
     """Whether the deployed graph computes on any grid."""
     return any(tensor.grid is not None and tensor.stored is None for tensor in pair.deployed.tensors)
+
+
+def problems(pair: Pair) -> Iterator[str]:
+    """A sentence for each operator whose output is on another grid than its kernel is made for."""
+    for operator in pair.deployed.layers:
+        tensors = [pair.deployed.tensors[index] for index in operator.outputs]
+        for tensor in tensors if operator.op in _FIXED else ():
+            if tensor.dtype == "INT8" and tensor.grid is not None and tensor.grid.key != _FIXED[operator.op]:
+                yield f"{said(pair.deployed, operator)} has scale and zero point {tensor.grid.key}, and not {_FIXED[operator.op]}"
 
 
 def spans(samples: Iterable[Mapping[int, Array]]) -> dict[int, Span]:
@@ -65,7 +81,7 @@ def fits(pair: Pair, seen: Mapping[int, Span]) -> Iterator[GridFit]:
         yield GridFit(
             name=graph.tensors[members[0]].name,
             beyond=0.0 if by & _CUT else beyond,
-            filled=1.0 if by & _FIXED or max(span.seen for span in beside) < _FEW else filled,
+            filled=1.0 if by & _FIXED.keys() or max(span.seen for span in beside) < _FEW else filled,
         )
 
 

@@ -67,7 +67,7 @@ def _converted(saved_model: Path, key: str) -> bytes:
 
 def _against(deployed: Any, reference: Any, key: str, inputs: Tensors) -> Soundness:
     pairs = matching.pairs(deployed, reference, key)
-    problems = [problem for pair in pairs for problem in pair.problems]
+    problems = [problem for pair in pairs for problem in (*pair.problems, *grids.problems(pair))]
     if problems:
         return Soundness(problems=problems)
     entries = {int(entry.tensorIndex): entry.name.decode() for entry in flatbuffer.definitions(reference)[key].inputs}
