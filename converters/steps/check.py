@@ -48,7 +48,7 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True) -> list[
     for artifact in held:
         key = key_of(artifact)
         findings[key] += judge.of_the_data(artifact, findings[key], unit.spec.golden.constant)
-        findings[key] += _sound(unit, artifact, judge, children)
+        findings[key] += _sound(unit, artifact, findings[key], judge, children)
         losses[key] = _examine(unit, artifact, findings[key], judge, keep_log)
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
     memory_mb = {"convert": conversion.memory_mb, "check": children.memory_mb}
@@ -72,10 +72,16 @@ def failed(unit: Unit, conversion: Conversion, why: str) -> list[Row]:
     return [made(artifact) for artifact in conversion.artifacts]
 
 
-def _sound(unit: Unit, artifact: Artifact, judge: Judge, children: Children) -> list[CheckResult]:
-    """Where a variant loses something on purpose: whether its weights and layers are what they must be."""
+def _sound(
+    unit: Unit, artifact: Artifact, checks: Sequence[CheckResult], judge: Judge, children: Children
+) -> list[CheckResult]:
+    """Where a variant loses something on purpose: whether its weights and layers are what they must be.
+
+    What cannot be loaded or run fails for that alone.
+    """
     soundness = unit.definition.sound
-    if unit.kind.quality is None or soundness is None:
+    cannot = any(check.status == "failed" and check.name in ("loads", "runs") for check in checks)
+    if unit.kind.quality is None or soundness is None or cannot:
         return []
     given = artifact, unit.source.saved_model, judge.first_inputs(artifact)
     try:

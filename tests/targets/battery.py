@@ -19,10 +19,10 @@ FILES: dict[str, Callable[[Path], Any]] = {
 SEEN: dict[str, frozenset[str]] = {
     **dict.fromkeys(FILES, frozenset({"loads"})),
     "truncated": frozenset({"loads", "runs"}),
-    "bits flipped": frozenset({"runs", "loads", "values", "snr", "cosine"}),
+    "bits flipped": frozenset({"runs", "loads", "values", "snr", "cosine", "sound"}),
     "signature renamed": frozenset({"names", "runs"}),
     "input renamed": frozenset({"names", "runs"}),
-    "outputs swapped": frozenset({"values"}),
+    "outputs swapped": frozenset({"values", "sound"}),
     "dtype changed": frozenset({"dtypes"}),
     "batch fixed": frozenset({"shapes"}),
 }
