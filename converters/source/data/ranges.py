@@ -24,16 +24,21 @@ _PREPARING = """
 """
 _POINTWISE = frozenset(_PREPARING.split())
 """Ops that prepare an image, before the first that computes something of it."""
-_MOST_NORMS = 3
-"""Of batch normalisations; those deep in a model see least of the range."""
+_MOST_NORMS, _MOST_LOOKED_AT = 3, 8
+"""Batch normalisations that decide, of the nearest to the input; those deep in a model see least of the range."""
 _SAME = 1e-3
 """Moments that are no further apart than this, as a share, are those of the images themselves: nothing was scaled."""
 
 _DEAD = 1e-6
 """A channel that varies less than this share of the liveliest tells nothing."""
 
-Run = Callable[[str, Array], Array]
-"""The values of a tensor for images."""
+
+class _Place(NamedTuple):
+    """A batch normalisation's tensors: what it is given, and those among which are the mean and the variance it holds."""
+
+    given: str
+    means: tuple[str, ...]
+    variances: tuple[str, ...]
 
 
 class _Norm(NamedTuple):
@@ -57,20 +62,26 @@ def expected(live: Live, key: str, candidates: Mapping[str, Array]) -> tuple[str
         function = convert_variables_to_constants_v2(live.function(live.endpoints[key]))
         graph = _Graph(function.graph.as_graph_def(), function.inputs[0].name)
         with tf.Graph().as_default() as whole, tf.compat.v1.Session(graph=whole) as session:
-            tf.import_graph_def(graph.graph_def, name="")
+            places, scaled = graph.norms()[:_MOST_LOOKED_AT], graph.scaled()
+            wanted = {scaled, *(name for place in places for name in (place.given, *place.means, *place.variances))}
+            nodes = [node_of(name) for name in (*wanted, graph.input)]
+            tf.import_graph_def(tf.compat.v1.graph_util.extract_sub_graph(graph.graph_def, nodes), name="")
 
-            def run(tensor: str, images: Array) -> Array:
+            def run(tensors: list[str], images: Array) -> list[Array]:
                 calls = [images] if batched else list(images)
-                return np.concatenate([np.atleast_1d(session.run(tensor, {graph.input: call})) for call in calls])
+                answers = [session.run(tensors, {graph.input: call}) for call in calls]
+                return [
+                    np.concatenate([np.atleast_1d(answer) for answer in each]) for each in zip(*answers, strict=True)
+                ]
 
-            norms = [norm for norm in graph.norms(session.run) if _is_trained(norm)][:_MOST_NORMS]
+            norms = [norm for place in places if (norm := _held(place, session.run)) is not None][:_MOST_NORMS]
             if norms:
-                distances = {name: _from_norms(norms, run, images) for name, images in candidates.items()}
+                tensors = [norm.given for norm in norms]
+                distances = {name: _from_norms(norms, run(tensors, images)) for name, images in candidates.items()}
                 return min(distances, key=lambda name: distances[name]), "as its batch normalisation has seen them"
-            scaled = graph.scaled()
             # Who scales in the graph has not prepared the images in another way before.
             candidates = {name: images for name, images in candidates.items() if ".." in name}
-            moments = {name: _moments(run(scaled, images)) for name, images in candidates.items()}
+            moments = {name: _moments(run([scaled], images)[0]) for name, images in candidates.items()}
     except Exception as error:  # loading, freezing and running a graph raise of many kinds; the range can be named
         return fallback, f"since the model cannot be looked into ({raised(error, 120)})"
     unscaled = {name: _moments(images) for name, images in candidates.items()}
@@ -80,16 +91,20 @@ def expected(live: Live, key: str, candidates: Mapping[str, Array]) -> tuple[str
     return min(distances, key=lambda name: distances[name]), "as the model scales them"
 
 
-def _is_trained(norm: _Norm) -> bool:
-    """Whether it has seen anything: other than what one begins with, and something that varies."""
-    return bool(np.max(norm.variance) > 0) and not (np.all(norm.mean == 0) and np.all(norm.variance == 1))
+def _held(place: _Place, value: Callable[[str], Array]) -> _Norm | None:
+    """What a batch normalisation has seen; None where that is nothing, or what one begins with."""
+    variance = next((each for each in map(value, place.variances) if np.ndim(each)), None)
+    means = [each for each in map(value, place.means) if variance is not None and np.size(each) == np.size(variance)]
+    if variance is None or not means or np.max(variance) <= 0:
+        return None
+    mean = means[-1]
+    return None if np.all(mean == 0) and np.all(variance == 1) else _Norm(place.given, mean, variance)
 
 
-def _from_norms(norms: list[_Norm], run: Run, images: Array) -> float:
+def _from_norms(norms: list[_Norm], given: list[Array]) -> float:
     """How far what batch normalisations are given is from what they have seen, by channel and in the mean."""
     found = []
-    for norm in norms:
-        values = run(norm.given, images)
+    for norm, values in zip(norms, given, strict=True):
         channels = values.ndim - 1 if values.shape[-1] == norm.mean.size else 1
         axes = tuple(axis for axis in range(values.ndim) if axis != channels)
         mean, variance = norm.mean.ravel(), norm.variance.ravel()
@@ -127,44 +142,35 @@ class _Graph:
                     self._order[reader.name] = len(self._order)
                     waiting.append(reader.name)
 
-    def norms(self, value: Callable[[str], Array]) -> list[_Norm]:
+    def norms(self) -> list[_Place]:
         """The batch normalisations, nearest first: fused, or as tf.nn.batch_normalization computes x * k - mean * k."""
-        found: dict[int, _Norm] = {}
+        found: dict[int, _Place] = {}
         for node in self.graph_def.node:
             if node.op in _FUSED and node.name in self._order and not node.attr["is_training"].b:
-                mean, variance = (value(tensor_name(name)) for name in node.input[3:5])
-                found[self._order[node.name]] = _Norm(tensor_name(node.input[0]), mean, variance)
+                x, mean, variance = (tensor_name(node.input[index]) for index in (0, 3, 4))
+                found[self._order[node.name]] = _Place(x, (mean,), (variance,))
             elif node.op == "Rsqrt" and node.name not in self._order:
-                for place, norm in self._decomposed(node, value):
-                    found[place] = norm
-        return [norm for _, norm in sorted(found.items(), key=lambda item: item[0])]
+                found.update(self._decomposed(node))
+        return [place for _, place in sorted(found.items(), key=lambda item: item[0])]
 
-    def _decomposed(self, root: Any, value: Callable[[str], Array]) -> list[tuple[int, _Norm]]:
+    def _decomposed(self, root: Any) -> dict[int, _Place]:
+        """k is 1 / root(variance + epsilon), or that times a scale."""
         inner = self._nodes[node_of(root.input[0])]
-        terms = [
-            name for name in _data(inner) if inner.op in ("Add", "AddV2") and np.size(value(tensor_name(name))) > 1
-        ]
-        scaled = [root, *(reader for reader in self._products(root) if reader.name not in self._order)]
-        products = [(factor, product) for factor in scaled for product in self._products(factor)]
-        means = [
-            value(tensor_name(other))
-            for factor, product in products
-            if product.name not in self._order
+        variances = tuple(map(tensor_name, _data(inner))) if inner.op in ("Add", "AddV2") else ()
+        factors = [root, *(reader for reader in self._products(root) if reader.name not in self._order)]
+        products = [
+            (product, tensor_name(other))
+            for factor in factors
+            for product in self._products(factor)
             for other in _data(product)
             if node_of(other) != factor.name
         ]
-        taken = [
-            (self._order[product.name], tensor_name(other))
-            for factor, product in products
-            if product.name in self._order
-            for other in _data(product)
-            if node_of(other) in self._order
-        ]
-        if len(terms) != 1 or not taken or not means:
-            return []
-        variance = value(tensor_name(terms[0]))
-        mean = next((each for each in reversed(means) if np.size(each) == np.size(variance)), None)
-        return [(place, _Norm(tensor, mean, variance)) for place, tensor in taken] if mean is not None else []
+        means = tuple(other for product, other in products if product.name not in self._order)
+        return {
+            self._order[product.name]: _Place(other, means, variances)
+            for product, other in products
+            if means and variances and product.name in self._order and node_of(other) in self._order
+        }
 
     def _products(self, node: Any) -> list[Any]:
         return [reader for reader in self._readers.get(node.name, ()) if reader.op == "Mul"]
