@@ -16,7 +16,7 @@ UV := $(BIN)/uv pip install --python $(BIN)/python
 install = $(QUIETLY) $(1) --no-deps --require-hashes -r requirements.lock && $(QUIETLY) $(1) --no-deps --no-build-isolation -e .
 READY := .venv/.ready $(JS)/node_modules/.ready
 
-.PHONY: help setup deploy-all ui test quick mutants bench lint type format lock doctor clean
+.PHONY: help setup deploy-all ui test quick mutants bench fitted lint type format lock doctor clean
 
 help: ## Show what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -42,6 +42,9 @@ mutants: $(READY) ## Mutate releases in every way known, and check them
 
 bench: $(READY) ## Time it against a plain script and the command lines, or another checkout (ROUNDS=5, AGAINST=DIR)
 	@$(BIN)/python tests/benchmarks/bench.py --rounds $(or $(ROUNDS),5) $(if $(AGAINST),--against $(AGAINST))
+
+fitted: $(READY) ## Compare int8 calibrated on real, fitted and normally distributed inputs, of small trained models
+	@PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/fitted.py
 
 lint: $(READY) ## Check style and imports
 	@$(BIN)/ruff check .

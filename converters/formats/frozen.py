@@ -86,7 +86,7 @@ def _freeze(saved_model: Path, definition: Any, keys: Sequence[str]) -> Any:
             for node in graph.nodes(graph_def):
                 node.device = ""
             frozen = v1.graph_util.convert_variables_to_constants(session, graph_def, names)
-        _drop_unused_functions(frozen)
+        graph.drop_unused_functions(frozen)
         with tf.Graph().as_default():
             tf.import_graph_def(frozen, name="")
     except Exception as error:  # the loader raises OSError, ValueError and every tf.errors.OpError, freezing others
@@ -95,10 +95,3 @@ def _freeze(saved_model: Path, definition: Any, keys: Sequence[str]) -> Any:
     if left:
         raise Unsupported(f"its graph cannot be frozen: it writes to a variable ({', '.join(left)})")
     return frozen
-
-
-def _drop_unused_functions(graph_def: Any) -> None:
-    """Leave only the functions that the graph calls, directly or not; others save and restore what is frozen now."""
-    kept = graph.called(graph_def.node, graph.functions(graph_def))
-    del graph_def.library.function[:]
-    graph_def.library.function.extend(kept)

@@ -49,6 +49,13 @@ def called(callers: Iterable[Any], library: Mapping[str, Any]) -> list[Any]:
     return list(bodies.values())
 
 
+def drop_unused_functions(graph_def: Any) -> None:
+    """Leave only the functions that the graph calls, directly or not; others save and restore what may be frozen now."""
+    kept = called(graph_def.node, functions(graph_def))
+    del graph_def.library.function[:]
+    graph_def.library.function.extend(kept)
+
+
 def reached(meta_graph: Any, keys: Iterable[str]) -> list[Any]:
     """The nodes that the signatures' outputs depend on. Functions get their variables and tables as arguments."""
     by_name = {node.name: node for node in meta_graph.graph_def.node}

@@ -41,3 +41,14 @@ def _definition(op: str) -> Any:
     except ImportError:
         return None
     return op_def_registry.get(op)
+
+
+def frozen_function(concrete: Any) -> Any:
+    """A function with its variables as constants and the functions it calls in their callers' place, but for loops.
+
+    `convert_variables_to_constants_v2`, which TensorFlow's own tools and guides use and its public interface lacks.
+    Without it no statistics of the data that a model was trained on are found, and its inputs are drawn.
+    """
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    return convert_variables_to_constants_v2(concrete, lower_control_flow=False)

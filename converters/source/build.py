@@ -15,8 +15,9 @@ from converters.source import export
 from converters.source.bring_up import bring_up
 from converters.source.data.given import Given, given, labelled_data
 from converters.source.data.ranges import expected
-from converters.source.inputs import drawn, require_known, widest
+from converters.source.inputs import require_known, widest
 from converters.source.live import Live
+from converters.source.making import make
 from converters.source.repeating import require_repeatable
 from converters.source.watch import Reads, Watcher
 
@@ -129,10 +130,9 @@ class Session:
                 covered[key] = live.reach(endpoint, inputs[0])
                 kinds[key] = "given"
             else:
-                kinds[key] = "drawn"
-                chosen, calibration[key] = drawn(live, endpoint, spec, computed_in)
-                cases[key] = chosen.cases
-                covered[key] = chosen.coverage or live.reach(endpoint, chosen.cases[0].inputs)
+                made = make(live, endpoint, spec, computed_in)
+                cases[key], calibration[key], kinds[key] = made.cases, made.calibration, made.data
+                covered[key] = made.coverage or live.reach(endpoint, made.cases[0].inputs)
         for key in require_repeatable(live, cases, computed_in, spec.model):
             del cases[key], covered[key], kinds[key]
             calibration.pop(key, None)

@@ -9,7 +9,8 @@ import numpy as np
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged, raised
 from converters.contract.values import SERVE, Signature, Tensors
-from converters.formats import saved_model, variables
+from converters.formats import flat, saved_model, variables
+from converters.formats.flat import Flat
 from converters.formats.variables import Variables
 from converters.reference import coverage, dataflow, hints
 from converters.reference.coverage import Coverage
@@ -67,6 +68,10 @@ class _InSession(Endpoint):
     def hints(self) -> dict[str, Hint]:
         """What the graph says of the inputs."""
         return hints.of_session(self._session, self._inputs, self._scope)
+
+    def flat(self) -> Flat:
+        """Its graph, flattened. Raises whatever TensorFlow does."""
+        return flat.of_session(self._session, self._inputs, self._outputs)
 
     def _run(self, tensors: dict[str, Any]) -> dict[str, Any]:
         feeds = {self._inputs[name]: np.asarray(value) for name, value in tensors.items()}

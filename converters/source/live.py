@@ -13,7 +13,8 @@ import numpy as np
 
 from converters.contract.errors import BadInput, FanoutError, raised
 from converters.contract.values import Signature, SourceKind, Tensors, TensorSpec
-from converters.formats import specs, variables
+from converters.formats import flat, specs, variables
+from converters.formats.flat import Flat
 from converters.formats.variables import Variables
 from converters.reference import coverage, dataflow, hints
 from converters.reference.coverage import Coverage
@@ -78,6 +79,11 @@ class Endpoint:
     def hints(self) -> dict[str, Hint]:
         """What the graph says of the inputs."""
         return hints.of_concrete(self.concrete, self.inputs)
+
+    def flat(self) -> Flat:
+        """Its graph, flattened. Raises whatever TensorFlow does."""
+        tensors = (tensor.name for tensor in self.concrete.inputs)
+        return flat.of_concrete(self.concrete, dict(zip(self.inputs, tensors, strict=False)))
 
     def answer(self, inputs: Tensors, what: str = "golden outputs") -> Tensors:
         """What it returns, and all it writes is put back. Fails as BadInput: the inputs come from the config, or need one."""

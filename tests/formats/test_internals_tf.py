@@ -32,3 +32,18 @@ def test_written_name_keeps_capitals_when_a_parameter_has_them() -> None:
 def test_outputs_of_names_them_when_the_op_is_known() -> None:
     expected = {"Unique": ["y", "idx"], "Split": ["output"], "NoSuchOp": []}
     assert run(outputs_by_op).value == expected, "tensorflow.python.framework.op_def_registry is not there"
+
+
+def ops_of_frozen() -> list[str]:
+    """For a child process."""
+    import tensorflow as tf
+
+    variable = tf.Variable(2.0)
+    inner = tf.function(lambda x: x * variable)
+    concrete = tf.function(lambda x: inner(x)).get_concrete_function(tf.TensorSpec([1]))
+    return sorted({node.op for node in internals_tf.frozen_function(concrete).graph.as_graph_def().node})
+
+
+def test_frozen_function_has_neither_variables_nor_calls() -> None:
+    found = run(ops_of_frozen).value
+    assert found == ["Const", "Identity", "Mul", "Placeholder"], "convert_variables_to_constants_v2 is not there"
