@@ -113,6 +113,11 @@ def _show(outcome: running.Outcome, as_json: bool) -> None:
             out.print()
         out.print(ManifestTable(each.manifest))
         out.print(Text(f"{each.path}/report.html", style="dim"))
+    for each in outcome.released:
+        for row in each.manifest.left_out():
+            _complain(
+                FanoutError(f"left out of {each.manifest.model} {each.manifest.version}: {row.title}: {row.reason}")
+            )
     for error in outcome.errors:
         _complain(error)
 

@@ -112,7 +112,7 @@ def _require_files(spec: ModelSpec) -> None:
 
 
 def without_config(path: Path) -> ModelSpec:
-    """A spec for a model named by its path: signatures are read from it, golden is seeded, every target optional.
+    """A spec for a model named by its path: signatures are read from it, golden is seeded, no target or variant required.
 
     Raises:
         BadInput: the path is missing, or a directory that is no SavedModel.
@@ -122,7 +122,7 @@ def without_config(path: Path) -> ModelSpec:
     if path.is_dir() and not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
         raise BadInput(f"{path} is no SavedModel: it holds no saved_model.pb")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
-    targets = {target: {"optional": True} for target in TARGETS.choices()}
+    targets = {target: {"optional": True, "required": []} for target in TARGETS.choices()}
     whole = path.resolve()
     content = {"name": name.strip("-._") or "model", "model": str(whole), "targets": targets, "base": whole.parent}
     return ModelSpec.model_validate(content)

@@ -58,6 +58,7 @@ class ModelSpec(Frozen):
         default=(),
         description="data and checkpoints that the builder reads: files, folders, or patterns such as ckpt/*",
     )
+    require_data: bool = Field(default=False, description="refuse a release that was judged on inputs nobody gave")
     targets: dict[str, SerializeAsAny[Options]] = Field(default={}, validate_default=True)
     limits: Limits = Limits()
     # No release depends on these two, and a webhook may be a secret: they are not written into one.
@@ -109,7 +110,7 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _variants_exist(self) -> "ModelSpec":
         for name, options in self.targets.items():
-            for variant in (*options.variants, *options.tolerance, *options.quality):
+            for variant in (*options.variants, *(options.required or ()), *options.tolerance, *options.quality):
                 names = [each.name for each in options.known]
                 if variant not in names:
                     raise ValueError(f"targets.{name}: there is no variant {variant!r}; {choices(variant, names)}")
@@ -143,6 +144,11 @@ class ModelSpec(Frozen):
             return []
         path = (self.base / self.model).resolve()
         return list(digest.in_folder(path))
+
+    @property
+    def by_path(self) -> bool:
+        """Whether the model was named by its path, without a config."""
+        return self.base == Path()
 
     @property
     def built_by_python(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from converters.contract.settings import Quality, Tolerance
 from converters.contract.values import Artifact, Frozen, LayerLoss, Prediction, Soundness, Source, Structure, Tensors
@@ -22,15 +22,16 @@ Cases: TypeAlias = Mapping[str, Sequence[Tensors]]
 class Variant:
     """One kind of file that a target makes.
 
-    `quality` is given where the variant loses something on purpose. `usual_seconds` is what converting and checking one
-    takes where that was never measured: MobileNetV2's. `trial` is called after the conversion where the runtime alone can
-    say that it lacks what a model needs.
+    `quality` is given where the variant loses something on purpose, and a `calibrated` one has ranges from the inputs it is
+    given. `usual_seconds` is what converting and checking one takes where that was never measured: MobileNetV2's. `trial` is
+    called after the conversion where the runtime alone can say that it lacks what a model needs.
     """
 
     name: str
     tolerance: Tolerance
     quality: Quality | None = None
     usual_seconds: float = 2.0
+    calibrated: bool = False
     trial: "Trial | None" = None
 
 
@@ -81,7 +82,14 @@ class Options(Frozen):
     known: ClassVar[tuple[Variant, ...]] = ()
     """The variants there are."""
     optional: bool = Field(default=False, description="the target may be unsupported without blocking the release")
-    variants: tuple[str, ...] = Field(default=("default",), description="which variants to make")
+    variants: tuple[str, ...] = Field(
+        default=("default",),
+        description="which variants to make: a list, or a mapping to {} or {optional: true}, of which `required` is made",
+    )
+    required: tuple[str, ...] | None = Field(
+        default=None,
+        description="the variants that block the release when they fail, where others are left out; default: all",
+    )
     tolerance: dict[str, Tolerance] = Field(default={}, description="variant -> tolerance, in place of the default")
     quality: dict[str, Quality] = Field(
         default={},
@@ -91,6 +99,20 @@ class Options(Frozen):
     evaluation_samples: int | None = Field(
         default=None, ge=1, description="evaluation samples for this target's runtimes, fewer than evaluation.samples"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _optional_variants(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or not isinstance(value.get("variants"), Mapping):
+            return value
+        told = value["variants"]
+        if "required" in value:
+            raise ValueError("'required' and a mapping of 'variants' say the same; give one of them")
+        for name, of in told.items():
+            if of not in (None, {}, {"optional": True}, {"optional": False}):
+                raise ValueError(f"variants.{name}: give {{}} or {{optional: true}}, not {of!r}")
+        required = [name for name, of in told.items() if not (of or {}).get("optional")]
+        return {**value, "variants": list(told), "required": required}
 
     @field_validator("quality", mode="before")
     @classmethod
@@ -103,6 +125,10 @@ class Options(Frozen):
             variant: {**defaults.get(variant, {}), **item} for variant, item in value.items() if variant not in given
         }
         return {**defaults, **merged, **given}
+
+    def blocks(self, variant: str) -> bool:
+        """Whether a release without this variant must not be promoted."""
+        return self.required is None or variant in self.required
 
     def chosen_runtimes(self) -> tuple[str, ...]:
         """The runtimes that the config names in place of those that the artifact itself does; empty for none."""

@@ -6,17 +6,20 @@ elements that are small by cancellation. Integer, bool and string outputs are me
 elements. A comparison passes when `measured <= limit`, written so that NaN fails.
 
 Beside that worst element, `fidelity` says how much of an output is left as a whole, and of a classifier's decisions:
-what it takes to judge a variant that loses something on purpose. `accuracy` is the metric of labelled data.
+what it takes to judge a variant that loses something on purpose. Its worst element says little of it, so that is held
+to nothing but NONSENSE unless the config says otherwise, and what is left is measured against how far the outputs vary
+between samples: an output that hardly varies hides nothing. `accuracy` is the metric of labelled data.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from converters.contract.settings import Quality, Tolerance
+from converters.contract.settings import Tolerance
 from converters.contract.values import Case, CheckResult, Prediction, Signature, TensorSpec
 from converters.formats.dtypes import dtype_name, is_inexact
+from converters.reference.bounds import Bounds
 from converters.reference.coverage import samples_of
 from converters.reference.measure import FAR, Array, fidelity, measure, scale_of, scores_classes
 
@@ -60,27 +63,22 @@ def compare(
     cases: Sequence[Case],
     prediction: Prediction,
     signature: Signature,
-    tolerance: Tolerance,
     holds: Holds,
-    quality: Quality | None = None,
-    classifiers: Sequence[str] = (),
+    bounds: Bounds,
 ) -> list[CheckResult]:
     """What one runtime returned for every case, against golden.
 
     Gives `outputs` (names, dtypes, shapes), `finite`, `values` for each output on the first batch size, `snr`, `cosine`
-    and `top1` where `quality` limits them, and `batch` for the other batch sizes where the batch is dynamic. Later
-    findings are left out where earlier ones make them meaningless. `classifiers` are outputs that score classes, beside
-    those that `scores_classes` knows.
+    and `top1` where `bounds` limit them, and `batch` for the other batch sizes where the batch is dynamic. Later findings
+    are left out where earlier ones make them meaningless.
     """
-    quality = quality or Quality()
     runtime = prediction.runtime
     scales = {name: _scales(cases, signature, name) for name in signature.outputs}
     if prediction.answered is not None:
         cases = [cases[i] for i in prediction.answered]
         scales = {name: [each[i] for i in prediction.answered] for name, each in scales.items()}
-    outputs = _finding(
-        "outputs", runtime, _output_problems(cases, prediction, signature, holds), "names, dtypes, shapes"
-    )
+    problems = _output_problems(cases, prediction, signature, holds)
+    outputs = _finding("outputs", runtime, problems, "names, dtypes, shapes")
     if outputs.status != "passed":
         return [outputs]
     pairs = list(zip(cases, prediction.outputs, strict=True))
@@ -90,16 +88,18 @@ def compare(
     main, others = _by_batch(cases, signature)
     for index, name in enumerate(signature.outputs):
         references = [cases[i].outputs[name] for i in main]
-        classes = scores_classes(references) or (name in classifiers and references[0].ndim == 2)
-        figures = fidelity(references, [prediction.outputs[i][name] for i in main], classes=classes)
-        values = _values("values", cases, prediction, main, name, tolerance, scales[name])
+        classes = scores_classes(references) or (name in bounds.classifiers and references[0].ndim == 2)
+        centre = _centre([cases[i] for i in main], signature, name) if bounds.lossy else None
+        figures = fidelity(references, [prediction.outputs[i][name] for i in main], classes=classes, centre=centre)
+        values = _values("values", cases, prediction, main, name, bounds, scales[name])
         results.append(
             values.model_copy(update={"figures": figures, "latency_ms": prediction.latency_ms if not index else None})
         )
-        results += _quality(name, figures, quality, runtime, sum(len(r) for r in references) if classes else 0)
+        limits = bounds.of_quality(sum(len(r) for r in references) if classes else 0)
+        results += _quality(name, figures, limits, runtime, "between samples" if centre is not None else "")
     if others:
         worst = max(
-            (_values("batch", cases, prediction, others, name, tolerance, scales[name]) for name in signature.outputs),
+            (_values("batch", cases, prediction, others, name, bounds, scales[name]) for name in signature.outputs),
             key=_severity,
         )
         sizes = sorted({cases[i].batch for i in others})
@@ -152,18 +152,31 @@ def _values(
     prediction: Prediction,
     indices: Sequence[int],
     name: str,
-    tolerance: Tolerance,
+    bounds: Bounds,
     scales: Sequence[float],
 ) -> CheckResult:
     references = [cases[i].outputs[name] for i in indices]
     distances = [measure(r, prediction.outputs[i][name], scales[i]) for r, i in zip(references, indices, strict=True)]
     worst = float("nan") if any(np.isnan(d) for d in distances) else max(distances)
     inexact = is_inexact(references[0])
-    limit = tolerance.error if inexact else tolerance.mismatch
+    limit = bounds.of_values(inexact=inexact)
     unit = "max |error| / max |reference|" if inexact else "share of unequal elements"
     samples = sum(cases[i].batch or 1 for i in indices)
     detail = f"{name}: {unit}, {samples} sample{'s' if samples != 1 else ''}"
     return _limited(check, prediction.runtime, worst, limit, detail, output=name)
+
+
+def _centre(cases: Sequence[Case], signature: Signature, name: str) -> Array | None:
+    """The mean of an output's samples; None where they have no common shape or are all the same."""
+    samples = samples_of(cases, signature, name)
+    if not is_inexact(samples[0]) or len({sample.shape for sample in samples}) > 1:
+        return None
+    wide = np.stack(samples).astype(np.complex128 if np.iscomplexobj(samples[0]) else np.float64)
+    finite = np.isfinite(wide)
+    wide = np.where(finite, wide, 0)
+    mean = wide.sum(axis=0) / np.maximum(1, finite.sum(axis=0))
+    varies = bool(np.any(np.where(finite, wide - mean, 0)))
+    return np.asarray(mean) if varies else None
 
 
 _MEANINGS = {
@@ -173,16 +186,16 @@ _MEANINGS = {
 }
 
 
-def _quality(name: str, figures: dict[str, float], quality: Quality, runtime: str, rows: int) -> list[CheckResult]:
-    """A check for each figure that has a limit."""
-    limits = {"snr": quality.snr_db, "cosine": quality.cosine}
-    if rows >= quality.top1_samples:
-        limits["top1"] = quality.top1
+def _quality(
+    name: str, figures: dict[str, float], limits: Mapping[str, float | None], runtime: str, varying: str
+) -> list[CheckResult]:
+    """A check for each figure that has a limit. `varying` is what of the reference counts, where not all of it does."""
     results = []
     for check, limit in limits.items():
         measured = figures.get("snr_db" if check == "snr" else check)
         if limit is not None and measured is not None:
-            detail = f"{name}: {_MEANINGS[check]}; at least the limit"
+            of = f" that vary {varying}" if varying and check != "top1" else ""
+            detail = f"{name}: {_MEANINGS[check]}{of}; at least the limit"
             results.append(_limited(check, runtime, measured, limit, detail, at_least=True, output=name))
     return results
 
@@ -282,13 +295,14 @@ def _finding(name: str, runtime: str, problems: Sequence[str], good: str) -> Che
 
 
 def _limited(
-    name: str, runtime: str, measured: float, limit: float, detail: str, *, at_least: bool = False, **more: Any
+    name: str, runtime: str, measured: float, limit: float | None, detail: str, *, at_least: bool = False, **more: Any
 ) -> CheckResult:
-    """A finding whose figure must not be above its limit, or with `at_least` below it; NaN fails."""
+    """A finding whose figure must not be above its limit, or with `at_least` below it; NaN fails, limit or none."""
+    held = not np.isnan(measured) and (limit is None or (measured >= limit if at_least else measured <= limit))
     return CheckResult(
         name=name,
         runtime=runtime,
-        status="passed" if (measured >= limit if at_least else measured <= limit) else "failed",
+        status="passed" if held else "failed",
         measured=measured if np.isfinite(measured) else None,
         limit=limit,
         detail=detail,

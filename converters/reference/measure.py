@@ -51,21 +51,25 @@ def scale_of(references: Sequence[Array]) -> float:
     return largest or 1.0
 
 
-def fidelity(references: Sequence[Array], got: Sequence[Array], *, classes: bool = False) -> dict[str, float]:
+def fidelity(
+    references: Sequence[Array], got: Sequence[Array], *, classes: bool = False, centre: Array | None = None
+) -> dict[str, float]:
     """How much of a float output is left, over all arrays together; nothing for outputs that are compared exactly.
 
-    `snr_db`: 10 log10(sum |reference|^2 / sum |error|^2), cut to +-MOST_DB. `cosine`: of the two as vectors. With
+    `snr_db`: 10 log10(sum |reference|^2 / sum |error|^2), cut to +-MOST_DB. `cosine`: of the two as vectors. Both are of what
+    differs from `centre`, of one sample's shape, where it is given: the part of an output that is the same whatever goes
+    in then counts for nothing (the explained variance of statistics, as a ratio). With
     `classes`, `top1`: the share of rows (along the last axis) whose largest element is at the same place. Elements that
     are not finite on either side are left out of the first two; `measure` judges those.
     """
     if not references or not is_inexact(references[0]):
         return {}
-    scale = scale_of(references)
+    scale, middle = scale_of(references), 0.0 if centre is None else centre
     signal = noise = power = product = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for reference, other in zip(references, got, strict=True):
             wide = np.complex128 if np.iscomplexobj(reference) else np.float64
-            here, there = reference.astype(wide) / scale, other.astype(wide) / scale
+            here, there = (reference.astype(wide) - middle) / scale, (other.astype(wide) - middle) / scale
             both = np.isfinite(here) & np.isfinite(there)
             here, there = here[both], there[both]
             signal += float(np.sum(np.abs(here) ** 2))

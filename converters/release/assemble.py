@@ -6,11 +6,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from converters.config.spec import ModelSpec
-from converters.contract.layout import CONFIG, REPORT
+from converters.contract.layout import CONFIG, GOLDEN, REPORT
 from converters.contract.values import Frozen
+from converters.reference import golden
 from converters.reference import labelled as evaluation
 from converters.reference.labelled import EvaluationRecord
-from converters.release import files, publish, regression, report, verdict
+from converters.release import files, notes, publish, regression, report, verdict
 from converters.release import manifest as manifests
 from converters.release.manifest import Comparison, Manifest, Row, SourceRecord
 from converters.release.publish import Staging
@@ -27,7 +28,8 @@ class Released(Frozen):
         """What became of it, for a person."""
         name = f"{self.manifest.model} {self.manifest.version}"
         if self.promoted:
-            return f"{name} was promoted"
+            out = ", ".join(dict.fromkeys(row.unit.title for row in self.manifest.left_out()))
+            return f"{name} was promoted" + (f" without {out}" if out else "")
         if not self.manifest.refusals:
             return f"{name} passed and was published without promoting it, as asked"
         return f"{name} was refused: {self.manifest.refusal()}"
@@ -53,8 +55,9 @@ def assemble(
     (place.release / CONFIG).write_text(spec.model_dump_json(indent=1) + "\n")
     labelled = evaluation.load(place.release, spec.evaluation, source.signatures)
     record = labelled.record(spec.limits) if labelled is not None else None
+    rows = verdict.leave_out(rows, spec.targets, place.release)
     comparison = _with_current(place, spec, rows, record)
-    refusals = verdict.refusals(rows, spec.targets, comparison)
+    refusals = verdict.refusals(rows, spec.targets, comparison, require_data=spec.require_data)
     manifest = Manifest(
         model=spec.name,
         version=place.version,
@@ -64,10 +67,11 @@ def assemble(
         source=source,
         environment=manifests.environment(),
         peak_memory_mb=peak_memory_mb,
-        targets=list(rows),
+        targets=rows,
         evaluation=record,
         comparison=comparison,
         refusals=refusals,
+        notes=notes.of_inputs(spec, rows, golden.load(place.release / GOLDEN).cases),
     )
     (place.release / REPORT).write_text(report.render(manifest, spec.description, place.release))
     manifest = manifest.model_copy(update={"files": files.record_files(place.release)})
@@ -86,4 +90,4 @@ def _with_current(
     if version is None:
         return None
     current = manifests.read(place.model_dir / str(version))
-    return regression.compare(current, spec.name, place.version, rows, record, spec.regression)
+    return regression.compare(current, spec.name, place.version, rows, record, spec.regression, spec.targets)

@@ -80,6 +80,7 @@ def cells(row: Row, metric_name: str | None) -> dict[str, str]:
         "variant": variant(row.variant),
         "signature": row.signature or "",
         "status": status(row.status),
+        "inputs": row.data or "",
         "size": size(row.bytes),
         "error / limit": against(row.worst()),
         "SNR": decibels(row.figure("snr_db")),

@@ -55,6 +55,11 @@ class Row(RowName):
     checks: list[CheckResult] = []
     layers: list[LayerLoss] = []
 
+    @property
+    def fell_short(self) -> bool:
+        """Whether there is something that nothing speaks for: it failed, or was not run."""
+        return self.status in ("failed", "not_run")
+
     def worst(self) -> CheckResult | None:
         """The comparison of values with the largest share of its limit."""
         measured = [c for c in self.checks if c.measured is not None and c.limit is not None and c.name in _ERRORS]
@@ -180,11 +185,17 @@ class Manifest(Frozen):
     evaluation: EvaluationRecord | None = None
     comparison: Comparison | None = None
     refusals: list[str] = []
+    notes: list[str] = []
+    """What a person should know of it all the same, a sentence each."""
 
     def refusal(self) -> str:
         """The first of the refusals, and how many there are beside it."""
         more = f" (and {len(self.refusals) - 1} more)" if len(self.refusals) > 1 else ""
         return f"{self.refusals[0]}{more}"
+
+    def left_out(self) -> list[Row]:
+        """The rows whose files fell short, and are not in it for that; none of a release that was refused."""
+        return [row for row in self.targets if row.fell_short] if self.status == "passed" else []
 
     @property
     def promotable(self) -> bool:

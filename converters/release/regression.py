@@ -4,10 +4,12 @@ Whatever changed is recorded; what became worse by more than the config allows i
 all others in `manifest.refusals`. A row that the current release passed and the new one has not counts too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from converters.contract.settings import RegressionSpec
+from converters.contract.target import Options
 from converters.reference.labelled import EvaluationRecord
+from converters.release import verdict
 from converters.release.manifest import Comparison, Difference, Figure, Manifest, Row
 
 Shown = Callable[[float], str]
@@ -20,12 +22,13 @@ def compare(
     rows: Sequence[Row],
     evaluation: EvaluationRecord | None,
     spec: RegressionSpec,
+    options: Mapping[str, Options],
 ) -> Comparison:
     """The rows of a new release, `version` of `model`, against the current release's.
 
     The sentences name `fanout promote` as a remedy where no row failed a check: only then it is one.
     """
-    sound = all(row.status in ("passed", "unsupported") for row in rows)
+    sound = not any(row.fell_short and verdict.blocks(row, options) for row in rows)
     deliberately = f", or `fanout promote {model} {version}`" if sound else ""
     new = {row.identity: row for row in rows}
     differences: list[Difference] = []
@@ -34,7 +37,7 @@ def compare(
             continue
         now = new.get(before.identity)
         judge = _Judge(current, before, spec, deliberately)
-        if now is None or now.status == "unsupported":
+        if now is None or now.status == "unsupported" or (now.fell_short and not verdict.blocks(now, options)):
             differences.append(judge.vanished(now))
         elif now.status == "passed":  # another is refused for itself
             differences += judge.figures(now, evaluation)
@@ -49,7 +52,7 @@ class _Judge:
         self.title, self.deliberately = before.title, deliberately
 
     def vanished(self, now: "Row | None") -> Difference:
-        what = "this release has not" if now is None else f"is unsupported here ({now.reason})"
+        what = "this release has not" if now is None else f"{_WORDS.get(now.status, now.status)} here ({now.reason})"
         refusal = (
             f"{self.title}: release {self.current.version} has it, {what}; deploy it too, set 'regression.vanished: false'"
             f"{self.deliberately}"
@@ -115,6 +118,7 @@ class _Judge:
         return Difference.model_validate({**name, "before": before, "now": now, **fields})
 
 
+_WORDS = {"unsupported": "is unsupported", "failed": "fell short", "not_run": "was not run"}
 _ROUNDING = 1e-9
 """Shares of whole samples do not subtract exactly: 0.98 - 0.97 is a little more than 0.01."""
 

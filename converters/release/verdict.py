@@ -8,6 +8,7 @@ from converters.contract.target import Options
 from converters.contract.values import Artifact, CheckResult, Status
 from converters.release.files import files_of
 from converters.release.manifest import Comparison, Losses, Row
+from converters.targets.registry import TARGETS
 
 
 def row_status(checks: Sequence[CheckResult]) -> Literal["passed", "failed", "not_run"]:
@@ -72,23 +73,76 @@ def _blamed(losses: Losses) -> str:
     return f"; the layers that lose the most: {named}" if named else ""
 
 
-def refusals(rows: Sequence[Row], options: Mapping[str, Options], comparison: Comparison | None = None) -> list[str]:
+def refusals(
+    rows: Sequence[Row],
+    options: Mapping[str, Options],
+    comparison: Comparison | None = None,
+    *,
+    require_data: bool = False,
+) -> list[str]:
     """Why a release of these rows must not be promoted, a sentence each; empty when it may be.
 
-    No requested row may have failed or not been run, every requested target needs a passed row unless it is optional
-    and all of it is unsupported, and nothing may be worse than in the current release by more than the config allows.
+    No row of a required variant may have failed or not been run, every requested target needs a passed row unless it is
+    optional, some target needs one in any case, and nothing may be worse than in the current release by more than the
+    config allows. With `require_data`, a user gave every input.
     """
-    reasons = [
-        f"{r.title} {'failed' if r.status == 'failed' else 'was not run'}: {r.reason or 'no check ran'}"
-        for r in rows
-        if r.status in ("failed", "not_run")
-    ]
+    blocking = [r for r in rows if r.fell_short and blocks(r, options)]
+    reasons = [_short(r) for r in blocking]
     for target, option in options.items():
-        statuses = {r.status for r in rows if r.target == target}
-        if "passed" not in statuses and not statuses & {"failed", "not_run"} and not (option.optional and statuses):
-            why = next((r.reason for r in rows if r.target == target and r.reason), "it has no row")
+        of_target = [r for r in rows if r.target == target]
+        if any(r.status == "passed" for r in of_target) or any(r in blocking for r in of_target):
+            continue
+        if not (option.optional and of_target):
+            why = next((r.reason for r in of_target if r.reason), "it has no row")
             reasons.append(f"{target} has no passed row: {why}")
+    made = [r for r in rows if not TARGETS[r.target].always]
+    if made and not reasons and not any(r.status == "passed" for r in made):
+        why = next((_short(r) for r in made if r.fell_short), made[0].reason or made[0].status)
+        reasons.append(f"no target has a passed row: {why}")
+    if require_data:
+        made_up = {r.signature: r.data for r in rows if r.data not in (None, "given")}
+        reasons += [
+            f"{key}: its inputs were {how}, and 'require_data' asks for yours; give 'golden.data' or --data"
+            for key, how in made_up.items()
+        ]
     return reasons + (comparison.refusals() if comparison is not None else [])
+
+
+def blocks(row: Row, options: Mapping[str, Options]) -> bool:
+    """Whether a release must not be promoted if this row falls short."""
+    return row.target not in options or options[row.target].blocks(row.variant)
+
+
+def _short(row: Row) -> str:
+    return f"{row.title} {'failed' if row.status == 'failed' else 'was not run'}: {row.reason or 'no check ran'}"
+
+
+def leave_out(rows: Sequence[Row], options: Mapping[str, Options], root: Path) -> list[Row]:
+    """The rows as they are when what fell short and is not required has no files in the release any more.
+
+    Files of several signatures go with the first of them that fell short, and the others with them.
+    """
+    out = {r.path: r for r in rows if r.path is not None and r.fell_short and not blocks(r, options)}
+    for path in out:
+        _remove(root / path, root)
+    return [_without_files(r, out[r.path]) if r.path in out else r for r in rows]
+
+
+def _remove(path: Path, root: Path) -> None:
+    """The files of an artifact, and the folders that hold nothing without them."""
+    for file in files_of(path):
+        file.unlink()
+        for folder in file.relative_to(root).parents:
+            if folder == Path() or any((root / folder).iterdir()):
+                break
+            (root / folder).rmdir()
+
+
+def _without_files(row: Row, culprit: Row) -> Row:
+    left: dict[str, object] = {"path": None, "bytes": None}
+    if row.status == "passed":
+        left |= {"status": "failed", "reason": f"it shares its file with {culprit.signature!r}, which fell short"}
+    return row.model_copy(update=left)
 
 
 def reason_of(checks: Sequence[CheckResult]) -> str | None:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from converters.contract.errors import FanoutError
-from converters.contract.settings import Quality, Tolerance
+from converters.contract.settings import Quality
 from converters.contract.target import Cases, Runtime
 from converters.contract.values import Artifact, Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
 from converters.formats import precision
 from converters.reference import compare, coverage
+from converters.reference.bounds import Bounds
 from converters.reference.golden import VARIABLES, Golden, expected_variables
 from converters.reference.labelled import Evaluation
 from converters.steps.running import key_of
@@ -26,8 +27,14 @@ class Judge:
         self.data = golden.data
         self._quality = unit.options.quality.get(unit.variant, Quality())
         self._evaluation = evaluation.first(unit.options.evaluation_samples) if evaluation is not None else None
-        default = precision.allowing(unit.kind.tolerance, golden.precision)
-        self._tolerance: Tolerance = unit.options.tolerance.get(unit.variant) or default
+        wanted = unit.options.tolerance.get(unit.variant)
+        self._bounds = Bounds(
+            tolerance=wanted or precision.allowing(unit.kind.tolerance, golden.precision),
+            quality=self._quality,
+            lossy=unit.kind.quality is not None,
+            worst=wanted is not None,
+            classifiers=unit.spec.classifiers,
+        )
         self.signatures = {**unit.source.signatures, "": _WEIGHTS}
         self._cases: dict[str, list[Case]] = {**golden.cases, "": expected_variables(golden)}
 
@@ -64,7 +71,8 @@ class Judge:
             findings.append(CheckResult(name="metric", runtime="labelled", status="not_run", detail=detail))
         if artifact.signature is not None and self._cases.get(key):
             cases, signature = self._cases[key], self.signatures[key]
-            findings.append(compare.check_variation(cases, signature, self._tolerance, constant))
+            if not self._bounds.lossy:
+                findings.append(compare.check_variation(cases, signature, self._bounds.tolerance, constant))
             findings.append(coverage.check(cases, signature, self._coverage.get(key)))
         return findings
 
@@ -94,15 +102,15 @@ class Judge:
         if prediction.error is not None:
             return [CheckResult(name="runs", runtime=prediction.runtime, status="failed", detail=prediction.error)]
         key = key_of(artifact)
-        return compare.compare(
-            self._cases[key],
-            prediction,
-            self.signatures[key],
-            self._tolerance,
-            self._unit.definition.holds,
-            self._quality,
-            self._unit.spec.classifiers,
-        )
+        bounds = self._bounds.model_copy(update={"limited": self._limits_loss(key)})
+        return compare.compare(self._cases[key], prediction, self.signatures[key], self._unit.definition.holds, bounds)
+
+    def _limits_loss(self, key: str) -> bool:
+        """What a variant loses on inputs that somebody made up says little of what it does in use.
+
+        Where nothing else says that it is converted right, it is a limit all the same.
+        """
+        return self.data.get(key) == "given" or self._unit.definition.sound is None
 
     def _metric(self, outputs: Sequence[Tensors], runtime: str) -> CheckResult:
         """The metric of labelled data in one runtime, against the live model's on the same samples."""

@@ -55,7 +55,9 @@ class Key(Frozen):
 
 def source(spec: ModelSpec) -> Ingredients:
     """What the live model, golden and the export are made of, as far as it is known before the build."""
-    config = spec.model_dump(mode="json", exclude={"description", "targets", "classifiers", "regression"})
+    config = spec.model_dump(
+        mode="json", exclude={"description", "targets", "classifiers", "regression", "require_data"}
+    )
     ingredients = {"the config": digest.of_value(config), CODE: digest.of_package(), **manifest.environment()}
     ingredients["the installed packages"] = digest.of_value(_installed())
     ingredients |= {f"${name}": value for name, value in sorted(os.environ.items()) if _matters(name)}
@@ -77,7 +79,7 @@ def variant(spec: ModelSpec, unit: UnitName, recipe: Recipe, reads: Reads) -> In
 
 def release(spec: ModelSpec) -> Ingredients:
     """What the parts are put together with."""
-    gate = spec.model_dump(mode="json", include={"targets", "classifiers", "regression"})
+    gate = spec.model_dump(mode="json", include={"targets", "classifiers", "regression", "require_data"})
     return {"the targets": digest.of_value(gate), CODE: digest.of_package()}
 
 
@@ -109,7 +111,7 @@ def difference(recorded: Mapping[str, str], now: Mapping[str, str]) -> str | Non
 
 def _options(options: Options, variant: str) -> object:
     """The options as they concern one variant: not which others there are, nor how they are compared."""
-    values = options.model_dump(mode="json", exclude={"variants", "optional"})
+    values = options.model_dump(mode="json", exclude={"variants", "optional", "required"})
     return values | {field: values[field].get(variant) for field in ("tolerance", "quality")}
 
 

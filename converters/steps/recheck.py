@@ -12,6 +12,7 @@ from converters.contract.layout import CONFIG, GOLDEN, SAVED_MODEL
 from converters.contract.values import Artifact, CheckResult, Source
 from converters.processes import resident
 from converters.reference import golden, labelled
+from converters.reference.bounds import NONSENSE
 from converters.release import files, manifest, verdict
 from converters.release.manifest import Manifest, Row
 from converters.release.verdict import row_status
@@ -55,7 +56,8 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
             tell(conversion.target, conversion.variant)
             unit = Unit(target=conversion.target, variant=conversion.variant, source=source, spec=spec, release=root)
             again = zip(check(unit, conversion, keep_log=False), old, strict=True)
-            rows += [_with_history(row, before, changed) for row, before in again]
+            tolerance = (unit.options.tolerance.get(unit.variant) or unit.kind.tolerance).error
+            rows += [_with_history(row, before, changed, tolerance) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
 
 
@@ -80,7 +82,7 @@ def _conversions(root: Path, written: Manifest) -> Iterator[tuple[Conversion, li
             yield Conversion(target=target, variant=variant, artifacts=artifacts), rows
 
 
-def _with_history(row: Row, before: Row, changed: dict[str, str]) -> Row:
+def _with_history(row: Row, before: Row, changed: dict[str, str], tolerance: float) -> Row:
     """The row with its files' digests and its errors compared with the manifest's.
 
     A file that is no artifact's (golden.npz, config.json) is every row's.
@@ -88,7 +90,7 @@ def _with_history(row: Row, before: Row, changed: dict[str, str]) -> Row:
     own = {name: problem for name, problem in changed.items() if files.belongs(name, row) or not _is_artifact(name)}
     detail = "; ".join(f"{name} {problem}" for name, problem in sorted(own.items())) or "as the manifest says"
     digests = CheckResult(name="digests", runtime="sha256", status="failed" if own else "passed", detail=detail)
-    checks = [digests, *row.checks, *_repeats(row, before)]
+    checks = [digests, *row.checks, *_repeats(row, before, tolerance)]
     status = row_status(checks)
     reason = row.reason if row.status == "failed" else verdict.reason_of(checks) or row.reason
     recorded = {
@@ -108,24 +110,25 @@ twenty-fifth of its tolerance.
 """
 
 
-def _repeats(row: Row, before: Row) -> list[CheckResult]:
-    """Whether the errors are those that the manifest records, wherever the same runtime measured both."""
+def _repeats(row: Row, before: Row, tolerance: float) -> list[CheckResult]:
+    """Whether the errors are those that the manifest records, wherever the same runtime measured both.
+
+    `tolerance` is the variant's, for errors that have no limit of their own.
+    """
     recorded = {(c.name, c.runtime, c.detail): c for c in before.checks if c.name in ("values", "batch")}
-    moved = [
-        (abs(check.measured - earlier.measured) / check.limit, check)
-        for check in row.checks
-        if (earlier := recorded.get((check.name, check.runtime, check.detail))) is not None
-        and check.measured is not None
-        and earlier.measured is not None
-        and check.limit
-    ]
+    moved = []
+    for now in row.checks:
+        earlier = recorded.get((now.name, now.runtime, now.detail))
+        limit = tolerance if now.limit is None or now.limit >= NONSENSE else now.limit
+        if earlier is not None and now.measured is not None and earlier.measured is not None and limit:
+            moved.append((abs(now.measured - earlier.measured) / limit, now))
     if not moved:
         return []
-    worst, check = max(moved, key=lambda item: item[0])
+    worst, furthest = max(moved, key=lambda item: item[0])
     return [
         CheckResult(
             name="repeats",
-            runtime=check.runtime,
+            runtime=furthest.runtime,
             status="passed" if worst <= REPEATS else "failed",
             measured=worst,
             limit=REPEATS,
@@ -146,6 +149,6 @@ def _failed(row: Row, check_name: str, detail: str) -> Row:
 def _again(written: Manifest, rows: list[Row], spec: ModelSpec) -> Manifest:
     place = {row.identity: number for number, row in enumerate(written.targets)}
     ordered = sorted(rows, key=lambda row: place[row.identity])
-    refusals = verdict.refusals(ordered, spec.targets)
+    refusals = verdict.refusals(ordered, spec.targets, require_data=spec.require_data)
     status = "failed" if refusals else "passed"
     return written.model_copy(update={"targets": ordered, "status": status, "refusals": refusals})

@@ -107,7 +107,7 @@ def _create(manifest: Manifest, verdict: str, settings: Settings, keys: tuple[st
     create_markdown_artifact(_markdown(manifest, verdict, settings), key=report, description=name)
 
 
-_SHORT = ("target", "variant", "signature", "status", "size", "error / limit", "latency")
+_SHORT = ("target", "variant", "signature", "status", "inputs", "size", "error / limit", "latency")
 _COLUMNS = (*_SHORT, "runtimes", "reason")
 
 
@@ -120,7 +120,8 @@ def _markdown(manifest: Manifest, verdict: str, settings: Settings) -> str:
     lines = [f"# {manifest.model} {manifest.version}: {manifest.status}", "", verdict, ""]
     if manifest.refusals:
         lines += ["## Why it is not promoted", "", *(f"- {_cell(refusal)}" for refusal in manifest.refusals), ""]
-    lines += ["## Rows", "", f"| {' | '.join(_SHORT)} |", "| --- | --- | --- | --- | ---: | ---: | ---: |"]
+    lines += [f"**{_cell(note)}**\n" for note in manifest.notes]
+    lines += ["## Rows", "", f"| {' | '.join(_SHORT)} |", "| --- | --- | --- | --- | --- | ---: | ---: | ---: |"]
     lines += [f"| {' | '.join(_cell(row[name]) for name in _SHORT)} |" for row in _table(manifest.targets)]
     lines += ["", f"{figures.size(manifest.bytes)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "
               f"{'; '.join(map(_cell, manifest.runtimes())) or 'no runtime'}.", "", f"Source: {manifest.source.kind}, "

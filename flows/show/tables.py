@@ -28,12 +28,17 @@ class ManifestTable:
         manifest = self._manifest
         headline = Text(f"{manifest.model} {manifest.version}", style="bold")
         headline.append(f"  {manifest.status}", style=STYLES[manifest.status])
+        if out := manifest.left_out():
+            headline.append(f"  without {len(out)} of {len(manifest.targets)} rows", style=STYLES["failed"])
         yield headline.append(f"  {manifest.seconds:.1f} s", style="dim")
         metric = manifest.evaluation.metric if manifest.evaluation is not None else None
         cells = [figures.cells(row, metric) for row in manifest.targets]
         names = [name for name in cells[0] if name in (*_ALWAYS, metric) or any(each[name] for each in cells)]
         names = [name for name in names if name not in ("runtimes", "reason")]
         wide = options.max_width >= _WIDE + sum(len(name) + 4 for name in names if name not in _ALWAYS)
+        kinds = {row.data for row in manifest.targets if row.data is not None}
+        if options.max_width < _MEDIUM and len(kinds) < 2:
+            names = [name for name in names if name != "inputs"]
         signatures = {row.signature for row in manifest.targets if row.signature is not None}
         if options.max_width < _MEDIUM and len(signatures) < 2:
             dropped = ("signature", "top-1") if metric else ("signature",)
@@ -56,15 +61,18 @@ class ManifestTable:
             yield Text("runtimes: " + "; ".join(runtimes), style="dim")
         if manifest.comparison is not None:
             yield Text(_compared(manifest.comparison, manifest.evaluation), style="dim")
+        if "inputs" not in names and kinds:
+            yield Text(f"inputs: {kinds.pop()}", style="dim")
         yield from _reasons(manifest.targets)
         yield from _left_out(manifest.targets)
+        yield from (Text("! ", style="yellow").append(note, style="default") for note in manifest.notes)
         worse = manifest.comparison.refusals() if manifest.comparison is not None else []
         for sentence in manifest.refusals:
             if sentence in worse:
                 yield Text(f"{MARKS['failed']} ", style=STYLES["failed"]).append(sentence, style="default")
 
 
-_WORDS = ("target", "variant", "signature", "status")
+_WORDS = ("target", "variant", "signature", "status", "inputs")
 _ALWAYS = (*_WORDS, "size", "error / limit", "latency")
 
 

@@ -16,9 +16,11 @@ from converters.contract.settings import Quality, Tolerance
 from converters.contract.values import Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
 from converters.reference import compare as parity
 from converters.reference import measure
+from converters.reference.bounds import Bounds
 
 NAN, INF = math.nan, math.inf
 TOLERANCE = Tolerance(error=1e-3, mismatch=0.1)
+BOUNDS = Bounds(tolerance=TOLERANCE)
 FINITE = st.floats(-1e6, 1e6, width=32)
 VECTORS = arrays.arrays(np.float32, st.integers(1, 20), elements=FINITE)
 PAIRS = st.integers(1, 20).flatmap(lambda size: st.tuples(*[arrays.arrays(np.float32, size, elements=FINITE)] * 2))
@@ -57,7 +59,7 @@ def compare(changed: Mapping[int, Tensors], wanted: Signature | None = None) -> 
     """Checks by name, where the runtime returned golden's own outputs but for the cases in `changed`."""
     outputs = [changed.get(index, known.outputs) for index, known in enumerate(GOLDEN)]
     prediction = Prediction(runtime="test", outputs=outputs, latency_ms=1.5)
-    results = parity.compare(GOLDEN, prediction, wanted or signature(y="float32"), TOLERANCE, as_is)
+    results = parity.compare(GOLDEN, prediction, wanted or signature(y="float32"), as_is, BOUNDS)
     assert len({result.name for result in results}) == len(results)
     return {result.name: result for result in results}
 
@@ -167,7 +169,7 @@ def test_compare_fails_outputs_alone_when_they_are_of_another_form(outputs: Tens
 
 def test_compare_fails_outputs_when_an_answer_is_missing() -> None:
     prediction = Prediction(runtime="test", outputs=[GOLDEN[0].outputs])
-    (result,) = parity.compare(GOLDEN, prediction, signature(y="float32"), TOLERANCE, as_is)
+    (result,) = parity.compare(GOLDEN, prediction, signature(y="float32"), as_is, BOUNDS)
     assert (result.status, result.detail) == ("failed", "1 answers for 2 calls")
 
 
@@ -200,27 +202,27 @@ def test_compare_fails_batch_alone_when_only_the_other_batch_is_wrong() -> None:
 def test_compare_measures_on_the_scale_of_all_calls_when_one_call_is_near_zero() -> None:
     cases = [GOLDEN[0], case(y=np.float32([1e-9]))]
     prediction = Prediction(runtime="t", outputs=[GOLDEN[0].outputs, {"y": np.float32([2e-9])}])
-    results = parity.compare(cases, prediction, signature(y="float32"), TOLERANCE, as_is)
+    results = parity.compare(cases, prediction, signature(y="float32"), as_is, BOUNDS)
     assert not failed({result.name: result for result in results})
 
 
 def test_compare_compares_the_answered_calls_when_a_runtime_brings_its_own_inputs() -> None:
     for answer, expected in ((0.5, set()), (-0.5, {"values"})):
         prediction = Prediction(runtime="t", outputs=[{"y": np.float32([answer])}], answered=(1,))
-        results = parity.compare(GOLDEN, prediction, signature(y="float32"), TOLERANCE, as_is)
+        results = parity.compare(GOLDEN, prediction, signature(y="float32"), as_is, BOUNDS)
         assert failed({result.name: result for result in results}) == expected
 
 
 def test_compare_fails_when_nothing_was_answered() -> None:
     prediction = Prediction(runtime="t", outputs=[], answered=())
-    (result,) = parity.compare(GOLDEN, prediction, signature(y="float32"), TOLERANCE, as_is)
+    (result,) = parity.compare(GOLDEN, prediction, signature(y="float32"), as_is, BOUNDS)
     assert (result.name, result.status) == ("outputs", "failed")
 
 
 def test_compare_fails_batch_alone_when_the_other_batch_is_nan_in_golden_only() -> None:
     cases = [GOLDEN[0], case(y=np.float32([NAN]))]
     prediction = Prediction(runtime="test", outputs=[GOLDEN[0].outputs, {"y": np.float32([0])}])
-    results = parity.compare(cases, prediction, signature(y="float32"), TOLERANCE, as_is)
+    results = parity.compare(cases, prediction, signature(y="float32"), as_is, BOUNDS)
     assert failed({result.name: result for result in results}) == {"batch"}
 
 
@@ -228,7 +230,7 @@ def test_compare_gives_each_output_its_own_values_when_there_are_several() -> No
     cases = [case(a=np.float32([1, 2]), b=np.int64([1, 2]), c=np.array([b"x", b"y"], object))]
     wrong = {**cases[0].outputs, "b": np.int64([1, 3])}
     results = parity.compare(
-        cases, Prediction(runtime="t", outputs=[wrong]), signature(a="float32", b="int64", c="string"), TOLERANCE, as_is
+        cases, Prediction(runtime="t", outputs=[wrong]), signature(a="float32", b="int64", c="string"), as_is, BOUNDS
     )
     values = [(r.status, r.measured, r.limit, r.detail.partition(":")[0]) for r in results if r.name == "values"]
     assert values == [("passed", 0, 1e-3, "a"), ("failed", 0.5, 0.1, "b"), ("passed", 0, 0.1, "c")]
@@ -238,7 +240,7 @@ def test_compare_reports_the_worst_output_when_several_are_wrong_in_the_other_ba
     cases = [case(a=np.float32([1, 2]), b=np.float32([1, 2])), case(a=np.float32([1]), b=np.float32([1]))]
     outputs = [cases[0].outputs, {"a": np.float32([1.1]), "b": np.float32([3])}]
     results = parity.compare(
-        cases, Prediction(runtime="t", outputs=outputs), signature(a="float32", b="float32"), TOLERANCE, as_is
+        cases, Prediction(runtime="t", outputs=outputs), signature(a="float32", b="float32"), as_is, BOUNDS
     )
     (batch,) = [result for result in results if result.name == "batch"]
     assert (batch.status, batch.measured) == ("failed", 1)
@@ -248,9 +250,9 @@ def test_compare_reports_the_worst_output_when_several_are_wrong_in_the_other_ba
 def test_compare_accepts_the_held_dtype_when_the_target_has_no_other() -> None:
     cases = [case(y=np.int64([1, 2]))]
     prediction = Prediction(runtime="t", outputs=[{"y": np.int32([1, 2])}])
-    narrow = parity.compare(cases, prediction, signature(y="int64"), TOLERANCE, lambda dtype: "int32")
+    narrow = parity.compare(cases, prediction, signature(y="int64"), lambda dtype: "int32", BOUNDS)
     assert {result.status for result in narrow} == {"passed"}
-    exact = parity.compare(cases, prediction, signature(y="int64"), TOLERANCE, as_is)
+    exact = parity.compare(cases, prediction, signature(y="int64"), as_is, BOUNDS)
     assert [result.name for result in exact if result.status == "failed"] == ["outputs"]
 
 
@@ -263,8 +265,8 @@ def test_compare_passes_exactly_when_the_distance_is_within_the_limit(
         [case(y=vector)],
         Prediction(runtime="t", outputs=[{"y": got}]),
         signature(y="float32"),
-        Tolerance(error=limit),
         as_is,
+        Bounds(tolerance=Tolerance(error=limit)),
     )
     (values,) = [result for result in results if result.name == "values"]
     assert (values.status == "passed") == (measure.measure(vector, got) <= limit)
@@ -394,14 +396,14 @@ def test_compare_bounds_the_error_when_the_output_is_bfloat16() -> None:
     wanted, tolerance = signature(y="bfloat16"), Tolerance(error=1e-2)
     for got, expected in ((near, set()), (lost, {"finite", "values"})):
         prediction = Prediction(runtime="t", outputs=[{"y": got}])
-        results = parity.compare([case(y=reference)], prediction, wanted, tolerance, as_is)
+        results = parity.compare([case(y=reference)], prediction, wanted, as_is, Bounds(tolerance=tolerance))
         assert failed({result.name: result for result in results}) == expected
 
 
 def test_compare_fails_with_no_figure_when_the_error_overflows() -> None:
     wanted = signature(y="float64")
     prediction = Prediction(runtime="t", outputs=[{"y": np.array([-1.5e308])}])
-    results = parity.compare([case(y=np.array([1.5e308]))], prediction, wanted, TOLERANCE, as_is)
+    results = parity.compare([case(y=np.array([1.5e308]))], prediction, wanted, as_is, BOUNDS)
     (values,) = [result for result in results if result.name == "values"]
     assert (values.status, values.measured) == ("failed", None)
 
@@ -411,7 +413,7 @@ ROWS = np.float32([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.6, 0.3,
 
 
 def judged(
-    reference: Any, got: Any, quality: Quality | None = LOSSY, classifiers: tuple[str, ...] = ()
+    reference: Any, got: Any, quality: Quality = LOSSY, classifiers: tuple[str, ...] = (), **bounds: Any
 ) -> dict[str, CheckResult]:
     """Checks by name of one float output that is held to `quality`, in a tolerance that lets everything pass."""
     known = Signature(
@@ -419,8 +421,8 @@ def judged(
         outputs={"y": TensorSpec(shape=(None, None), dtype="float32")},
     )
     prediction = Prediction(runtime="test", outputs=[{"y": np.asarray(got)}])
-    wide = Tolerance(error=1e9)
-    results = parity.compare([case(y=reference)], prediction, known, wide, as_is, quality, classifiers)
+    held = Bounds(tolerance=Tolerance(error=1e9), quality=quality, classifiers=classifiers, **bounds)
+    results = parity.compare([case(y=reference)], prediction, known, as_is, held)
     return {result.name: result for result in results}
 
 
@@ -505,6 +507,39 @@ def test_compare_limits_no_top1_when_there_are_too_few_samples() -> None:
     results = judged(ROWS, ROWS, LOSSY.model_copy(update={"top1_samples": 5}))
     assert "top1" not in results
     assert results["values"].figures["top1"] == 1
+
+
+def test_compare_measures_what_a_lossy_variant_loses_against_what_varies() -> None:
+    offset = np.float32(100)
+    exact, lossy = judged(ROWS + offset, ROWS * 0.5 + offset), judged(ROWS + offset, ROWS * 0.5 + offset, lossy=True)
+    assert failed(exact) == set()
+    assert {"snr", "top1"} - {"top1"} <= failed(lossy)
+    assert "vary between samples" in lossy["snr"].detail
+    same = np.full((4, 3), 7.0, np.float32)
+    assert failed(judged(same, same + np.float32(0.01), lossy=True)) == set()  # of its magnitude, where nothing varies
+
+
+def test_compare_limits_nothing_but_nonsense_where_inputs_were_made_up() -> None:
+    made_up = judged(ROWS, ROWS[:, [1, 0, 2]], lossy=True, limited=False)
+    assert failed(made_up) == set()
+    assert not {"snr", "cosine", "top1"} & set(made_up)
+    assert made_up["values"].figures["top1"] == 0.25
+    assert failed(judged(ROWS, ROWS * 20, lossy=True, limited=False)) == {"values"}
+    assert failed(judged(ROWS, ROWS * NAN, lossy=True, limited=False)) == {"finite", "values"}
+    wanted = signature(y="int64")
+    bounds = Bounds(tolerance=TOLERANCE, lossy=True, limited=False)
+    prediction = Prediction(runtime="t", outputs=[{"y": np.int64([1, 3])}])
+    results = parity.compare([case(y=np.int64([1, 2]))], prediction, wanted, as_is, bounds)
+    assert [(r.status, r.measured, r.limit) for r in results if r.name == "values"] == [("passed", 0.5, None)]
+
+
+def test_compare_holds_a_lossy_variants_worst_element_to_the_configs_own_tolerance_alone() -> None:
+    far, bounds = {"y": GOLDEN[0].outputs["y"] * 1.1}, Bounds(tolerance=TOLERANCE, lossy=True)
+    for worst, red in ((False, set()), (True, {"values"})):
+        prediction = Prediction(runtime="t", outputs=[far, GOLDEN[1].outputs])
+        held = bounds.model_copy(update={"worst": worst})
+        results = parity.compare(GOLDEN, prediction, signature(y="float32"), as_is, held)
+        assert failed({result.name: result for result in results}) == red
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from converters.contract.values import Artifact, CheckResult, LayerLoss, Signatu
 from converters.release import files
 from converters.release import manifest as manifests
 from converters.release.manifest import Losses, Manifest, Row, SourceRecord
-from converters.release.verdict import refusals, row, row_status
+from converters.release.verdict import leave_out, refusals, row, row_status
 
 STATUSES = st.sampled_from(["passed", "failed", "not_run"])
 
@@ -175,6 +175,51 @@ def test_refusals_is_empty_only_when_nothing_failed_and_every_required_target_pa
     assert {r.target for r in rows if r.status == "passed"} >= {"saved_model", "tflite"}
 
 
+LENIENT = {"saved_model": Options(), "tflite": Options(optional=True, required=()), "hdf5": Options(optional=True)}
+
+
+@pytest.mark.parametrize("status", ["failed", "not_run"])
+def test_refusals_pass_over_a_variant_that_is_not_required_when_another_target_passed(status: str) -> None:
+    assert refusals([GOOD[0], row_of("tflite", status), GOOD[2]], LENIENT) == []
+    assert len(refusals([row_of("saved_model", status), *GOOD[1:]], LENIENT)) == 1
+
+
+def test_refusals_says_why_when_nothing_but_the_saved_model_passed() -> None:
+    rows = [GOOD[0], row_of("tflite", "failed", reason="because"), row_of("hdf5", "unsupported", reason="no Keras")]
+    assert refusals(rows, LENIENT) == ["no target has a passed row: tflite serving_default failed: because"]
+    assert refusals(rows[:1] + rows[2:], {"saved_model": Options(), "hdf5": Options(optional=True)}) == [
+        "no target has a passed row: no Keras"
+    ]
+
+
+def test_refusals_asks_for_data_when_the_config_requires_it() -> None:
+    rows = [each.model_copy(update={"data": "drawn"}) for each in GOOD]
+    assert refusals(rows, OPTIONS) == []
+    (reason,) = refusals(rows, OPTIONS, require_data=True)
+    assert "serving_default: its inputs were drawn, and 'require_data' asks for yours" in reason
+    assert refusals([each.model_copy(update={"data": "given"}) for each in GOOD], OPTIONS, require_data=True) == []
+
+
+def test_leave_out_removes_the_files_of_what_fell_short_and_is_not_required(tmp_path: Path) -> None:
+    for name in ("tflite/a.tflite", "tflite/b.tflite", "tfjs/graph/k/model.json", "tfjs/graph/k/w.bin", "hdf5/m.h5"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    both = [row_of("tflite", "passed", path="tflite/a.tflite"), row_of("tflite", "failed", path="tflite/a.tflite")]
+    rows = [
+        *both,
+        row_of("tflite", "passed", path="tflite/b.tflite"),
+        row_of("tfjs", "not_run", path="tfjs/graph/k/model.json", bytes=2),
+        row_of("hdf5", "failed", path="hdf5/m.h5"),
+    ]
+    options = {"tflite": Options(required=()), "tfjs": Options(required=()), "hdf5": Options()}
+    kept = leave_out(rows, options, tmp_path)
+    assert [each.path for each in kept] == [None, None, "tflite/b.tflite", None, "hdf5/m.h5"]
+    assert [each.status for each in kept] == ["failed", "failed", "passed", "not_run", "failed"]
+    assert kept[0].reason == "it shares its file with 'serving_default', which fell short"
+    there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert there == {"tflite", "tflite/b.tflite", "hdf5", "hdf5/m.h5"}
+
+
 FULL = Manifest(
     model="digits",
     version=3,
@@ -216,7 +261,7 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     assert list(written) == [
         *("schema", "model", "version", "status", "created", "seconds"),
         *("source", "environment", "peak_memory_mb", "targets", "files"),
-        *("evaluation", "comparison", "refusals"),
+        *("evaluation", "comparison", "refusals", "notes"),
     ]
     assert written["schema"] == 1
     assert list(written["source"]) == ["kind", "digest", "signatures", "seconds", "memory_mb", "reused_from"]

@@ -70,7 +70,7 @@ def made(version: int, *rows: Row, evaluation: EvaluationRecord | None = ACCURAC
 
 def found(before: Row, now: Row | None, evaluation: EvaluationRecord | None = ACCURACY, **limits: Any) -> Comparison:
     rows = [now] if now is not None else []
-    return compare(made(3, before), "m", 4, rows, evaluation, RegressionSpec(**limits))
+    return compare(made(3, before), "m", 4, rows, evaluation, RegressionSpec(**limits), {})
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_compare_records_every_figure_when_nothing_is_worse() -> None:
 def test_compare_takes_lower_values_for_better_when_the_metric_does() -> None:
     lower = ACCURACY.model_copy(update={"better": "lower"})
     before, after = made(3, row(metric=0.2), evaluation=lower), row(metric=0.25)
-    (reason,) = compare(before, "m", 4, [after], lower, RegressionSpec()).refusals()
+    (reason,) = compare(before, "m", 4, [after], lower, RegressionSpec(), {}).refusals()
     assert "0.05 worse" in reason
-    assert compare(before, "m", 4, [row(metric=0.1)], lower, RegressionSpec()).refusals() == []
+    assert compare(before, "m", 4, [row(metric=0.1)], lower, RegressionSpec(), {}).refusals() == []
 
 
 def test_compare_refuses_what_cannot_be_compared_when_the_metric_is_another() -> None:
@@ -156,7 +156,7 @@ def test_compare_says_so_when_the_evaluation_data_is_other() -> None:
 
 def test_compare_takes_a_first_metric_when_the_current_release_has_none() -> None:
     before = made(3, row(metric=None), evaluation=None)
-    comparison = compare(before, "m", 4, [row()], ACCURACY, RegressionSpec())
+    comparison = compare(before, "m", 4, [row()], ACCURACY, RegressionSpec(), {})
     assert comparison.refusals() == []
     (differences,) = comparison.rows()
     assert differences["metric"].now == 0.97
@@ -174,9 +174,18 @@ def test_compare_says_nothing_of_rows_that_did_not_pass() -> None:
     assert failed.refusals() == []  # it is refused for itself
 
 
+def test_compare_refuses_what_was_left_out_and_was_there_before() -> None:
+    rows = [row(status="failed", reason="because")]
+    (reason,) = compare(
+        made(3, row()), "m", 4, rows, ACCURACY, RegressionSpec(), {"tflite": Options(required=())}
+    ).refusals()
+    assert "release 3 has it, fell short here (because)" in reason
+    assert "fanout promote m 4" in reason
+
+
 def test_compare_names_no_promotion_when_a_check_failed_too() -> None:
     rows = [row(size=9000), row("serving", status="failed", reason="because")]
-    comparison = compare(made(3, row(), row("serving")), "m", 4, rows, ACCURACY, RegressionSpec())
+    comparison = compare(made(3, row(), row("serving")), "m", 4, rows, ACCURACY, RegressionSpec(), {})
     reasons = refusals(rows, {"tflite": Options(), "serving": Options()}, comparison)
     assert [reason.partition(":")[0] for reason in reasons] == [
         "serving serving_default failed",

@@ -26,6 +26,7 @@ VARIANTS = (
         "int8",
         Tolerance(error=1e-1, mismatch=0.1, reason="weights and activations of 8 bits, ranges from calibration"),
         Quality(snr_db=10, cosine=0.95, top1=0.9),
+        calibrated=True,
     ),
 )
 
