@@ -90,3 +90,34 @@ def test_deploy_publishes_nothing_when_the_current_release_cannot_be_read(
     assert "manifest.json is no manifest of schema 1" in ran.err
     assert not (root / "gated" / "2").exists()
     assert (root / "gated" / "current").resolve().name == "1"
+
+
+def test_deploy_leaves_out_what_fell_short_and_was_not_required(tmp_path: Path, releases: Path, fanout: Fanout) -> None:
+    root = releases.parent / "without"
+    variants = {"float32": {}, "int8": {"optional": True}}
+    targets = {"tflite": {"variants": variants, "tolerance": {"int8": {"error": 0}}}}
+    done = fanout("deploy", write(tmp_path, labelled.CLASSIFIER, targets=targets), "--json", releases=root)
+    assert done.status == 0, done.err
+    assert "left out of gated 1: tflite int8 serving_default: values on litert" in " ".join(done.err.split())
+    (made,) = done.document["manifests"]
+    assert made["status"] == "passed"
+    rows = {row["variant"]: row for row in made["targets"]}
+    assert (rows["int8"]["status"], rows["int8"]["path"], rows["int8"]["data"]) == ("failed", None, "given")
+    assert rows["float32"]["status"] == "passed"
+    release = root / "gated" / "current"
+    assert sorted(path.name for path in (release / "tflite").iterdir()) == ["float32.tflite"]
+    assert "Left out: tflite int8" in (release / "report.html").read_text()
+
+    again = fanout("check", release, releases=root)
+    assert again.status == 0, again.err
+    assert "without 1 of 3 rows" in again.out
+    assert fanout("deploy", tmp_path / "gated.yaml", releases=root).out.startswith("unchanged")
+
+
+def test_deploy_refuses_inputs_that_nobody_gave_when_the_config_requires_them(
+    tmp_path: Path, releases: Path, fanout: Fanout
+) -> None:
+    path = write(tmp_path, labelled.CLASSIFIER, golden={}, require_data=True)
+    done = fanout("deploy", path, "--targets", "tflite", releases=releases.parent / "data")
+    assert done.status == 1
+    assert "its inputs were drawn, and 'require_data' asks for yours" in " ".join(done.out.split())
