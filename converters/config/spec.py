@@ -148,7 +148,7 @@ class ModelSpec(Frozen):
     @property
     def by_path(self) -> bool:
         """Whether the model was named by its path, without a config."""
-        return self.base == Path()
+        return not self.built_by_python and Path(self.model).is_absolute()
 
     @property
     def built_by_python(self) -> bool:

@@ -12,6 +12,7 @@ from samples import Converted, Sample
 from converters.config.read import without_config
 from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
+from converters.reference.bounds import NONSENSE
 from converters.targets.tflite import size
 from converters.targets.tflite.options import VARIANTS
 from converters.targets.tflite.target import TARGET
@@ -45,9 +46,8 @@ def test_check_passes_every_row_when_the_variant_is_sound(keras_sample: Sample, 
     assert (row.status, row.reason) == ("passed", None)
     assert row.path == f"tflite/{variant}.tflite"
     values = [check for check in row.checks if check.name == "values"]
-    assert [(check.runtime, check.limit) for check in values] == [
-        ("litert 2.3.0", TARGET.variant(variant).tolerance.error)
-    ]
+    limit = NONSENSE if TARGET.variant(variant).quality else TARGET.variant(variant).tolerance.error
+    assert [(check.runtime, check.limit) for check in values] == [("litert 2.3.0", limit)]
     assert made.path.read_bytes()[4:8] == b"TFL3"
 
 
@@ -181,7 +181,7 @@ def test_convert_calibrates_on_representative_data_when_it_is_given(make_sample:
     fields = {"targets": {"tflite": {"variants": ["int8"]}}, "golden": {"data": "tiny.py:golden", "samples": 64}}
     good, narrow = (make_sample(code, **fields, **more) for more in ({}, {"representative": "tiny.py:data"}))
     assert samples.turned(samples.converted(good, "tflite", "int8").check()) == {}
-    assert "values" in samples.turned(samples.converted(narrow, "tflite", "int8").check())["serving_default"]
+    assert samples.turned(samples.converted(narrow, "tflite", "int8").check())["serving_default"] >= {"snr", "sound"}
 
 
 def test_convert_names_op_and_node_when_select_ops_are_forbidden(make_sample: Make) -> None:
