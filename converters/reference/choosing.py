@@ -10,7 +10,7 @@ import numpy as np
 from converters.contract.errors import BadInput
 from converters.contract.settings import GoldenSpec, InputRange, Tolerance
 from converters.contract.values import Case, Signature, Tensors
-from converters.reference import compare, coverage
+from converters.reference import coverage, variation
 from converters.reference.coverage import Coverage
 from converters.reference.drawing import Hints, Numbers, Plan, concrete, draw, samples_of
 
@@ -58,7 +58,7 @@ def choose(
     """Seeded inputs that the model can compute, with finite outputs that differ between samples, if any have them.
 
     The first draw that the model computes settles dynamic dimensions. It is the choice where its outputs are finite,
-    differ enough for `tolerance` (compare.check_variation), each element does, and every weight is reached, which
+    differ enough for `tolerance` (variation.check), each element does, and every weight is reached, which
     `reach` measures. Otherwise other ranges and another seed are tried until outputs are sound, then more samples while
     they show more, then other ranges again. What the config says of an input, or the number of samples, always holds.
 
@@ -165,7 +165,7 @@ class _Search:
         outputs = [value for case in cases for value in case.outputs.values() if value.dtype.kind in "fcV"]
         total = sum(value.size for value in outputs)
         finite = sum(int(np.isfinite(value.astype(np.complex128)).sum()) for value in outputs)
-        check = compare.check_variation(cases, self._signature, self._tolerance, self._spec.constant)
+        check = variation.check(cases, self._signature, self._tolerance, self._spec.constant)
         share = reached.share if reached is not None else None
         varying, elements = coverage.alive(cases, self._signature)
         return Choice(cases, plan, reached), _Merit(

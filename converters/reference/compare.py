@@ -16,12 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from converters.contract.settings import Tolerance
 from converters.contract.values import Case, CheckResult, Prediction, Signature, TensorSpec
 from converters.formats.dtypes import dtype_name, is_inexact
 from converters.reference.bounds import Bounds
 from converters.reference.coverage import samples_of
-from converters.reference.measure import FAR, Array, fidelity, measure, scale_of, scores_classes
+from converters.reference.measure import Array, fidelity, measure, scale_of, scores_classes
 
 Holds = Callable[[str], str]
 """Model dtype -> the dtype a target holds it as."""
@@ -89,14 +88,15 @@ def compare(
     for index, name in enumerate(signature.outputs):
         references = [cases[i].outputs[name] for i in main]
         classes = scores_classes(references) or (name in bounds.classifiers and references[0].ndim == 2)
-        centre = _centre([cases[i] for i in main], signature, name) if bounds.lossy else None
-        figures = fidelity(references, [prediction.outputs[i][name] for i in main], classes=classes, centre=centre)
+        centres = _centres([cases[i] for i in main], signature, name) if bounds.lossy else {}
+        got = [prediction.outputs[i][name] for i in main]
+        figures = fidelity(references, got, classes=classes, centres=centres)
         values = _values("values", cases, prediction, main, name, bounds, scales[name])
         results.append(
             values.model_copy(update={"figures": figures, "latency_ms": prediction.latency_ms if not index else None})
         )
         limits = bounds.of_quality(sum(len(r) for r in references) if classes else 0)
-        results += _quality(name, figures, limits, runtime, "between samples" if centre is not None else "")
+        results += _quality(name, figures, limits, runtime, "between samples" if centres else "")
     if others:
         worst = max(
             (_values("batch", cases, prediction, others, name, bounds, scales[name]) for name in signature.outputs),
@@ -105,45 +105,6 @@ def compare(
         sizes = sorted({cases[i].batch for i in others})
         results.append(worst.model_copy(update={"detail": f"batch of {', '.join(map(str, sizes))}: {worst.detail}"}))
     return results
-
-
-def check_variation(
-    cases: Sequence[Case], signature: Signature, tolerance: Tolerance, constant: Sequence[str] = ()
-) -> CheckResult:
-    """Whether comparing with these golden outputs could fail at all.
-
-    Every float output must differ between samples by FAR times its tolerance; outputs compared exactly (integers,
-    bools, strings) may be constant as long as some output varies. `constant` names outputs that the config
-    declares to be the same for every input.
-    """
-    exact, vacuous, ratios = [], [], []
-    for name in signature.outputs:
-        inexact = is_inexact(cases[0].outputs[name])
-        spread = _spread(samples_of(cases, signature, name))
-        if not inexact:
-            exact.append(spread > tolerance.mismatch)
-        elif name not in constant:
-            ratios.append(spread / tolerance.error if tolerance.error else np.inf * spread if spread else 0.0)
-            if not ratios[-1] >= FAR:
-                vacuous.append(
-                    f"{name!r} differs between samples by {spread:.2g} of its scale, "
-                    f"less than {FAR:g} x the tolerance {tolerance.error:g}"
-                )
-    if not vacuous and not ratios and not any(exact):
-        vacuous.append("no output differs between samples")
-    worst = min(ratios) if ratios else None
-    remedy = "; this comparison cannot fail: give golden inputs for which the outputs differ, or train the model"
-    return CheckResult(
-        name="varies",
-        runtime="golden",
-        status="failed" if vacuous else "passed",
-        measured=worst if worst is None or np.isfinite(worst) else None,
-        limit=FAR if worst is not None else None,
-        at_least=True,
-        detail="; ".join(vacuous) + remedy
-        if vacuous
-        else "smallest spread between samples / tolerance (at least the limit)",
-    )
 
 
 def _values(
@@ -166,17 +127,27 @@ def _values(
     return _limited(check, prediction.runtime, worst, limit, detail, output=name)
 
 
-def _centre(cases: Sequence[Case], signature: Signature, name: str) -> Array | None:
-    """The mean of an output's samples; None where they have no common shape or are all the same."""
-    samples = samples_of(cases, signature, name)
-    if not is_inexact(samples[0]) or len({sample.shape for sample in samples}) > 1:
+def _centres(cases: Sequence[Case], signature: Signature, name: str) -> dict[int, Array]:
+    """By case, the mean of an output's samples of that shape, where they vary; nothing where none do."""
+    by_shape: dict[tuple[int, ...], list[Array]] = {}
+    shapes = []
+    for case in cases:
+        samples = samples_of([case], signature, name)
+        shapes.append(samples[0].shape if samples else ())
+        by_shape.setdefault(shapes[-1], []).extend(samples)
+    means = {shape: mean for shape, samples in by_shape.items() if (mean := _mean(samples)) is not None}
+    return {index: means[shape] for index, shape in enumerate(shapes) if shape in means}
+
+
+def _mean(samples: Sequence[Array]) -> Array | None:
+    """Of the finite elements; None where samples do not vary, or are compared exactly."""
+    if not samples or not is_inexact(samples[0]):
         return None
     wide = np.stack(samples).astype(np.complex128 if np.iscomplexobj(samples[0]) else np.float64)
     finite = np.isfinite(wide)
     wide = np.where(finite, wide, 0)
-    mean = wide.sum(axis=0) / np.maximum(1, finite.sum(axis=0))
-    varies = bool(np.any(np.where(finite, wide - mean, 0)))
-    return np.asarray(mean) if varies else None
+    mean = np.asarray(wide.sum(axis=0) / np.maximum(1, finite.sum(axis=0)))
+    return mean if np.any(np.where(finite, wide - mean, 0)) else None
 
 
 _MEANINGS = {
@@ -247,23 +218,6 @@ def _scales(cases: Sequence[Case], signature: Signature, name: str) -> list[floa
     main, _ = _by_batch(cases, signature)
     usual = scale_of([cases[i].outputs[name] for i in main])
     return [max(usual, scale_of([case.outputs[name]])) for case in cases]
-
-
-def _spread(samples: Sequence[Array]) -> float:
-    """The largest distance between neighbouring samples, in the unit of `measure`.
-
-    Elements that are not finite in either say nothing: golden of 1 and NaN is as vacuous as golden of 1 alone.
-    """
-    if len({sample.shape for sample in samples}) > 1:
-        return float("inf")
-    if len(samples) < 2:
-        return 0.0
-    here = np.stack(samples)
-    there = np.roll(here, 1, axis=0)
-    if is_inexact(here):
-        both = np.isfinite(here) & np.isfinite(there)
-        here, there = np.where(both, here, 0), np.where(both, there, 0)
-    return measure(here, there)
 
 
 def _shape_problem(want: TensorSpec, have: TensorSpec, *, strict: bool) -> str | None:

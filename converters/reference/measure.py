@@ -1,6 +1,6 @@
 """How far outputs are from the live model's, as numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,22 +52,29 @@ def scale_of(references: Sequence[Array]) -> float:
 
 
 def fidelity(
-    references: Sequence[Array], got: Sequence[Array], *, classes: bool = False, centre: Array | None = None
+    references: Sequence[Array],
+    got: Sequence[Array],
+    *,
+    classes: bool = False,
+    centres: Mapping[int, Array] | None = None,
 ) -> dict[str, float]:
     """How much of a float output is left, over all arrays together; nothing for outputs that are compared exactly.
 
     `snr_db`: 10 log10(sum |reference|^2 / sum |error|^2), cut to +-MOST_DB. `cosine`: of the two as vectors. Both are of what
-    differs from `centre`, of one sample's shape, where it is given: the part of an output that is the same whatever goes
-    in then counts for nothing (the explained variance of statistics, as a ratio). With
-    `classes`, `top1`: the share of rows (along the last axis) whose largest element is at the same place. Elements that
+    differs from `centres`, of one sample's shape by the index of its array, and of no other arrays, where there are any: the
+    part of an output that is the same whatever goes in then counts for nothing (as in the explained variance of statistics).
+    With `classes`, `top1`: the share of rows (along the last axis) whose largest element is at the same place. Elements that
     are not finite on either side are left out of the first two; `measure` judges those.
     """
     if not references or not is_inexact(references[0]):
         return {}
-    scale, middle = scale_of(references), 0.0 if centre is None else centre
+    scale = scale_of(references)
     signal = noise = power = product = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        for reference, other in zip(references, got, strict=True):
+        for index, (reference, other) in enumerate(zip(references, got, strict=True)):
+            if centres and index not in centres:
+                continue
+            middle = centres[index] if centres else 0.0
             wide = np.complex128 if np.iscomplexobj(reference) else np.float64
             here, there = (reference.astype(wide) - middle) / scale, (other.astype(wide) - middle) / scale
             both = np.isfinite(here) & np.isfinite(there)

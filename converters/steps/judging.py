@@ -7,7 +7,7 @@ from converters.contract.settings import Quality
 from converters.contract.target import Cases, Runtime
 from converters.contract.values import Artifact, Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
 from converters.formats import precision
-from converters.reference import compare, coverage
+from converters.reference import compare, coverage, variation
 from converters.reference.bounds import Bounds
 from converters.reference.golden import VARIABLES, Golden, expected_variables
 from converters.reference.labelled import Evaluation
@@ -72,7 +72,7 @@ class Judge:
         if artifact.signature is not None and self._cases.get(key):
             cases, signature = self._cases[key], self.signatures[key]
             if not self._bounds.lossy:
-                findings.append(compare.check_variation(cases, signature, self._bounds.tolerance, constant))
+                findings.append(variation.check(cases, signature, self._bounds.tolerance, constant))
             findings.append(coverage.check(cases, signature, self._coverage.get(key)))
         return findings
 

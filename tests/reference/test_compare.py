@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from converters.contract.settings import Quality, Tolerance
 from converters.contract.values import Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
 from converters.reference import compare as parity
-from converters.reference import measure
+from converters.reference import measure, variation
 from converters.reference.bounds import Bounds
 
 NAN, INF = math.nan, math.inf
@@ -310,12 +310,12 @@ def test_compare_structure_passes_when_an_output_shape_is_less_or_more_known(
     assert {r.status for r in parity.compare_structure(WANTED, declared, "file", as_is)} == {"passed"}
 
 
-def variation(*cases: Case, constant: tuple[str, ...] = (), **dtypes: str) -> CheckResult:
-    return parity.check_variation(cases, signature(**dtypes), TOLERANCE, constant)
+def varies(*cases: Case, constant: tuple[str, ...] = (), **dtypes: str) -> CheckResult:
+    return variation.check(cases, signature(**dtypes), TOLERANCE, constant)
 
 
 def test_check_variation_passes_when_outputs_differ_between_samples() -> None:
-    result = variation(*GOLDEN, y="float32")
+    result = varies(*GOLDEN, y="float32")
     assert result.status == "passed"
     assert result.measured is not None
     assert result.limit == measure.FAR
@@ -324,7 +324,7 @@ def test_check_variation_passes_when_outputs_differ_between_samples() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.001, 1e30])
 def test_check_variation_fails_when_outputs_are_constant(value: float) -> None:
-    result = variation(case(y=np.full(8, value, np.float32)), case(y=np.float32([value])), y="float32")
+    result = varies(case(y=np.full(8, value, np.float32)), case(y=np.float32([value])), y="float32")
     assert result.status == "failed"
     assert "this comparison cannot fail" in result.detail
     assert "'y'" in result.detail
@@ -332,7 +332,7 @@ def test_check_variation_fails_when_outputs_are_constant(value: float) -> None:
 
 def test_check_variation_fails_when_outputs_differ_by_less_than_the_limit() -> None:
     near = 1 + np.float32(TOLERANCE.error * measure.FAR / 2) * np.float32([0, 1, 0, 1])
-    assert variation(case(y=near), y="float32").status == "failed"
+    assert varies(case(y=near), y="float32").status == "failed"
 
 
 @pytest.mark.parametrize(
@@ -342,12 +342,12 @@ def test_check_variation_fails_when_outputs_differ_by_less_than_the_limit() -> N
 def test_check_variation_passes_when_a_constant_exact_output_is_beside_a_varying_float(
     dtype: str, same: np.ndarray[Any, Any]
 ) -> None:
-    assert variation(case(count=same, y=np.float32([1, 2])), count=dtype, y="float32").status == "passed"
-    assert variation(case(count=same), count=dtype).status == "failed"
+    assert varies(case(count=same, y=np.float32([1, 2])), count=dtype, y="float32").status == "passed"
+    assert varies(case(count=same), count=dtype).status == "failed"
 
 
 def test_check_variation_fails_when_one_of_two_floats_is_constant() -> None:
-    result = variation(case(a=np.float32([1, 2]), b=np.float32([3, 3])), a="float32", b="float32")
+    result = varies(case(a=np.float32([1, 2]), b=np.float32([3, 3])), a="float32", b="float32")
     assert result.status == "failed"
     assert "'b'" in result.detail
     assert "'a'" not in result.detail
@@ -355,28 +355,28 @@ def test_check_variation_fails_when_one_of_two_floats_is_constant() -> None:
 
 def test_check_variation_passes_when_the_constant_output_is_declared() -> None:
     outputs = case(a=np.float32([1, 2]), b=np.float32([3, 3]))
-    assert variation(outputs, constant=("b",), a="float32", b="float32").status == "passed"
+    assert varies(outputs, constant=("b",), a="float32", b="float32").status == "passed"
 
 
 def test_check_variation_fails_when_everything_is_declared_constant() -> None:
-    assert variation(case(a=np.float32([1, 1])), constant=("a",), a="float32").status == "failed"
+    assert varies(case(a=np.float32([1, 1])), constant=("a",), a="float32").status == "failed"
 
 
 @pytest.mark.parametrize("odd", [NAN, INF])
 def test_check_variation_fails_when_every_sample_is_not_finite(odd: float) -> None:
-    assert variation(case(y=np.full(4, odd, np.float32)), y="float32").status == "failed"
+    assert varies(case(y=np.full(4, odd, np.float32)), y="float32").status == "failed"
 
 
 def test_check_variation_fails_when_some_samples_are_nan_and_the_rest_equal() -> None:
-    assert variation(case(y=np.float32([1, NAN, 1, 1])), y="float32").status == "failed"
+    assert varies(case(y=np.float32([1, NAN, 1, 1])), y="float32").status == "failed"
 
 
 def test_check_variation_fails_when_there_is_one_sample() -> None:
-    assert variation(case(y=np.float32([1])), y="float32").status == "failed"
+    assert varies(case(y=np.float32([1])), y="float32").status == "failed"
 
 
 def test_check_variation_passes_when_only_integers_vary() -> None:
-    assert variation(case(n=np.int64([1, 2, 3])), n="int64").status == "passed"
+    assert varies(case(n=np.int64([1, 2, 3])), n="int64").status == "passed"
 
 
 def test_check_variation_compares_calls_when_the_batch_is_static() -> None:
@@ -386,8 +386,8 @@ def test_check_variation_compares_calls_when_the_batch_is_static() -> None:
     inputs = {"x": np.zeros(2, np.float32)}
     varied = [Case(inputs=inputs, outputs={"y": np.full(3, v, np.float32)}) for v in (1, 2)]
     same = [Case(inputs=inputs, outputs={"y": np.float32([1, 2, 3])})] * 2
-    assert parity.check_variation(varied, fixed, TOLERANCE).status == "passed"
-    assert parity.check_variation(same, fixed, TOLERANCE).status == "failed"
+    assert variation.check(varied, fixed, TOLERANCE).status == "passed"
+    assert variation.check(same, fixed, TOLERANCE).status == "failed"
 
 
 def test_compare_bounds_the_error_when_the_output_is_bfloat16() -> None:

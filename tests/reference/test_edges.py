@@ -9,7 +9,7 @@ import pytest
 from converters.contract.errors import BadInput
 from converters.contract.settings import GoldenSpec, InputRange, Tolerance
 from converters.contract.values import Case, Signature, Tensors, TensorSpec
-from converters.reference import compare, coverage, drawing, edges
+from converters.reference import coverage, drawing, edges, variation
 from converters.reference.drawing import Hint, Plan, Special
 from converters.reference.edges import Edge
 
@@ -215,4 +215,4 @@ def test_check_variation_fails_when_outputs_differ_by_their_size_alone() -> None
         for shape in ((4, 8), (1, 8), (2, 30))
     ]
     assert len(coverage.samples_of(cases, signature, "y")) == 5
-    assert compare.check_variation(cases, signature, Tolerance(error=1e-4)).status == "failed"
+    assert variation.check(cases, signature, Tolerance(error=1e-4)).status == "failed"
