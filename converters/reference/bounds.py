@@ -11,7 +11,8 @@ class Bounds(Frozen):
     """What outputs are held to.
 
     Of a `lossy` variant, which loses something on purpose, `quality` says how much it may lose where it is `limited`, as on
-    a user's own data; `tolerance` then bounds its integer outputs, and float outputs if it is the config's (`worst`).
+    a user's own data; `tolerance` then bounds its integer outputs too. Where it is the config's (`worst`), it bounds whatever
+    the inputs are, and float outputs as well.
     `classifiers` are outputs that score classes, beside those that `scores_classes` knows.
     """
 
@@ -25,8 +26,8 @@ class Bounds(Frozen):
     def of_values(self, *, inexact: bool) -> float | None:
         """The limit of `values`; None for none."""
         if not inexact:
-            return self.tolerance.mismatch if self.limited or not self.lossy else None
-        if self.lossy and not (self.limited and self.worst):
+            return self.tolerance.mismatch if self.limited or self.worst or not self.lossy else None
+        if self.lossy and not self.worst:
             return NONSENSE
         return self.tolerance.error
 
