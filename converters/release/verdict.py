@@ -87,7 +87,7 @@ def refusals(
     config allows. With `require_data`, a user gave every input.
     """
     blocking = [r for r in rows if r.fell_short and blocks(r, options)]
-    reasons = [_short(r) for r in blocking]
+    reasons = [shortfall(r) for r in blocking]
     for target, option in options.items():
         of_target = [r for r in rows if r.target == target]
         if any(r.status == "passed" for r in of_target) or any(r in blocking for r in of_target):
@@ -97,7 +97,7 @@ def refusals(
             reasons.append(f"{target} has no passed row: {why}")
     made = [r for r in rows if not TARGETS[r.target].always]
     if made and not reasons and not any(r.status == "passed" for r in made):
-        why = next((_short(r) for r in made if r.fell_short), made[0].reason or made[0].status)
+        why = next((shortfall(r) for r in made if r.fell_short), made[0].reason or made[0].status)
         reasons.append(f"no target has a passed row: {why}")
     if require_data:
         made_up = {r.signature: r.data for r in rows if r.data not in (None, "given")}
@@ -113,7 +113,8 @@ def blocks(row: Row, options: Mapping[str, Options]) -> bool:
     return row.target not in options or options[row.target].blocks(row.variant)
 
 
-def _short(row: Row) -> str:
+def shortfall(row: Row) -> str:
+    """What is held against a release for this row."""
     return f"{row.title} {'failed' if row.status == 'failed' else 'was not run'}: {row.reason or 'no check ran'}"
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from converters.reference.labelled import EvaluationRecord
-from converters.release import figures
+from converters.release import figures, verdict
 from converters.release.figures import MARKS
 from converters.release.manifest import Comparison, Manifest, Row
 from flows.show.progress import STYLES
@@ -66,9 +66,9 @@ class ManifestTable:
         yield from _reasons(manifest.targets)
         yield from _left_out(manifest.targets)
         yield from (Text("! ", style="yellow").append(note, style="default") for note in manifest.notes)
-        worse = manifest.comparison.refusals() if manifest.comparison is not None else []
+        told = [verdict.shortfall(row) for row in manifest.targets]
         for sentence in manifest.refusals:
-            if sentence in worse:
+            if sentence not in told:
                 yield Text(f"{MARKS['failed']} ", style=STYLES["failed"]).append(sentence, style="default")
 
 
