@@ -142,13 +142,13 @@ def same(pair: Pair, ours: int, theirs: int) -> bool:
     """Whether a tensor is that of the model: made by the same operator, or a constant where the model has one."""
     if ours < 0 or theirs < 0:
         return ours == theirs
+    states = [pair.deployed.tensors[ours].variable, pair.reference.tensors[theirs].variable]
+    if any(states):  # what an operator keeps between calls, which nothing gives it
+        return all(states)
     if _constant(pair, ours, theirs) is not None:
         return bool(_constant(pair, ours, theirs))
-    reference = pair.reference.origin(theirs)
     found = pair.tensors.get(pair.deployed.origin(ours))
-    if found is None:  # neither made by an operator nor given: a variable
-        return pair.deployed.tensors[ours].variable and pair.reference.tensors[theirs].variable
-    return pair.reference.origin(found) == reference
+    return found is not None and pair.reference.origin(found) == pair.reference.origin(theirs)
 
 
 def _constant(pair: Pair, ours: int, theirs: int) -> bool | None:

@@ -58,6 +58,8 @@ def _steps(ours: Tensor, theirs: Tensor, *, clipped: bool) -> float:
         if clipped:
             wanted = np.clip(wanted, (ours.grid.low - zero) * step, (ours.grid.high - zero) * step)
     elif ours.stored.dtype.kind == "f":
+        largest = float(np.finfo(ours.stored.dtype).max)
+        wanted = np.where(np.isfinite(wanted), np.clip(wanted, -largest, largest), wanted)  # as the converter has them
         step, folded = np.spacing(np.abs(wanted).astype(ours.stored.dtype)).astype(np.float64), np.zeros(())
     else:
         return float("inf")

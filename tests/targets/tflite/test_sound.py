@@ -52,10 +52,14 @@ ARCHITECTURES = {
     y = layers.LSTM(6)(layers.Embedding(9, 8, mask_zero=True)(x))
     return tf_keras.Model(x, layers.Dense(2, "softmax")(y))
 """,
+    "fused": """
+    x = layers.Input(batch_shape=(1, 5, 8), name="x")
+    return tf_keras.Model(x, layers.Dense(2)(layers.LSTM(32)(x)))
+""",
     "attention": """
     x = layers.Input((6,), dtype="int32", name="x")
     y = layers.Embedding(40, 32)(x)
-    y = layers.LayerNormalization()(y + layers.MultiHeadAttention(2, 16)(y, y))
+    y = layers.LayerNormalization()(y + layers.MultiHeadAttention(2, 16)(y, y, use_causal_mask=True))
     return tf_keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling1D()(layers.Dense(32, "gelu")(y))))
 """,
     "decoder": """
