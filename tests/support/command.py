@@ -19,6 +19,7 @@ from unittest import mock
 import httpx
 import pytest
 from sharing import Shared, locked
+from waiting import http_client
 
 START_SECONDS = 300
 RECORD_SECONDS = 120
@@ -35,8 +36,7 @@ class Server:
     def flow_runs(self, name: str) -> list[dict[str, Any]]:
         """The flow runs of that name, the newest first."""
         query = {"flow_runs": {"name": {"any_": [name]}}, "sort": "START_TIME_DESC"}
-        answer: list[dict[str, Any]] = httpx.post(f"{self.api}/flow_runs/filter", json=query).raise_for_status().json()
-        return answer
+        return self._found("flow_runs/filter", query)
 
     def task_runs(self, flow_run_id: str, *names: str) -> dict[str, str]:
         """Task run name -> state name, of a flow run that has ended; no two have one name.
@@ -47,7 +47,7 @@ class Server:
         query = {"flow_runs": {"id": {"any_": [flow_run_id]}}}
         deadline = time.monotonic() + RECORD_SECONDS
         while True:
-            runs = httpx.post(f"{self.api}/task_runs/filter", json=query).raise_for_status().json()
+            runs = self._found("task_runs/filter", query)
             # A run is there before its first state is.
             recorded = {run["name"] for run in runs if run["state"] and run["state"]["type"] in FINAL}
             if (len(recorded) == len(runs) and recorded.issuperset(names)) or time.monotonic() > deadline:
@@ -55,6 +55,11 @@ class Server:
                 assert len(states) == len(runs), sorted(run["name"] for run in runs)
                 return states
             time.sleep(0.1)
+
+    def _found(self, path: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        with http_client() as client:
+            answer: list[dict[str, Any]] = client.post(f"{self.api}/{path}", json=query).raise_for_status().json()
+        return answer
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +113,8 @@ def _start(home: Path, described: Path) -> "subprocess.Popen[bytes]":
 
 def _healthy(api: str) -> bool:
     try:
-        return httpx.get(f"{api}/health", timeout=2).is_success
+        with http_client() as client:
+            return client.get(f"{api}/health").is_success
     except httpx.HTTPError:
         return False
 

@@ -20,7 +20,7 @@ import psutil
 import samples
 import yaml
 from command import Server
-from waiting import PATIENCE_SECONDS, alive, wait_until
+from waiting import PATIENCE_SECONDS, alive, http_client, wait_until
 
 from converters.config.read import NIGHTLY
 from converters.targets.tfjs import programs
@@ -65,6 +65,7 @@ class Home:
     process: "subprocess.Popen[str]"
     auth: str | None = None
     posted: list[dict[str, Any]] = field(default_factory=list)
+    client: httpx.Client = field(default_factory=http_client)
 
     @property
     def releases(self) -> Path:
@@ -90,7 +91,7 @@ class Home:
     def _answer(self, method: str, path: str, **content: Any) -> Any:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            answer = httpx.request(method, f"{self.address}/api/{path}", headers=self.headers(), timeout=60, **content)
+            answer = self.client.request(method, f"{self.address}/api/{path}", headers=self.headers(), **content)
             # So Prefect says that SQLite was busy and nothing was done; its own clients ask again, too.
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
                 return answer.raise_for_status().json()
@@ -109,7 +110,7 @@ class Home:
     def pause(self, deployment: str) -> None:
         """No schedule starts it from now on."""
         path = f"{self.address}/api/deployments/{self.deployment(deployment)['id']}"
-        httpx.patch(path, json={"paused": True}, headers=self.headers()).raise_for_status()
+        self.client.patch(path, json={"paused": True}, headers=self.headers()).raise_for_status()
 
     def start(self, deployment: str, **parameters: Any) -> str:
         """Start a run as any program would; its id."""
@@ -262,6 +263,7 @@ def at_home(folder: Path, *arguments: str, auth: str | None = None, **environmen
             assert process.poll() is None, home.said()
             yield home
         finally:
+            home.client.close()
             family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.terminate()
             process.wait(PATIENCE_SECONDS)

@@ -1,5 +1,6 @@
 """A target that another package offers: converted, checked, released and shown as those that are built in."""
 
+import io
 import json
 import os
 import shutil
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import samples
 from command import Fanout, Ran
+from rich.console import Console
 
 from converters.release import manifest
 from converters.targets.registry import BUILT_IN
+from flows.show.description import render
 
 ROOT = Path(__file__).parents[2]
 LINEAR = """
@@ -129,9 +132,11 @@ def test_inspect_shows_the_format_of_another_packages_target(
     deployed: dict[str, Any], folder: Path, toys: Command
 ) -> None:
     file = folder / "releases" / "linear" / "1" / "toy" / "default.npz"
-    ran = toys("inspect", file, "--json")
-    assert ran.document["signatures"] == deployed["source"]["signatures"]
-    assert "toy" in toys("inspect", file).out
+    description = toys("inspect", file, "--json").document
+    assert description["signatures"] == deployed["source"]["signatures"]
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(render(description))
+    assert "toy" in shown.getvalue()
 
 
 def test_doctor_and_help_name_what_another_packages_target_needs(toys: Command) -> None:

@@ -70,5 +70,13 @@ def test_check_gives_the_same_rows_when_only_the_release_is_left(tmp_path: Path,
     written = json.loads((elsewhere / "copy" / layout.MANIFEST).read_bytes())
     assert findings(document["targets"]) == findings(written["targets"])
     assert (elsewhere / "copy" / layout.MANIFEST).read_bytes() == json.dumps(written, indent=1).encode() + b"\n"
-    shutil.rmtree(elsewhere / "copy" / "saved_model" / "variables")
-    assert checked_in(tmp_path / "checkout", elsewhere / "copy", home)[0] == 1
+
+
+def test_check_is_red_elsewhere_when_a_file_is_gone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    spec = samples.write_spec(tmp_path, samples.KERAS, targets={"hdf5": {}})
+    with staying() as pool:
+        released = releases.publish(spec, tmp_path / "releases", pool)
+    shutil.rmtree(released.path / "saved_model" / "variables")
+    assert checked_in(another_checkout(tmp_path / "checkout"), released.path, home)[0] == 1
