@@ -272,9 +272,16 @@ class Soundness(Frozen):
     """How the weights, layers and grids of a lossy file stand to those of the model it was made of.
 
     `problems` are differences of structure, a sentence each, such as an operator that is missing.
+
+    Where layers cannot be looked at one by one, `model` is what a file of the variant `lossless` computed for the inputs,
+    which must be what the live model does, and `twin` what another did that holds the lossy file's own weights, which each
+    runtime must make of the lossy file, both as exactly as that variant must be.
     """
 
     weights: list[WeightError] = []
     layers: list[LayerNoise] = []
     grids: list[GridFit] = []
     problems: list[str] = []
+    lossless: str | None = None
+    model: Prediction | None = None
+    twin: Prediction | None = None

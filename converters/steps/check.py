@@ -7,10 +7,11 @@ its layers are examined.
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from converters.contract.errors import FanoutError
+from converters.contract.errors import FanoutError, MissingRuntime
 from converters.contract.layout import SAVED_MODEL, log_of
-from converters.contract.values import Artifact, CheckResult
+from converters.contract.values import Artifact, CheckResult, Prediction
 from converters.processes import child
 from converters.reference import golden, labelled, sound
 from converters.release.manifest import Losses, Row
@@ -42,13 +43,16 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True) -> list[
         _begin(unit.log, "checks", unit)
     held = [artifact for artifact in conversion.artifacts if artifact.path is not None]
     findings, ready = inspect(unit, held, judge.signatures, children)
+    returned: dict[str, list[Prediction]] = {key_of(artifact): [] for artifact in held}
     for artifact, runtime, prediction in running.run(unit, ready, judge.inputs, judge.golden, children):
         findings[key_of(artifact)] += judge.findings(artifact, runtime, prediction)
+        if isinstance(prediction, Prediction):
+            returned[key_of(artifact)].append(prediction)
     losses: dict[str, Losses | None] = {}
     for artifact in held:
         key = key_of(artifact)
         findings[key] += judge.of_the_data(artifact, findings[key], unit.spec.golden.constant)
-        findings[key] += _sound(unit, artifact, findings[key], judge, children)
+        findings[key] += _sound(unit, artifact, findings[key], judge, returned[key], children)
         losses[key] = _examine(unit, artifact, findings[key], judge, keep_log)
     seconds = {"convert": round(conversion.seconds, 3), "check": round(time.monotonic() - started, 3)}
     memory_mb = {"convert": conversion.memory_mb, "check": children.memory_mb}
@@ -73,7 +77,12 @@ def failed(unit: Unit, conversion: Conversion, why: str) -> list[Row]:
 
 
 def _sound(
-    unit: Unit, artifact: Artifact, checks: Sequence[CheckResult], judge: Judge, children: Children
+    unit: Unit,
+    artifact: Artifact,
+    checks: Sequence[CheckResult],
+    judge: Judge,
+    returned: Sequence[Prediction],
+    children: Children,
 ) -> list[CheckResult]:
     """Where a variant loses something on purpose: whether its weights and layers are what they must be.
 
@@ -87,9 +96,11 @@ def _sound(
     try:
         found = children.run(soundness, *given, stays=f"soundness of {unit.target}", fresh=False)
     except FanoutError as error:
-        return [CheckResult(name="sound", runtime=unit.target, status="failed", detail=str(error))]
+        status: Literal["failed", "not_run"] = "not_run" if isinstance(error, MissingRuntime) else "failed"
+        return [CheckResult(name="sound", runtime=unit.target, status=status, detail=str(error))]
     # Golden's inputs are among those of calibration, unless there are others for that.
-    return sound.check(found, unit.target, calibrated=unit.spec.representative is None)
+    findings = sound.check(found, unit.target, calibrated=unit.spec.representative is None)
+    return [*findings, *judge.lossless(artifact, found, returned)]
 
 
 def _examine(

@@ -3,9 +3,18 @@
 from collections.abc import Sequence
 
 from converters.contract.errors import FanoutError
-from converters.contract.settings import Quality
+from converters.contract.settings import Quality, Tolerance
 from converters.contract.target import Cases, Runtime
-from converters.contract.values import Artifact, Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
+from converters.contract.values import (
+    Artifact,
+    Case,
+    CheckResult,
+    Prediction,
+    Signature,
+    Soundness,
+    Tensors,
+    TensorSpec,
+)
 from converters.formats import precision
 from converters.reference import compare, coverage, variation
 from converters.reference.bounds import Bounds
@@ -27,12 +36,12 @@ class Judge:
         self.data = golden.data
         self._quality = unit.options.quality.get(unit.variant, Quality())
         self._evaluation = evaluation.first(unit.options.evaluation_samples) if evaluation is not None else None
-        wanted = unit.options.tolerance.get(unit.variant)
+        self._precision = golden.precision
         self._bounds = Bounds(
-            tolerance=wanted or precision.allowing(unit.kind.tolerance, golden.precision),
+            tolerance=self._tolerance_of(unit.variant),
             quality=self._quality,
             lossy=unit.kind.quality is not None,
-            worst=wanted is not None,
+            worst=unit.variant in unit.options.tolerance,
             classifiers=unit.spec.classifiers,
         )
         self.signatures = {**unit.source.signatures, "": _WEIGHTS}
@@ -75,6 +84,39 @@ class Judge:
                 findings.append(variation.check(cases, signature, self._bounds.tolerance, constant))
             findings.append(coverage.check(cases, signature, self._coverage.get(key)))
         return findings
+
+    def lossless(self, artifact: Artifact, soundness: Soundness, returned: Sequence[Prediction]) -> list[CheckResult]:
+        """Whether a lossless file computes what the live model does, and each runtime what the lossy one's twin does.
+
+        `returned` is what the runtimes did for the lossy file.
+        """
+        if soundness.lossless is None or soundness.model is None or soundness.twin is None:
+            return []
+        key, bounds = key_of(artifact), Bounds(tolerance=self._tolerance_of(soundness.lossless))
+        live = self._cases[key][0]
+        twin = live.model_copy(update={"outputs": soundness.twin.outputs[0]})
+        told = f"{soundness.lossless} against the live model"
+        findings = [self._same(key, live, soundness.model, bounds, told)]
+        for prediction in returned:
+            _, alone = self._parted(artifact, prediction)
+            if alone.error is None:
+                told = f"against {soundness.lossless} with its weights, in {soundness.twin.runtime}"
+                findings.append(self._same(key, twin, alone, bounds, told))
+        return findings
+
+    def _same(self, key: str, case: Case, answer: Prediction, bounds: Bounds, told: str) -> CheckResult:
+        """Whether the first answer is what the case says, in one finding: what is wrong, or the largest error."""
+        first = answer.model_copy(update={"outputs": answer.outputs[:1], "latency_ms": None})
+        found = compare.compare([case], first, self.signatures[key], self._unit.definition.holds, bounds)
+        failed = [finding for finding in found if finding.status != "passed"]
+        worst = failed[0] if failed else max(found, key=lambda finding: finding.measured or 0.0)
+        return worst.model_copy(
+            update={"name": "sound", "detail": f"{told}: {worst.detail}", "output": None, "figures": {}}
+        )
+
+    def _tolerance_of(self, variant: str) -> Tolerance:
+        default = precision.allowing(self._unit.definition.variant(variant).tolerance, self._precision)
+        return self._unit.options.tolerance.get(variant) or default
 
     def first_inputs(self, artifact: Artifact) -> Tensors:
         """Golden's first call of the artifact's signature."""

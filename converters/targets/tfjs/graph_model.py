@@ -1,11 +1,14 @@
 """Writing the graph model of a signature."""
 
+import glob
 import json
 import shutil
 import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from converters.contract.errors import Unsupported
 from converters.contract.values import SERVE, Artifact, Source
@@ -15,6 +18,9 @@ from converters.targets.tfjs import NAME, diagnosis, dtypes, internals
 PROTO_BYTES = 2**31 - 1
 """Largest protocol buffer, which a frozen graph is (protobuf.dev/programming-guides/encoding/#size-limit)."""
 
+_QUANTIZED = {"graph-float16": "float16", "graph-uint8": "uint8"}
+"""Variant -> dtype of its float weights, but for those that it cannot hold."""
+
 
 def graph(source: Source, variant: str, key: str, out_dir: Path) -> Artifact:
     """The graph model of one signature; from its frozen graph where it cannot be converted as it was exported."""
@@ -22,7 +28,7 @@ def graph(source: Source, variant: str, key: str, out_dir: Path) -> Artifact:
     if reason := too_large(definition, key):
         return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=reason)
     try:
-        note = _write_somehow(source.saved_model, variant, key, out_dir)
+        note = write(source.saved_model, variant, key, out_dir)
     except Unsupported as error:
         shutil.rmtree(out_dir, ignore_errors=True)
         return Artifact(target=NAME, variant=variant, signature=key, path=None, reason=str(error))
@@ -39,8 +45,8 @@ def too_large(definition: Any, key: str, limit: int = PROTO_BYTES) -> str | None
     )
 
 
-def _write_somehow(path: Path, variant: str, key: str, out_dir: Path) -> str | None:
-    """Write the graph model; returns what is to be said of how. Raises Unsupported."""
+def write(path: Path, variant: str, key: str, out_dir: Path) -> str | None:
+    """Write the graph model of a SavedModel's signature; returns what is to be said of how. Raises Unsupported."""
     try:
         _write_graph(path, variant, key, out_dir)
         return None
@@ -60,11 +66,19 @@ def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> None:
 
     loaded = internals.load(path)  # a signature does not keep its variables alive
     nodes: dict[str, str] = {}
+    quantized = _QUANTIZED.get(variant)
+    patterns: dict[str, Any] = {} if quantized is None else {quantized: "*"}
+
+    def extracted(weights: dict[str, Any]) -> None:
+        if quantized is not None and not all(_fits(value, quantized) for value in weights.values()):
+            patterns[quantized] = [glob.escape(name) for name, value in weights.items() if _fits(value, quantized)]
+
     try:
         with internals.converting(
             _with_signature_alone(loaded, key),
             optimizing=lambda graph: nodes.update(dtypes.nodes_by_op(graph)),
             extracting=dtypes.hold,
+            extracted=extracted,
         ):
             # Loops and branches stay functions: tensorflow.js finds no order in which to run some that are lowered to
             # Switch and Merge, such as two of Keras 3's recurrent layers side by side.
@@ -73,7 +87,7 @@ def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> None:
                 str(out_dir),
                 signature_def=key,
                 saved_model_tags=SERVE,
-                quantization_dtype_map={"graph-float16": {"float16": "*"}, "graph-uint8": {"uint8": "*"}}.get(variant),
+                quantization_dtype_map=patterns,
                 control_flow_v2=True,
             )
     except ValueError as error:
@@ -83,6 +97,14 @@ def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> None:
         raise Unsupported(reason) from error
     _require_initializer(out_dir / "model.json")
     _name_tensors(out_dir / "model.json", loaded.signatures[key])
+
+
+def _fits(value: Any, quantized: str) -> bool:
+    """Whether the dtype can hold the weight: float16 nothing beyond 65504, steps of one size nothing infinite."""
+    if value.dtype != np.float32:
+        return True  # it stays as it is
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(value.astype(np.float16) if quantized == "float16" else value).all())
 
 
 def _require_initializer(path: Path) -> None:

@@ -36,10 +36,16 @@ def inputs(signature: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def converting(loaded: Any, optimizing: Callable[[Any], None], extracting: Callable[[Any], None]) -> Iterator[None]:
+def converting(
+    loaded: Any,
+    optimizing: Callable[[Any], None],
+    extracting: Callable[[Any], None],
+    extracted: Callable[[dict[str, Any]], None],
+) -> Iterator[None]:
     """Until the end of the block the converter converts `loaded`, and shows the GraphDefs it is about to work on.
 
-    `optimizing` gets the frozen graph, `extracting` may change the optimized one and that of the tables' initializer.
+    `optimizing` gets the frozen graph, `extracting` may change the optimized one and that of the tables' initializer,
+    `extracted` gets the weights of both by name, before they are quantized.
 
     The converter matches the signature's names with the graph's tensors by dtype and shape, so of two alike neither is
     named, and of two it takes for the same one is lost. Here tensors keep their own names.
@@ -52,14 +58,16 @@ def converting(loaded: Any, optimizing: Callable[[Any], None], extracting: Calla
         optimizing(graph.as_graph_def())
         return optimize(graph, *args, **kwargs)
 
-    def extracted(graph: Any, initializer: Any = None) -> Any:
+    def extracts(graph: Any, initializer: Any = None) -> Any:
         for each in (graph, initializer):
             if each is not None:
                 extracting(each)
-        return extract(graph, initializer)
+        groups = extract(graph, initializer)
+        extracted({weight["name"]: weight["data"] for group in groups for weight in group})
+        return groups
 
     replaced: dict[str, Any] = {"_load_model": lambda *_: loaded, "optimize_graph": optimized}
-    replaced |= {"_find_signature_def_name": lambda tensor, _: tensor.name, "extract_weights": extracted}
+    replaced |= {"_find_signature_def_name": lambda tensor, _: tensor.name, "extract_weights": extracts}
     with mock.patch.multiple(converter, **replaced), folding_at_once():
         yield
 

