@@ -20,7 +20,7 @@ from converters.reference import golden
 from converters.source.build import Built
 from converters.source.builder import Builder
 
-pytestmark = pytest.mark.usefixtures("kept_runtimes")
+pytestmark = pytest.mark.usefixtures("kept_children")
 
 Make = Callable[..., Sample]
 MakeSpec = Callable[..., ModelSpec]

@@ -26,7 +26,7 @@ from converters.targets.tflite import layers
 from converters.targets.tflite import target as tflite
 from converters.targets.tflite.options import TFLiteOptions
 
-pytestmark = pytest.mark.usefixtures("kept_runtimes")
+pytestmark = pytest.mark.usefixtures("kept_children")
 
 SIGNATURE = "serving_default"
 LABELLED = {"data": "tiny.py:labelled"}

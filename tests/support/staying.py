@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.contract.settings import Limits
-from converters.processes import child, resident
-from converters.processes.child import Completed
+from converters.processes import resident
+from converters.processes.child import Child, Completed, through
 
 
 class Pool(ThreadPoolExecutor):
@@ -20,15 +20,22 @@ class Pool(ThreadPoolExecutor):
 
 
 @contextmanager
-def staying() -> Iterator[Pool]:
-    """Within it `child.run` calls functions in children that stay, in this thread and in those of the pool that it gives."""
-    with resident.keeping(), child.through(_run), Pool(2) as pool:
+def staying(*alone: str) -> Iterator[Pool]:
+    """Within it `child.run` calls functions in children that stay, in this thread and in those of the pool that it gives.
+
+    Functions of the modules `alone` are called in children of their own: those that see what a test has changed of the
+    environment, which a child has as it was when it started.
+    """
+
+    def run(
+        function: Callable[..., Any], *args: Any, limits: Limits | None, log: Path | None, fresh: bool
+    ) -> Completed[Any]:
+        """One child with TensorFlow, and a fresh one for each function that wants one; `log` is not written."""
+        if function.__module__ in alone:
+            with Child(limits=limits, log=log, fresh=fresh) as child:
+                return child.call(function, *args)
+        kind = repr(function) if fresh else "tensorflow"
+        return resident.run(kind, function, *args, limits=limits or Limits(), fresh=fresh)
+
+    with resident.keeping(), through(run), Pool(2) as pool:
         yield pool
-
-
-def _run(
-    function: Callable[..., Any], *args: Any, limits: Limits | None, log: Path | None, fresh: bool
-) -> Completed[Any]:
-    """One child with TensorFlow, and a fresh one for each function that wants one; `log` is not written."""
-    kind = repr(function) if fresh else "tensorflow"
-    return resident.run(kind, function, *args, limits=limits or Limits(), fresh=fresh)

@@ -13,7 +13,7 @@ from samples import Converted, Sample
 
 from converters.steps.unit import plan
 
-pytestmark = pytest.mark.usefixtures("kept_runtimes")
+pytestmark = pytest.mark.usefixtures("kept_children")
 
 Make = Callable[..., Sample]
 

@@ -4,15 +4,18 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from converters.contract import errors
+from converters.contract.settings import Limits
 from converters.contract.values import Signature, Tensors, TensorSpec
+from converters.processes import child, resident
 from converters.targets.saved_model import c_api
 
 pytestmark = pytest.mark.tensorflow
@@ -26,7 +29,6 @@ path, tags, calls, also = pickle.load(sys.stdin.buffer)
 answer = {}
 try:
     with c_api.Model(path, tags) as model:
-        answer.update(signatures=model.signatures, refused=model.refused)
         answer["outputs"] = [model.run(key, inputs) for key, inputs in calls]
         exec(also)
 except Exception as error:
@@ -39,20 +41,42 @@ pickle.dump(answer, sys.stdout.buffer)
 """
 
 
-def load(
-    path: Path, calls: Sequence[tuple[str, Tensors]] = (), tags: Sequence[str] = ("serve",), also: str = ""
-) -> Any:
-    """Load and run a model in a fresh interpreter; what it found, or the exception as `error`."""
-    child = subprocess.run(
+@pytest.fixture(scope="module", autouse=True)
+def _one_interpreter() -> Iterator[None]:
+    """What `load` starts stays for the whole module."""
+    with resident.keeping():
+        yield
+
+
+def load(path: Path, calls: Sequence[tuple[str, Tensors]] = (), tags: Sequence[str] = ("serve",)) -> Any:
+    """Load and run a model in an interpreter without TensorFlow; what it found, or the exception as `error`."""
+    return resident.run("c_api", answered, path, tuple(tags), list(calls), limits=Limits(), fresh=True).value
+
+
+def answered(path: Path, tags: tuple[str, ...], calls: list[tuple[str, Tensors]]) -> dict[str, Any]:
+    """For that interpreter: the model's signatures, and the outputs of each call."""
+    answer: dict[str, Any] = {}
+    try:
+        with c_api.Model(path, tags) as model:
+            answer.update(signatures=model.signatures, refused=model.refused)
+            answer["outputs"] = [model.run(key, inputs) for key, inputs in calls]
+    except Exception as error:
+        answer["error"] = error
+    return answer
+
+
+def load_alone(path: Path, calls: Sequence[tuple[str, Tensors]] = (), also: str = "") -> Any:
+    """Load and run a model in an interpreter that does nothing else but `also`; what became of it, and what it has loaded."""
+    done = subprocess.run(
         [sys.executable, "-c", CHILD],
-        input=pickle.dumps((path, tuple(tags), list(calls), also)),
+        input=pickle.dumps((path, ("serve",), list(calls), also)),
         capture_output=True,
         cwd=ROOT,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
-    assert child.returncode == 0, child.stderr.decode()
-    return pickle.loads(child.stdout)
+    assert done.returncode == 0, done.stderr.decode()
+    return pickle.loads(done.stdout)
 
 
 def run(path: Path, signature: str, **inputs: np.ndarray[Any, Any]) -> Tensors:
@@ -77,13 +101,18 @@ NUMERIC = (
 FLOATS = {size: np.random.default_rng(size).normal(size=(size, 3)).astype(np.float32) for size in (1, 7)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A folder of SavedModels, and what TensorFlow computed with them."""
+    root = tmp_path_factory.mktemp("saved_models")
+    return root, child.run(write, root).value
+
+
+def write(root: Path) -> dict[str, Any]:
+    """Write the SavedModels; what TensorFlow computes with them. For a child process."""
     import tensorflow as tf
     import tf_keras
 
-    root = tmp_path_factory.mktemp("saved_models")
     words = root / "words.txt"
     words.write_text("red\ngreen\nblue\n")
 
@@ -162,11 +191,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
         builder.save()
 
     weights = module.weights.numpy()
-    expected = {
+    return {
         "floats": {size: x @ weights for size, x in FLOATS.items()},
         "dense": dense.predict(FLOATS[7], verbose=0),
     }
-    return root, expected
 
 
 def test_library_is_in_the_installed_package_when_tensorflow_is_installed() -> None:
@@ -208,7 +236,7 @@ def test_version_is_the_wheels_when_the_library_is_loaded() -> None:
 
 
 def test_model_leaves_python_tensorflow_unexecuted_when_it_has_run(models: tuple[Path, dict[str, Any]]) -> None:
-    answer = load(models[0] / "module", [("floats", {"x": FLOATS[1]})])
+    answer = load_alone(models[0] / "module", [("floats", {"x": FLOATS[1]})])
     assert answer["outputs"]
     assert answer["python_tensorflow"] == []
     if sys.platform == "linux":
@@ -217,7 +245,7 @@ def test_model_leaves_python_tensorflow_unexecuted_when_it_has_run(models: tuple
 
 def test_model_lets_tensorflow_be_imported_when_it_has_run(models: tuple[Path, dict[str, Any]]) -> None:
     also = "import tensorflow as tf; answer['there'] = list(tf.saved_model.load(str(path)).signatures)"
-    answer = load(models[0] / "module", [("floats", {"x": FLOATS[1]})], also=also)
+    answer = load_alone(models[0] / "module", [("floats", {"x": FLOATS[1]})], also=also)
     assert "floats" in answer["there"], answer.get("error")
 
 
@@ -340,7 +368,7 @@ def test_run_raises_damaged_with_the_reason_when_a_call_does_not_fit(
 
 
 def test_run_raises_value_error_when_the_model_is_closed(models: tuple[Path, dict[str, Any]]) -> None:
-    answer = load(models[0] / "module", also="model.close(); model.run('floats', {})")
+    answer = load_alone(models[0] / "module", also="model.close(); model.run('floats', {})")
     assert isinstance(answer["error"], ValueError)
     assert "is closed" in str(answer["error"])
 
@@ -369,7 +397,7 @@ for turn in range(60):
     {what}
 answer["grown"] = resident() - before
 """
-    answer = load(models[0] / "module", also=also)
+    answer = load_alone(models[0] / "module", also=also)
     # Forty turns that each leaked one tensor, or the model's 4 MiB of weights, would be 160 MiB.
     assert answer["grown"] < 40 * leaked / 2, answer.get("error")
 

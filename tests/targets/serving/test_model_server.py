@@ -18,6 +18,7 @@ import psutil
 import pytest
 import samples
 from samples import Converted, Sample
+from staying import staying
 from waiting import PATIENCE_SECONDS, alive, wait_until
 
 from converters.contract.errors import BadInput, ChildDied, MissingRuntime, ServerFailed
@@ -104,6 +105,13 @@ def from_sample(sample: Sample, **changes: Any) -> Converted:
     options = sample.spec.targets["serving"].model_copy(update=changes)
     spec = sample.spec.model_copy(update={"targets": {**sample.spec.targets, "serving": options}, "limits": limits})
     return samples.converted(Sample(spec, sample.built, sample.source), "serving")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _staying() -> Iterator[None]:
+    """Only what looks for servers and asks them has children of its own, which see the test's PATH."""
+    with staying(model_server.__name__):
+        yield
 
 
 @pytest.fixture(scope="module")

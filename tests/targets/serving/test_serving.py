@@ -17,7 +17,7 @@ from converters.targets.serving import layout, warmup
 from tests.targets.saved_model import harms as saved_model_harms
 from tests.targets.serving import harms as serving_harms
 
-pytestmark = pytest.mark.usefixtures("kept_runtimes")
+pytestmark = pytest.mark.usefixtures("kept_children")
 
 EVERY = {"serving_default", "summary"}
 

@@ -23,7 +23,7 @@ from converters.targets.tfjs import check, graph_model
 from converters.targets.tfjs import target as tfjs
 
 pytestmark = [
-    pytest.mark.usefixtures("kept_runtimes"),
+    pytest.mark.usefixtures("kept_children"),
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),  # from TensorFlow's import
 ]
 

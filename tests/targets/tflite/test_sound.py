@@ -17,7 +17,7 @@ from converters.steps.convert import convert
 from converters.targets.tflite import sound as tflite_sound
 from tests.targets.tflite import harms
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("kept_runtimes")]
+pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("kept_children")]
 
 KEY = "serving_default"
 LOSSY = ("float16", "dynamic", "int8")

@@ -19,7 +19,7 @@ from converters.targets.tflite.target import TARGET
 from tests.targets.tflite import harms as tflite_harms
 
 pytestmark = [
-    pytest.mark.usefixtures("kept_runtimes"),
+    pytest.mark.usefixtures("kept_children"),
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),  # from TensorFlow's import
 ]
 
