@@ -89,7 +89,7 @@ class ModelSpec(Frozen):
     def _typed_options(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        named: dict[str, Any] = dict(value) or {name: {} for name in TARGETS.choices()}
+        named: dict[str, Any] = dict(value) or {name: {"optional": True} for name in TARGETS.choices()}
         for name in named:
             if name not in TARGETS:
                 raise ValueError(f"there is no target {name!r}; {choices(name, TARGETS)}")

@@ -24,7 +24,7 @@ class Variant:
 
     `quality` is given where the variant loses something on purpose, and a `calibrated` one has ranges from the inputs it is
     given. `usual_seconds` is what converting and checking one takes where that was never measured: MobileNetV2's. `trial` is
-    called after the conversion where the runtime alone can say that it lacks what a model needs.
+    made where the runtime alone can say whether it holds a model.
     """
 
     name: str
@@ -36,15 +36,26 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Having a runtime load and run what was converted once, in a child process of that runtime (by name).
+class Trouble:
+    """What went wrong when an artifact was tried: with golden's `inputs`, by this `tolerance`, and the runtime's `error`, if
+    it gave one in place of outputs."""
 
-    `run` raises Unsupported, the files removed, where the runtime lacks something; whatever else goes wrong is left to the
-    checks.
+    inputs: Sequence[Tensors]
+    tolerance: Tolerance
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Running what was converted, with golden, while converting, in a runtime of the target's (by name).
+
+    `cause` says of an artifact that fell short what the runtime lacks or computes otherwise: the layer, the argument. It is
+    None where the files do not hold what the model is, or nothing is found: that is for the checks to fail. Runs in a child
+    process that has TensorFlow.
     """
 
     runtime: str
-    run: Callable[[Source, Sequence[Artifact]], None]
+    cause: Callable[[Source, Artifact, Trouble], str | None]
 
 
 @dataclass(frozen=True)

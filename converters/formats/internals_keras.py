@@ -2,7 +2,8 @@
 place.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 def layers_within(model: Any) -> list[Any]:
@@ -13,3 +14,44 @@ def layers_within(model: Any) -> list[Any]:
     """
     flatten = getattr(model, "_flatten_layers", None)
     return list(flatten()) if callable(flatten) else [model]
+
+
+class Call(NamedTuple):
+    """A call of a layer, with symbolic tensors.
+
+    `reads_mask` says whether the layer takes its input's mask, and `options` are the call's other arguments by name (of
+    tf_keras alone).
+    """
+
+    layer: Any
+    inputs: list[Any]
+    outputs: list[Any]
+    reads_mask: bool
+    options: Mapping[str, Any]
+
+
+def calls_within(model: Any) -> list[Call]:
+    """Every call of a layer that a built Functional or Sequential model is made of, in an order to compute them in.
+
+    `_nodes_by_depth`, which both Kerases run their models by, deepest first; a Keras 3 Sequential has it in `_functional`.
+    """
+    import tensorflow as tf
+
+    graph = getattr(model, "_functional", None) or model
+    depths = sorted(graph._nodes_by_depth, reverse=True)
+    return [
+        Call(
+            layer := getattr(node, "layer", None) or node.operation,
+            tf.nest.flatten(node.input_tensors),
+            tf.nest.flatten(node.outputs),
+            bool(getattr(layer, "_expects_mask_arg", False)),
+            getattr(node, "call_kwargs", None) or {},
+        )
+        for depth in depths
+        for node in graph._nodes_by_depth[depth]
+    ]
+
+
+def mask_of(tensor: Any) -> Any:
+    """The symbolic mask of a tf_keras model's symbolic tensor, or None; equal masks are one object."""
+    return getattr(tensor, "_keras_mask", None)

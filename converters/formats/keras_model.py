@@ -117,8 +117,12 @@ def declared_inputs(model: Any) -> dict[str, TensorSpec]:
     return dict(zip(names, map(specs.of_tensor, tensors), strict=True))
 
 
-def call_keras(model: Any, tensors: dict[str, Any]) -> Any:
-    """The model's call in inference mode, its inputs in the structure the model was defined with."""
+def call_keras(model: Any, tensors: dict[str, Any], *, listed: bool = False) -> Any:
+    """The model's call in inference mode, its inputs in the structure the model was defined or first called with.
+
+    A subclassed model that takes an argument for each input gets them by their names, or else in the order of `tensors`;
+    one that was first called with a list, or is `listed`, gets them as a list in that order too.
+    """
     import tensorflow as tf
 
     names = list(declared_inputs(model))
@@ -126,9 +130,23 @@ def call_keras(model: Any, tensors: dict[str, Any]) -> Any:
     if structure is not None and len(names) == len(tensors):
         ordered = [tensors[name] for name in names] if set(names) == set(tensors) else list(tensors.values())
         return model(tf.nest.pack_sequence_as(structure, ordered), training=False)
-    given = next(iter(tensors.values())) if len(tensors) == 1 else tensors
     accepts = inspect.signature(model.call).parameters
-    return model(given, training=False) if "training" in accepts else model(given)
+    mode = {"training": False} if "training" in accepts else {}
+    arguments = [list(tensors.values())] if listed else _arguments(model, accepts, tensors)
+    return model(*arguments, **mode)
+
+
+def _arguments(model: Any, accepts: Mapping[str, inspect.Parameter], tensors: dict[str, Any]) -> list[Any]:
+    """What a model that declares no inputs is called with: an argument for each, a list, or by default a dict."""
+    if len(tensors) == 1:
+        return list(tensors.values())
+    needed = [name for name, parameter in accepts.items() if parameter.default is parameter.empty]
+    if len(needed) == len(tensors):
+        return [tensors[name] for name in needed] if set(needed) == set(tensors) else list(tensors.values())
+    config = model.get_build_config() if model.built else None
+    shapes = (config or {}).get("input_shape")
+    of_many = isinstance(shapes, list | tuple) and not any(size is None or isinstance(size, int) for size in shapes)
+    return [list(tensors.values())] if of_many else [tensors]
 
 
 def named_outputs(result: Any, names: list[str]) -> dict[str, Any]:

@@ -38,9 +38,10 @@ def row(
         status, reason = "unsupported", artifact.reason
     else:
         status = row_status(checks)
-        reason = reason_of(checks) or artifact.reason
-        if reason is not None and losses is not None:
-            reason += _blamed(losses)
+        found = reason_of(checks)
+        if found is not None and losses is not None:
+            found += _blamed(losses)
+        reason = "; ".join(filter(None, (found, artifact.reason))) or None
     path = artifact.path
     return Row(
         target=artifact.target,

@@ -49,10 +49,10 @@ def _from_object(model: Any, spec: ModelSpec, where: str) -> Live:
 
     kind = kind_of(model)
     if kind is not None:
-        _initialize(model, spec, where)
+        listed = _initialize(model, spec, where)
         methods = spec.signatures or {DEFAULT_SIGNATURE: MethodSpec(method=KERAS_CALL)}
         endpoints = {
-            key: _keras_call(model, key, method, spec, where)
+            key: _keras_call(model, key, method, spec, where, listed=listed)
             if method.method == KERAS_CALL
             else _method(model, key, method, where)
             for key, method in methods.items()
@@ -66,10 +66,14 @@ def _from_object(model: Any, spec: ModelSpec, where: str) -> Live:
     raise BadInput(f"{where} returned {type(model).__name__}; return a tf_keras or Keras model, or a tf.Module")
 
 
-def _initialize(model: Any, spec: ModelSpec, where: str) -> None:
-    """Give an unbuilt Keras model its weights: `build` with the config's shapes, or a call on dummy tensors."""
+def _initialize(model: Any, spec: ModelSpec, where: str) -> bool:
+    """Give an unbuilt Keras model its weights: `build` with the config's shapes, or a call on dummy tensors.
+
+    Returns whether it was found to take its inputs as a list.
+    """
+    listed = False
     if is_built(model):
-        return
+        return listed
     if not spec.inputs:
         raise BadInput(
             f"{where}: the model is not built, so it has no weights; give its first layer an input shape, or name its "
@@ -80,7 +84,7 @@ def _initialize(model: Any, spec: ModelSpec, where: str) -> None:
         if spec.initialize == "shape":
             model.build(next(iter(shapes.values())) if len(shapes) == 1 else shapes)
         else:
-            call_keras(model, {name: dummy(tensor) for name, tensor in spec.inputs.items()})
+            listed = _first_call(model, {name: dummy(tensor) for name, tensor in spec.inputs.items()})
     except Exception as error:  # the model's own code runs here
         raise BadInput(
             f"{where}: initialising its weights by {spec.initialize} failed: {raised(error, 400)}"
@@ -89,9 +93,28 @@ def _initialize(model: Any, spec: ModelSpec, where: str) -> None:
         raise BadInput(
             f"{where}: the model is still unbuilt after build({shapes}); set 'initialize: call' in the config"
         )
+    return listed
 
 
-def _keras_call(model: Any, key: str, method: MethodSpec, spec: ModelSpec, where: str) -> Endpoint:
+def _first_call(model: Any, tensors: dict[str, Any]) -> bool:
+    """Call the model as it seems to want it, or else with a list in the order of the config; whether it takes the list.
+
+    A Keras 3 model remembers the first call, whether it failed or not, and so cannot be asked.
+    """
+    try:
+        call_keras(model, tensors)
+        return False
+    except Exception as error:  # the model's own code, which alone knows what it takes
+        if len(tensors) == 1:
+            raise
+        try:
+            call_keras(model, tensors, listed=True)
+        except Exception:
+            raise error from None
+        return True
+
+
+def _keras_call(model: Any, key: str, method: MethodSpec, spec: ModelSpec, where: str, *, listed: bool) -> Endpoint:
     declared = declared_inputs(model)
     inputs = method.inputs or spec.inputs or declared
     if declared and set(inputs) != set(declared):
@@ -105,7 +128,7 @@ def _keras_call(model: Any, key: str, method: MethodSpec, spec: ModelSpec, where
     names = output_names(model)
 
     def call(tensors: dict[str, Any]) -> dict[str, Any]:
-        return named_outputs(call_keras(model, tensors), names)
+        return named_outputs(call_keras(model, tensors, listed=listed), names)
 
     return Endpoint(key, inputs, call)
 

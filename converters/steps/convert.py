@@ -1,12 +1,15 @@
 """Convert one variant of one target in a child process, whatever becomes of it."""
 
+import time
 from collections.abc import Sequence
 
 from converters.contract.errors import ChildDied, FanoutError, Unsupported
 from converters.contract.layout import log_of
 from converters.contract.values import Artifact, Frozen
-from converters.processes import child, resident
+from converters.processes import child
 from converters.steps import again
+from converters.steps.running import Children
+from converters.steps.trying import tried
 from converters.steps.unit import Unit
 
 
@@ -30,18 +33,16 @@ def convert(unit: Unit) -> Conversion:
     """Convert in a child process. A failure is part of the result; nothing the converter does raises here."""
     log = unit.release / log_of(unit.target, unit.variant)
     again.head_of_conversion(log, unit)
-    target, trial = unit.definition, unit.kind.trial
     artifacts: list[Artifact] = []
     error, crashed, seconds, memory_mb = None, False, 0.0, 0.0
     try:
         arguments = (unit.source, unit.variant, unit.release, unit.options)
-        done = child.run(target.convert, *arguments, limits=unit.limits, log=log)
+        done = child.run(unit.definition.convert, *arguments, limits=unit.limits, log=log)
         artifacts, seconds, memory_mb = done.value, done.seconds, done.memory_mb
-        if trial is not None:
-            runtime = target.runtime(trial.runtime)
-            kind = runtime.stays or runtime.name
-            tried = resident.run(kind, trial.run, unit.source, artifacts, limits=unit.limits, fresh=runtime.fresh)
-            seconds, memory_mb = seconds + tried.seconds, max(memory_mb, tried.memory_mb)
+        if unit.kind.trial is not None:
+            children, started = Children(unit.limits, log), time.monotonic()
+            artifacts = tried(unit, unit.kind.trial, artifacts, children)
+            seconds, memory_mb = seconds + time.monotonic() - started, max(memory_mb, children.memory_mb)
     except Unsupported as unsupported:
         artifacts = _for_each_signature(unit, str(unsupported))
     except FanoutError as failure:

@@ -25,12 +25,13 @@ def convert(source: Source, variant: str, out_dir: Path, options: Options) -> li
         raise Unsupported("only a Keras model can be one HDF5 file; its variables can: ask for variant 'weights'")
     if source.keras_file is None:
         raise Unsupported(f"{source.keras_problem}; define get_config, or export a Functional model")
-    _write_model(source, path)
+    write_model(source, path)
     other = "a Keras HDF5 file holds the model's call alone; this signature is in the SavedModel and the TF Lite file"
     return of_call(source, NAME, variant, path, other)
 
 
-def _write_model(source: Source, path: Path) -> None:
+def write_model(source: Source, path: Path) -> None:
+    """Write a Keras model as one HDF5 file. Raises Unsupported."""
     from converters.formats.keras_model import load_keras
 
     assert source.keras_file is not None

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from converters.contract.settings import Tolerance
-from converters.contract.target import Options, Runtime, Target, Variant
+from converters.contract.target import Options, Runtime, Target, Trial, Variant
 from converters.contract.values import Source
-from converters.targets.hdf5 import NAME, check, convert, describe
+from converters.targets.hdf5 import NAME, check, convert, describe, lacking
 
 VARIANTS = (
     Variant(
         "model",
         Tolerance(error=1e-4, mismatch=0.0, reason="the same weights run by the same Keras, perhaps fused differently"),
+        trial=Trial("keras", lacking.of_model),
     ),
     Variant(
         "weights",

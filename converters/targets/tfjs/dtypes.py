@@ -35,6 +35,24 @@ def holds(dtype: str) -> str:
     return _HELD.get(dtype, dtype)
 
 
+EXACT_IN_WEBGL = 2**24
+"""Largest integer up to which float32 has all of them, in which WebGL's textures keep integers
+(tfjs-backend-webgl/src/tex_util.ts)."""
+
+
+def inexact_in_webgl(graph: Any) -> list[str]:
+    """The GraphDef's integer constants, by node, of which an element is beyond that; ends of slices are no such."""
+    import tensorflow as tf
+
+    found = []
+    for node in nodes(graph):
+        if node.op == "Const" and node.attr["dtype"].type in (tf.int32.as_datatype_enum, tf.int64.as_datatype_enum):
+            value = np.abs(tf.make_ndarray(node.attr["value"].tensor).astype(np.float64))
+            if np.any((value > EXACT_IN_WEBGL) & (value < 2.0**31 - 1)):
+                found.append(str(node.name))
+    return found
+
+
 def nodes_by_op(graph: Any) -> dict[str, str]:
     """Op -> the name of the first node of it, functions' bodies included."""
     found: dict[str, str] = {}

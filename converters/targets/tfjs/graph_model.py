@@ -13,6 +13,8 @@ import numpy as np
 from converters.contract.errors import Unsupported
 from converters.contract.values import SERVE, Artifact, Source
 from converters.formats import frozen, saved_model
+from converters.reference import hints
+from converters.reference.drawing import Hint
 from converters.targets.tfjs import NAME, diagnosis, dtypes, internals
 
 PROTO_BYTES = 2**31 - 1
@@ -48,20 +50,19 @@ def too_large(definition: Any, key: str, limit: int = PROTO_BYTES) -> str | None
 def write(path: Path, variant: str, key: str, out_dir: Path) -> str | None:
     """Write the graph model of a SavedModel's signature; returns what is to be said of how. Raises Unsupported."""
     try:
-        _write_graph(path, variant, key, out_dir)
-        return None
+        return _write_graph(path, variant, key, out_dir)
     except Unsupported:
         raise
     except Exception:  # the converter and the loader raise of every kind
         traceback.print_exc()
     shutil.rmtree(out_dir, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="fanout-tfjs-") as scratch:
-        _write_graph(frozen.write(path, [key], Path(scratch) / "frozen"), variant, key, out_dir)
-    return "converted from its frozen graph, since as it is it cannot be converted"
+        note = _write_graph(frozen.write(path, [key], Path(scratch) / "frozen"), variant, key, out_dir)
+    return "; ".join(filter(None, (note, "converted from its frozen graph, since as it is it cannot be converted")))
 
 
-def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> None:
-    """Write the graph model. Raises Unsupported, and whatever the converter does."""
+def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> str | None:
+    """Write the graph model; returns what is to be known of it. Raises Unsupported, and whatever the converter does."""
     from tensorflowjs.converters import convert_tf_saved_model
 
     loaded = internals.load(path)  # a signature does not keep its variables alive
@@ -73,10 +74,16 @@ def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> None:
         if quantized is not None and not all(_fits(value, quantized) for value in weights.values()):
             patterns[quantized] = [glob.escape(name) for name, value in weights.items() if _fits(value, quantized)]
 
+    large: list[str] = []
+
+    def look(graph: Any) -> None:
+        nodes.update(dtypes.nodes_by_op(graph))
+        large.extend(dtypes.inexact_in_webgl(graph))
+
     try:
         with internals.converting(
             _with_signature_alone(loaded, key),
-            optimizing=lambda graph: nodes.update(dtypes.nodes_by_op(graph)),
+            optimizing=look,
             extracting=dtypes.hold,
             extracted=extracted,
         ):
@@ -97,6 +104,28 @@ def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> None:
         raise Unsupported(reason) from error
     _require_initializer(out_dir / "model.json")
     _name_tensors(out_dir / "model.json", loaded.signatures[key])
+    return _of_integers(loaded.signatures[key], large)
+
+
+def _of_integers(function: Any, constants: list[str]) -> str | None:
+    """Which inputs of a loaded signature, or constants (nodes), may hold integers that WebGL does not; None where none."""
+    found = hints.of_concrete(function, internals.inputs(function))
+    dtypes_of = {name: tensor.dtype.name for name, tensor in internals.inputs(function).items()}
+    open_inputs = [
+        f"input {name!r}"
+        for name, hint in found.items()
+        if dtypes_of[name] in ("int32", "int64", "uint32", "uint64") and not _bounded(hint)
+    ]
+    named = [*open_inputs, *(f"constant {name}" for name in constants)]
+    if not named:
+        return None
+    return f"WebGL holds integers exactly to 2^24 only: {', '.join(named[:3])} may go beyond"
+
+
+def _bounded(hint: Hint) -> bool:
+    if hint.values:
+        return bool(max(abs(value) for value in hint.values) <= dtypes.EXACT_IN_WEBGL)
+    return hint.high is not None and hint.high <= dtypes.EXACT_IN_WEBGL
 
 
 def _fits(value: Any, quantized: str) -> bool:

@@ -142,11 +142,21 @@ def _arguments(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         argument = renamed.get(key, key)
         if argument in known:
             arguments[argument] = _value(value)
-        elif value not in (None, False) and key not in _HARMLESS:
+        elif value not in (None, False, _default(kind, key)) and key not in _HARMLESS:
             raise Unsupported(
                 f"{kind} has the argument {key}={value!r}, which Keras 2 and tensorflow.js have not; use the graph model"
             )
     return arguments
+
+
+def _default(kind: str, argument: str) -> Any:
+    """What an argument that Keras 2 has not is in Keras 3 where nobody gives it: what Keras 2 does."""
+    import keras
+
+    if argument == "data_format":
+        return "channels_last"
+    parameter = inspect.signature(getattr(keras.layers, kind).__init__).parameters.get(argument)
+    return parameter.default if parameter is not None else None
 
 
 def _one_layer(config: Mapping[str, Any]) -> dict[str, Any]:

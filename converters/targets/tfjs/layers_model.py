@@ -1,17 +1,17 @@
 """Writing the layers model of a Keras model's call."""
 
 import json
-import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from converters.contract.errors import BadInput, Unsupported, said
 from converters.contract.values import Artifact, Source, of_call
 from converters.formats import keras_config
-from converters.targets.tfjs import NAME, keras2
+from converters.targets.tfjs import NAME, keras2, masks
 
 
 def layers(source: Source, out_dir: Path) -> list[Artifact]:
@@ -25,23 +25,24 @@ def layers(source: Source, out_dir: Path) -> list[Artifact]:
             "a layers model holds the model's call alone, which is no signature here; use the graph model"
         )
     with tempfile.TemporaryDirectory(prefix="fanout-tfjs-") as scratch:
-        file = _keras2_file(source, Path(scratch))
+        file = keras2_file(source, Path(scratch))
+        _require_masks(file)
         with _writing():
             topology, weights = keras_h5_conversion.h5_merged_saved_model_to_tfjs_format(str(file))
+            adapt(topology)
             out_dir.mkdir(parents=True)
             keras_h5_conversion.write_artifacts(topology, weights, str(out_dir))
     path = out_dir / "model.json"
-    try:
-        _adapt(path)
-    except Unsupported:
-        shutil.rmtree(out_dir)
-        raise
     other = "a layers model holds the model's call alone; this signature has a graph model"
     return of_call(source, NAME, "layers", path, other)
 
 
-def _keras2_file(source: Source, scratch: Path) -> Path:
-    """An HDF5 file of the source as a Functional or Sequential model of tf_keras, whose configs tensorflow.js reads."""
+def keras2_file(source: Source, scratch: Path) -> Path:
+    """An HDF5 file of the source as a Functional or Sequential model of tf_keras, whose configs tensorflow.js reads.
+
+    Raises:
+        Unsupported: there is none; says why.
+    """
     from converters.formats.keras_model import load_keras
 
     if source.keras_file is None:
@@ -63,6 +64,26 @@ def _keras2_file(source: Source, scratch: Path) -> Path:
     return file
 
 
+def _require_masks(file: Path) -> None:
+    """Refuse a model with a mask that tensorflow.js does not obey, which golden need not show. Raises Unsupported."""
+    import h5py
+
+    from converters.formats.keras_model import load_keras
+
+    with h5py.File(file) as opened:
+        config = json.loads(opened.attrs["model_config"])
+    masking = keras_config.has_class(config, "Masking")
+    masking = masking or any(
+        each["config"].get("mask_zero") for each in keras_config.objects(config) if _is_layer(each)
+    )
+    if masking and (loss := masks.lost(load_keras(file))) is not None:
+        raise Unsupported(f"{loss}; use the graph model")
+
+
+def _is_layer(item: Mapping[str, Any]) -> bool:
+    return isinstance(item.get("config"), Mapping)
+
+
 @contextmanager
 def _writing() -> Iterator[None]:
     """Raises Unsupported where what is in the block finds what a layers model cannot hold."""
@@ -72,16 +93,15 @@ def _writing() -> Iterator[None]:
         raise Unsupported(f"it cannot be written as a layers model: {said(error)}; use the graph model") from error
 
 
-def _adapt(path: Path) -> None:
-    """Write a model's config as tensorflow.js expects it: inputs and outputs in a list, and no argument twice.
+def adapt(topology: Mapping[str, Any]) -> None:
+    """Change a model's config to what tensorflow.js expects: inputs and outputs in a list, and no argument twice.
 
     tf_keras writes a SeparableConv2D with the arguments of a Conv2D's kernel too, which tensorflow.js refuses.
 
     Raises:
         Unsupported: the dict's keys are not the layers' names, by which tensorflow.js names outputs.
     """
-    model = json.loads(path.read_text())
-    config = model["modelTopology"]["model_config"]["config"]
+    config = topology["model_config"]["config"]
     for layer in keras_config.objects(config):
         if str(layer["class_name"]).startswith("SeparableConv"):
             for unused in ("kernel_initializer", "kernel_regularizer", "kernel_constraint"):
@@ -93,4 +113,3 @@ def _adapt(path: Path) -> None:
         if side == "output_layers":
             keras2.require_layers_names(ends)
         config[side] = list(ends.values())
-    path.write_text(json.dumps(model))

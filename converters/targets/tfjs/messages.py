@@ -28,13 +28,15 @@ _WIRE = {"float32": "<f4", "int32": "<i4", "bool": "?", "complex64": "<c8"}
 class Request:
     """One model to run: its `model.json`, its kind, and the inputs of each call, by signature input or layer name.
 
-    `timed` asks for the latency too.
+    `timed` asks for the latency too. `every` asks, of a layers model, for what each call of each layer returns, by
+    LAYER/CALL/TENSOR, and for "unread", the arguments of layers that tensorflow.js does not look at, as LAYER/ARGUMENT.
     """
 
     model: Path
     kind: Literal["graph", "layers"]
     cases: Sequence[Tensors]
     timed: bool = True
+    every: bool = False
 
 
 def write_request(path: Path, request: Request) -> None:
@@ -50,7 +52,8 @@ def write_request(path: Path, request: Request) -> None:
             chunks.append(data)
             offset += len(data)
         cases.append(tensors)
-    described = {"kind": request.kind, "model": request.model.name, "timed": request.timed, "cases": cases}
+    asked = {"kind": request.kind, "timed": request.timed, "every": request.every}
+    described = {**asked, "model": request.model.name, "cases": cases}
     header = json.dumps(described).encode()
     path.write_bytes(b"".join([len(header).to_bytes(4, "little"), header, *chunks]))
 

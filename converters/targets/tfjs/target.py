@@ -9,13 +9,13 @@ from pydantic import Field, field_validator
 from converters.contract.settings import Quality, Tolerance
 from converters.contract.target import Options, Runtime, Target, Trial, Variant
 from converters.contract.values import Source
-from converters.targets.tfjs import NAME, check, convert, describe, javascript, sound
+from converters.targets.tfjs import NAME, check, convert, describe, javascript, lacking, sound
 from converters.targets.tfjs.dtypes import holds
 
 _FLOAT = Tolerance(error=1e-4, mismatch=0.0, reason="float32 in JavaScript and in WebGL's float32 textures")
 VARIANTS = (
     Variant("graph", _FLOAT, usual_seconds=8.0),
-    Variant("layers", _FLOAT, usual_seconds=8.0, trial=Trial("node-wasm", convert.try_out)),
+    Variant("layers", _FLOAT, usual_seconds=8.0, trial=Trial("node-wasm", lacking.of_layers)),
     Variant(
         "graph-float16",
         Tolerance(error=1e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),

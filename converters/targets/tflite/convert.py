@@ -10,7 +10,7 @@ import numpy as np
 from converters.contract.values import Artifact, Frozen, Signature, Source, Tensors
 from converters.formats import saved_model
 from converters.reference import golden
-from converters.targets.tflite import NAME, flatbuffer
+from converters.targets.tflite import NAME, flatbuffer, kernels
 from converters.targets.tflite.diagnosis import Diagnosis
 from converters.targets.tflite.flatbuffer import Uses
 from converters.targets.tflite.options import TFLiteOptions
@@ -61,11 +61,17 @@ def of_saved_model(path: Path, keys: list[str], variant: str, *, select_ops: boo
         return File(content=None, notes={}, reasons=reasons)
     keys = [key for key in keys if key not in reasons]
     content = _with_twins(made.content, keys, saved_model.signatures(routes.graph))
-    uses = flatbuffer.uses(flatbuffer.parse(content))
+    model, expected = flatbuffer.parse(content), saved_model.signatures(routes.graph)
+    uses = flatbuffer.uses(model)
+    reasons |= {key: why for key in uses if (why := kernels.cannot(model, key, expected[key])) is not None}
     if variant == "int8":
         reasons |= {key: _not_quantized(uses[key]) for key in keys if key in uses and not _is_quantized(uses[key])}
     every = sorted({op for use in uses.values() for op in use.select_ops})
-    notes = {key: _note(uses.get(key), every, made.way, variant) for key in keys if key not in reasons}
+    notes = {
+        key: _joined(_note(uses.get(key), every, made.way, variant), kernels.note(model, key) if key in uses else None)
+        for key in keys
+        if key not in reasons
+    }
     return File(content=content if notes else None, notes=notes, reasons=reasons)
 
 
@@ -146,6 +152,10 @@ def _note(use: Uses | None, every: list[str], way: Way, variant: str) -> str | N
     if way.frozen is not None:
         notes.append(f"converted from its frozen graph, since {way.frozen}")
     return "; ".join(notes) or None
+
+
+def _joined(*notes: str | None) -> str | None:
+    return "; ".join(filter(None, notes)) or None
 
 
 def _representative(source: Source, keys: list[str]) -> Iterator[tuple[str, Tensors]]:

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.contract.errors import Damaged
 from converters.contract.values import Frozen, Signature, TensorSpec
 
@@ -102,6 +104,23 @@ def definitions(model: Any) -> dict[str, Any]:
 def uses(model: Any) -> dict[str, Uses]:
     """Signature key -> what it runs on, loops and branches included."""
     return {key: _uses(model, definition.subgraphIndex) for key, definition in definitions(model).items()}
+
+
+def operators(model: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
+    """Every operator that a signature runs, loops and branches included: its op, the OperatorT and its SubGraphT."""
+    names = op_names(model)
+    for subgraph in _reached(model, definitions(model)[key].subgraphIndex):
+        for operator in subgraph.operators or ():
+            yield names[operator.opcodeIndex], operator, subgraph
+
+
+def constant(model: Any, subgraph: Any, index: int) -> np.ndarray[Any, Any] | None:
+    """The numbers of a tensor that is an int32 constant; None where it is none."""
+    tensor = subgraph.tensors[index]
+    data = model.buffers[tensor.buffer].data
+    if data is None or not len(data) or _enum("TensorType")[tensor.type] != "INT32":
+        return None
+    return np.frombuffer(bytes(data), "<i4")
 
 
 def _uses(model: Any, index: int) -> Uses:

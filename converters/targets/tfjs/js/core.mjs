@@ -8,6 +8,8 @@ const TIMED_SECONDS = 0.25; // No call begins later: a slow model is not called 
 // (tfjs-backend-wasm/src/cc, util::warn).
 const LACKING = /failed\. ?Un(known|supported) (\w+ )?(dtype|input_type)/;
 const lacking = [];
+// A model may need a kernel to be loaded, as complex weights do.
+const NO_KERNEL = /^Kernel '\w+' not registered/;
 
 /** Starts `backend`; returns the words that describe it, or null where it does not start. */
 export async function start(tf, backend) {
@@ -49,10 +51,8 @@ export async function answer(tf, backend, base, index) {
     if (lacking.length) throw Object.assign(new Error(lacking[0]), { computing: true });
   } catch (error) {
     failed = true;
-    message = pack(
-      { error: String(error?.message ?? error).replaceAll(directory, ""), computing: error?.computing === true },
-      [],
-    );
+    const said = String(error?.message ?? error).replaceAll(directory, "");
+    message = pack({ error: said, computing: error?.computing === true || NO_KERNEL.test(said) }, []);
   }
   await fetched(`${base}/answers/${index}`, { method: "POST", body: message });
   return !failed;
@@ -65,8 +65,7 @@ async function fetched(url, options) {
 }
 
 async function run(tf, header, url, payload) {
-  const model = header.kind === "graph" ? await tf.loadGraphModel(url) : await tf.loadLayersModel(url);
-  const call = (header.kind === "graph" ? graphCall : layersCall)(model);
+  const { model, call } = await loaded(tf, header, url);
   const weights = header.kind === "graph" ? Object.values(model.weights).flat() : [];
   const cases = [];
   const chunks = [];
@@ -96,6 +95,17 @@ async function run(tf, header, url, payload) {
   return pack({ cases, latency }, chunks);
 }
 
+/** The model, and what calls it by names. With `every` a call returns what each layer does too. */
+async function loaded(tf, { kind, every }, url) {
+  if (kind === "graph") {
+    const model = await tf.loadGraphModel(url);
+    return { model, call: graphCall(model) };
+  }
+  if (every) return (await import("./examine.mjs")).examined(tf, url);
+  const model = await tf.loadLayersModel(url);
+  return { model, call: layersCall(model) };
+}
+
 /** Inputs and outputs go by the signature's names; tfjs itself maps them to the graph's tensors. */
 function graphCall(model) {
   const signature = model.modelSignature;
@@ -118,14 +128,15 @@ function graphCall(model) {
   };
 }
 
-function layersCall(model) {
+/** `names` are those of the outputs. */
+export function layersCall(model, names) {
   if (!model.built) model.build(); // A Sequential model has no names of inputs before.
   return async (inputs) => {
     sameNames(model.inputNames, inputs);
     const ordered = model.inputNames.map((name) => inputs[name]);
     // One batch: the default of 32 would cut a larger case in pieces.
     const batchSize = Math.max(1, ordered[0].shape[0] ?? 1);
-    return named(model.outputNames, model.predict(ordered, { batchSize }));
+    return named(names ?? model.outputNames, model.predict(ordered, { batchSize }));
   };
 }
 

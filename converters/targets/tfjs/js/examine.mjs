@@ -1,0 +1,74 @@
+// Looks into a layers model while it is loaded and run: what each layer returns, which layer fails, and which of its
+// arguments tensorflow.js never reads. In Node alone.
+
+import { layersCall } from "./core.mjs";
+
+/**
+ * The model at `url`, and what calls it: as outputs, what each call of each layer returns, by LAYER/CALL/TENSOR, and as
+ * "unread" the arguments that the layers' constructors did not look at, as NAME/ARGUMENT.
+ */
+export async function examined(tf, url) {
+  const { unread, stop } = watch(tf);
+  let model;
+  try {
+    model = await tf.loadLayersModel(url);
+    if (!model.built) model.build();
+  } finally {
+    stop();
+  }
+  const found = everyTensor(model);
+  const whole = tf.model({ inputs: model.inputs, outputs: found.map(([, tensor]) => tensor) });
+  const call = layersCall(whole, found.map(([name]) => name));
+  return {
+    model: whole, // Which disposes of the layers that it shares with the other.
+    call: async (inputs) => [...(await call(inputs)), ["unread", tf.tensor1d(unread, "string")]],
+  };
+}
+
+/**
+ * Until `stop` is called, every layer that is made is watched: an error of its own begins with "layer NAME (CLASS): ", and
+ * the arguments of its config that its constructor does not look at are added to `unread`.
+ */
+function watch(tf) {
+  const { classNameMap } = tf.serialization.SerializationMap.getMap();
+  const before = { ...classNameMap };
+  const unread = [];
+  for (const [kind, [made, fromConfig]] of Object.entries(before))
+    if (made.prototype instanceof tf.layers.Layer)
+      classNameMap[kind] = [made, (cls, config, ...rest) => watched(tf, kind, unread, (seen) => fromConfig(cls, seen, ...rest), config)];
+  return { unread, stop: () => Object.assign(classNameMap, before) };
+}
+
+function watched(tf, kind, unread, make, config) {
+  const left = new Set(Object.keys(config));
+  const seen = new Proxy(config, {
+    get(target, key) {
+      left.delete(key);
+      return Reflect.get(target, key);
+    },
+  });
+  const layer = named(config.name, kind, () => make(seen));
+  const { apply } = layer;
+  layer.apply = (...given) => named(layer.name, kind, () => apply.apply(layer, given));
+  unread.push(...[...left].map((argument) => `${layer.name}/${argument}`));
+  return layer;
+}
+
+function named(name, kind, action) {
+  try {
+    return action();
+  } catch (error) {
+    if (!error.message?.startsWith("layer ")) error.message = `layer ${name} (${kind}): ${error.message}`;
+    throw error;
+  }
+}
+
+/** What every call of every layer returns, as [LAYER/CALL/TENSOR, symbolic tensor]. */
+function everyTensor(model) {
+  const whole = model.model ?? model; // A Sequential holds another.
+  return whole.layers.flatMap((layer) =>
+    layer.inboundNodes
+      .filter((_, index) => whole.containerNodes.has(layer.constructor.nodeKey(layer, index)))
+      .flatMap((node, call) => node.outputTensors.map((tensor, index) => [`${layer.name}/${call}/${index}`, tensor])),
+  );
+}

@@ -1,0 +1,58 @@
+"""WebGL keeps integers to 2^24: said of a model that may go beyond, and red where golden does."""
+
+from collections.abc import Callable
+
+import pytest
+import samples
+from samples import Sample
+
+pytestmark = [pytest.mark.usefixtures("kept_runtimes"), pytest.mark.browser]
+
+CODE = """
+import numpy as np
+import tensorflow as tf
+
+class Counter(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="count")])
+    def __call__(self, count):
+        return {"next": count + 1}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="place")])
+    def weekday(self, place):
+        return {"number": tf.gather(tf.constant([3, 1, 4, 1, 5, 9, 2]), place)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="share")])
+    def share(self, share):
+        return {"id": tf.cast(share > 0.5, tf.int32) * 20_000_001}
+
+def build():
+    return Counter()
+
+def data():
+    return {"serving_default": {"count": np.array([5, 2**24, 2**24 + 2, 2**24 + 4], np.int32)}}
+"""
+NOTE = "WebGL holds integers exactly to 2^24 only"
+
+
+@pytest.fixture(scope="module")
+def rows(make_sample: Callable[..., Sample]) -> dict[str, tuple[str, str]]:
+    """Signature -> status and reason."""
+    targets = {"tfjs": {"variants": ["graph"]}}
+    sample = make_sample(CODE, targets=targets, golden={"data": "tiny.py:data"})
+    made = samples.converted(sample, "tfjs", "graph").check()
+    return {str(row.signature): (row.status, row.reason or "") for row in made}
+
+
+def test_a_row_fails_and_says_why_when_golden_goes_beyond(rows: dict[str, tuple[str, str]]) -> None:
+    status, reason = rows["serving_default"]
+    assert status == "failed"
+    assert reason.startswith("values on chromium")
+    assert f"{NOTE}: input 'count' may go beyond" in reason
+
+
+def test_nothing_is_said_when_the_graph_bounds_the_integers(rows: dict[str, tuple[str, str]]) -> None:
+    assert NOTE not in rows["weekday"][1]
+
+
+def test_a_row_names_the_constant_that_is_beyond(rows: dict[str, tuple[str, str]]) -> None:
+    assert f"{NOTE}: constant " in rows["share"][1]
