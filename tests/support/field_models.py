@@ -65,10 +65,27 @@ def masked_sum():
 
 def masked_recurrent():
     keras = _keras(2)
+    return _both_ways(keras, keras.layers.Dropout(0.2), keras.layers.LSTM(5))
+
+
+def _both_ways(keras, *layers):
     series = keras.Input((STEPS, 3), name="series")
     h = keras.layers.Masking(mask_value=-10.0)(series)
-    h = keras.layers.Bidirectional(keras.layers.LSTM(4, return_sequences=True))(keras.layers.Dropout(0.2)(h))
-    return keras.Model(series, keras.layers.Dense(3, name="y")(keras.layers.LSTM(5)(h)))
+    h = keras.layers.Bidirectional(keras.layers.LSTM(4, return_sequences=True), name="both")(h)
+    for layer in layers:
+        h = layer(h)
+    return keras.Model(series, keras.layers.Dense(3, name="y")(h))
+
+
+def masked_sequence():
+    return _both_ways(_keras(2))
+
+
+def masked_attention():
+    keras = _keras(2)
+    words, h = _embedded(keras)
+    h = keras.layers.GlobalMaxPooling1D()(keras.layers.Attention(name="attention")([h, h]))
+    return keras.Model(words, keras.layers.Dense(3, name="y")(h))
 
 
 def _series():
@@ -268,8 +285,11 @@ def _boxes():
 
 
 FRESH = {
-    **dict.fromkeys(("masked_average", "masked_average3", "masked_through_convolution", "masked_sum"), _sentences),
-    "masked_recurrent": _series,
+    **dict.fromkeys(
+        ("masked_average", "masked_average3", "masked_through_convolution", "masked_sum", "masked_attention"),
+        _sentences,
+    ),
+    **dict.fromkeys(("masked_recurrent", "masked_sequence"), _series),
     **dict.fromkeys(("scaled_smoothly", "scaled_plainly", "leaking3", "normalised_by_batch"), _images()),
     "resized3": _images(255.0),
     "dilated": _images(sides=((17, 9), (24, 31))),

@@ -17,6 +17,8 @@ masked_average3              P    P     U      U    tensorflow.js has no layer f
 masked_through_convolution   P    P     U      P    gives layer 'lstm' (LSTM) the mask of an earlier layer
 masked_sum                   P    P     U      P    does not join the masks of all inputs of layer 'add'
 masked_recurrent             P    P     P      P
+masked_sequence              P    P     U      P    does not return zeros for the masked steps of layer 'both' (Bidirectional)
+masked_attention             P    P     U      P    ignores the mask that layer 'attention' (Attention) is given
 scaled_smoothly              P    P     U      P    computes layer 'up_sampling2d' (UpSampling2D with interpolation='bilinear')
 scaled_plainly               P    P     P      P
 resized3                     P    P     U      P    layer 'resizing' (Resizing
