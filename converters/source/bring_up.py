@@ -128,7 +128,8 @@ def _keras_call(model: Any, key: str, method: MethodSpec, spec: ModelSpec, where
     names = output_names(model)
 
     def call(tensors: dict[str, Any]) -> dict[str, Any]:
-        return named_outputs(call_keras(model, tensors, listed=listed), names)
+        ordered = {name: tensors[name] for name in inputs}  # a list has no other names
+        return named_outputs(call_keras(model, ordered, listed=listed), names)
 
     return Endpoint(key, inputs, call)
 

@@ -163,7 +163,7 @@ def _signals():
 def _named(library, joined):
     keras = _keras(library)
     a, b = keras.Input((4,), name="zeta"), keras.Input((4,), name="alpha")
-    h = keras.layers.Subtract()([a, b]) if joined else a - 2.0 * b
+    h = keras.layers.Concatenate()([a, b]) if joined else a - 2.0 * b
     return keras.Model(
         {"x": a, "y": b}, {"y": keras.layers.Dense(3, name="y")(h), "w": keras.layers.Dense(3, name="w")(b)}
     )
@@ -277,11 +277,17 @@ def suppressed_and_padded():
     return _module(of, *_BOXES)
 
 
-def _boxes():
-    rng = np.random.default_rng(3)
+def _boxes(seed=3):
+    rng = np.random.default_rng(seed)
     centres = rng.uniform(0.2, 0.8, (3, 2))[rng.integers(0, 3, 20)] + rng.normal(0, 0.005, (20, 2))
     boxes = np.concatenate([centres - 0.1, centres + 0.1], axis=1).astype(np.float32)
     return [{"boxes": boxes, "scores": rng.uniform(0.3, 1, 20).astype(np.float32)}]
+
+
+def boxes():
+    """Golden: several calls' boxes, that overlap."""
+    calls = [_boxes(seed)[0] for seed in range(10, 16)]
+    return {name: np.stack([call[name] for call in calls]) for name in ("boxes", "scores")}
 
 
 FRESH = {

@@ -23,8 +23,8 @@ scaled_smoothly              P    P     U      P    computes layer 'up_sampling2
 scaled_plainly               P    P     P      P
 resized3                     P    P     U      P    layer 'resizing' (Resizing
 leaking3                     P    P     U      P    ignores its negative_slope=0.1
-normalised_by_batch          P    P     U      P    computes layer 'norm' (BatchNormalization)
-dilated                      P    P     P      P
+normalised_by_batch          P    U     U      P    ignores its training=True
+dilated                      P    P     U      P    computes layer 'depthwise_conv2d' (DepthwiseConv2D
 causal3                      P    P     U      P    CAUSAL padding
 by_name                      P    P     P      P
 by_name3                     P    P     P      P
@@ -33,7 +33,7 @@ listed                       P    P     U      U
 listed3                      P    P     U      U
 positional                   P    P     U      U
 positional3                  P    P     U      U
-coefficients                 U    P     .      .    RFFT2D takes lengths that are powers of two
+coefficients                 U    U     .      .    RFFT2D takes lengths that are powers of two
 spectrum                     P    P     .      .
 suppressed                   U    P     .      .    returns its largest number of entries, padded
 suppressed_and_padded        P    P     .      .
@@ -42,10 +42,9 @@ suppressed_and_padded        P    P     .      .
 LINES = [line.split(maxsplit=len(COLUMNS) + 1) for line in TABLE.strip().splitlines()[1:]]
 _LETTERS = {"passed": "P", "unsupported": "U"}
 _PAIR = {name: {"shape": [None, 4], "dtype": "float32"} for name in ("right", "left")}
-_BOXES = {"boxes": {"low": 0, "high": 1}, "scores": {"low": 0, "high": 1}}
 FIELDS: dict[str, dict[str, object]] = {
     **{name: {"inputs": _PAIR} for name in ("listed", "listed3", "positional", "positional3")},
-    **{name: {"golden": {"inputs": _BOXES}} for name in ("suppressed", "suppressed_and_padded")},
+    **{name: {"golden": {"data": "tiny.py:boxes"}} for name in ("suppressed", "suppressed_and_padded")},
     "resized3": {"golden": {"inputs": {"image": {"low": 0, "high": 255}}}},
 }
 _KERAS = {"tflite": {"variants": ["float32"]}, "tfjs": None, "hdf5": {"variants": ["model"]}}

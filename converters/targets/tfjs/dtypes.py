@@ -35,6 +35,13 @@ def holds(dtype: str) -> str:
     return _HELD.get(dtype, dtype)
 
 
+_REAL = """
+    Abs AddN BatchMatMul BatchMatMulV2 BatchMatMulV3 Conv2D Cumprod Cumsum GatherV2 MatMul MirrorPad Neg Pad PadV2 Prod Reverse
+    ReverseV2 Select SelectV2 Slice SpaceToBatchND BatchToSpaceND Square StridedSlice Sum Tile Transpose
+"""
+_OF_REAL = frozenset(_REAL.split())
+"""Ops whose kernels take no complex numbers on any backend (assertNotComplex in tfjs-backend-cpu/src/kernels)."""
+
 EXACT_IN_WEBGL = 2**24
 """Largest integer up to which float32 has all of them, in which WebGL's textures keep integers
 (tfjs-backend-webgl/src/tex_util.ts)."""
@@ -65,11 +72,12 @@ def hold(graph: Any) -> None:
     """Rewrite the GraphDef's constants in place.
 
     Raises:
-        Unsupported: an op computes in a narrow integer type, or a constant holds a value that int32 or float32 cannot;
-            names the node and the dtype.
+        Unsupported: an op computes in a narrow integer type, or takes complex numbers that it does not take there, or a
+            constant holds a value that int32 or float32 cannot; names the node and the dtype.
     """
     for node in nodes(graph):
         _require_no_wrapping(node)
+        _require_real(node)
         if node.op == "Const":
             _hold_constant(node)
 
@@ -111,3 +119,13 @@ def _hold_constant(node: Any) -> None:
         )
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(converted))
     node.attr["dtype"].type = tf.as_dtype(held).as_datatype_enum
+
+
+def _require_real(node: Any) -> None:
+    import tensorflow as tf
+
+    of = next((node.attr[name].type for name in ("T", "Tparams") if name in node.attr), None)
+    if node.op in _OF_REAL and of == tf.complex64.as_datatype_enum:
+        raise Unsupported(
+            f"tensorflow.js does not compute {node.op} (node {node.name}) of complex numbers; do this part outside the model"
+        )

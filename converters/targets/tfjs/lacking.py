@@ -15,7 +15,7 @@ from converters.contract.errors import said
 from converters.contract.target import Trouble
 from converters.contract.values import Artifact, Prediction, Source, Tensors
 from converters.formats.internals_keras import calls_within
-from converters.formats.keras_layers import layer_of, layer_outputs, same_weights, unusual
+from converters.formats.keras_layers import layer_of, layer_outputs, same_weights, symbolic_outputs, unusual
 from converters.reference.layerwise import first_apart
 from converters.targets.tfjs import diagnosis, javascript, messages
 from converters.targets.tfjs.layers_model import adapt, keras2_file
@@ -43,8 +43,8 @@ def of_layers(source: Source, artifact: Artifact, trouble: Trouble) -> str | Non
         if (cause := _of_keras2(original, model, trouble)) is not None:
             return cause
     if trouble.error is not None:
-        return _of_error(model, _examined(artifact.path, trouble.inputs[:1])[0])
-    for inputs, answer in zip(trouble.inputs, _examined(artifact.path, trouble.inputs), strict=True):
+        return _of_error(model, _examined(model, artifact.path, trouble.inputs[:1])[0])
+    for inputs, answer in zip(trouble.inputs, _examined(model, artifact.path, trouble.inputs), strict=True):
         if answer.error is not None:
             return _of_error(model, answer)
         (found,) = answer.outputs
@@ -54,9 +54,10 @@ def of_layers(source: Source, artifact: Artifact, trouble: Trouble) -> str | Non
     return None
 
 
-def _examined(path: Path, cases: Iterable[Tensors]) -> list[Prediction]:
+def _examined(model: Any, path: Path, cases: Iterable[Tensors]) -> list[Prediction]:
     """What every layer returned for each case, or the error that named the layer."""
-    requests = [messages.Request(path, "layers", [inputs], timed=False, every=True) for inputs in cases]
+    shapes = {name: list(tensor.shape) for name, tensor in symbolic_outputs(model).items()}
+    requests = [messages.Request(path, "layers", [inputs], timed=False, every=shapes) for inputs in cases]
     return javascript.run("node-cpu", requests, seconds=None)
 
 
@@ -123,7 +124,8 @@ def _described(layer: Any) -> str:
 
 
 def _listed(arguments: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    shown = {key: f"{value:.6g}" if type(value) is float else repr(value) for key, value in arguments.items()}
+    return ", ".join(f"{key}={value}" for key, value in shown.items())
 
 
 def _as_javascript(key: str) -> str:

@@ -9,7 +9,7 @@ dtypes are converted, as the tensorflow.js converter converted the model's.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -29,14 +29,15 @@ class Request:
     """One model to run: its `model.json`, its kind, and the inputs of each call, by signature input or layer name.
 
     `timed` asks for the latency too. `every` asks, of a layers model, for what each call of each layer returns, by
-    LAYER/CALL/TENSOR, and for "unread", the arguments of layers that tensorflow.js does not look at, as LAYER/ARGUMENT.
+    LAYER/CALL/TENSOR, and for "unread", the arguments of layers that tensorflow.js does not look at, as LAYER/ARGUMENT; it
+    gives the shapes that are expected, by the same names.
     """
 
     model: Path
     kind: Literal["graph", "layers"]
     cases: Sequence[Tensors]
     timed: bool = True
-    every: bool = False
+    every: Mapping[str, Sequence[int | None]] | None = None
 
 
 def write_request(path: Path, request: Request) -> None:

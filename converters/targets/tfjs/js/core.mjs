@@ -101,7 +101,7 @@ async function loaded(tf, { kind, every }, url) {
     const model = await tf.loadGraphModel(url);
     return { model, call: graphCall(model) };
   }
-  if (every) return (await import("./examine.mjs")).examined(tf, url);
+  if (every) return (await import("./examine.mjs")).examined(tf, url, every);
   const model = await tf.loadLayersModel(url);
   return { model, call: layersCall(model) };
 }

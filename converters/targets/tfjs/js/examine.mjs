@@ -5,10 +5,11 @@ import { layersCall } from "./core.mjs";
 
 /**
  * The model at `url`, and what calls it: as outputs, what each call of each layer returns, by LAYER/CALL/TENSOR, and as
- * "unread" the arguments that the layers' constructors did not look at, as NAME/ARGUMENT.
+ * "unread" the arguments that the layers' constructors did not look at, as NAME/ARGUMENT. `expected` are the shapes that
+ * calls return, by the same names; another is an error.
  */
-export async function examined(tf, url) {
-  const { unread, stop } = watch(tf);
+export async function examined(tf, url, expected) {
+  const { unread, stop } = watch(tf, expected);
   let model;
   try {
     model = await tf.loadLayersModel(url);
@@ -29,17 +30,17 @@ export async function examined(tf, url) {
  * Until `stop` is called, every layer that is made is watched: an error of its own begins with "layer NAME (CLASS): ", and
  * the arguments of its config that its constructor does not look at are added to `unread`.
  */
-function watch(tf) {
+function watch(tf, expected) {
   const { classNameMap } = tf.serialization.SerializationMap.getMap();
   const before = { ...classNameMap };
   const unread = [];
   for (const [kind, [made, fromConfig]] of Object.entries(before))
     if (made.prototype instanceof tf.layers.Layer)
-      classNameMap[kind] = [made, (cls, config, ...rest) => watched(tf, kind, unread, (seen) => fromConfig(cls, seen, ...rest), config)];
+      classNameMap[kind] = [made, (cls, config, ...rest) => watched(kind, unread, expected, (seen) => fromConfig(cls, seen, ...rest), config)];
   return { unread, stop: () => Object.assign(classNameMap, before) };
 }
 
-function watched(tf, kind, unread, make, config) {
+function watched(kind, unread, expected, make, config) {
   const left = new Set(Object.keys(config));
   const seen = new Proxy(config, {
     get(target, key) {
@@ -49,9 +50,22 @@ function watched(tf, kind, unread, make, config) {
   });
   const layer = named(config.name, kind, () => make(seen));
   const { apply } = layer;
-  layer.apply = (...given) => named(layer.name, kind, () => apply.apply(layer, given));
+  let calls = 0;
+  layer.apply = (...given) =>
+    named(layer.name, kind, () => {
+      const made = apply.apply(layer, given);
+      if (made.sourceLayer) requireShape(made.shape, expected[`${layer.name}/${calls++}/0`]);
+      return made;
+    });
   unread.push(...[...left].map((argument) => `${layer.name}/${argument}`));
   return layer;
+}
+
+/** Of symbolic tensors: sizes that are null are not known. */
+function requireShape(shape, expected) {
+  if (!expected) return;
+  const differs = (size, index) => size != null && expected[index] != null && size !== expected[index];
+  if (shape.length !== expected.length || shape.some(differs)) throw new Error(`its output has the shape [${shape}] in place of [${expected}]`);
 }
 
 function named(name, kind, action) {
