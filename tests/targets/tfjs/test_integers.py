@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 class Counter(tf.Module):
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="count")])
+    @tf.function(input_signature=[tf.TensorSpec([None, 200], tf.int32, name="count")])
     def __call__(self, count):
         return {"next": count + 1}
 
@@ -29,7 +29,8 @@ def build():
     return Counter()
 
 def data():
-    return {"serving_default": {"count": np.array([5, 2**24, 2**24 + 2, 2**24 + 4], np.int32)}}
+    # As many as WebGL computes itself: tensors of fewer than 128 elements it leaves to the processor.
+    return {"serving_default": {"count": (2**24 - 100 + np.arange(800, dtype=np.int32)).reshape(4, 200)}}
 """
 NOTE = "WebGL holds integers exactly to 2^24 only"
 
