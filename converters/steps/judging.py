@@ -37,7 +37,7 @@ class Judge:
         self._quality = unit.options.quality.get(unit.variant, Quality())
         self._evaluation = evaluation.first(unit.options.evaluation_samples) if evaluation is not None else None
         self._precision = golden.precision
-        self._bounds = Bounds(
+        self.bounds = Bounds(
             tolerance=self._tolerance_of(unit.variant),
             quality=self._quality,
             lossy=unit.kind.quality is not None,
@@ -85,8 +85,8 @@ class Judge:
             findings.append(CheckResult(name="metric", runtime="labelled", status="not_run", detail=detail))
         if artifact.signature is not None and self._cases.get(key):
             cases, signature = self._cases[key], self.signatures[key]
-            if not self._bounds.lossy:
-                findings.append(variation.check(cases, signature, self._bounds.tolerance, constant))
+            if not self.bounds.lossy:
+                findings.append(variation.check(cases, signature, self.bounds.tolerance, constant))
             findings.append(coverage.check(cases, signature, self._coverage.get(key)))
         return findings
 
@@ -149,7 +149,7 @@ class Judge:
         if prediction.error is not None:
             return [CheckResult(name="runs", runtime=prediction.runtime, status="failed", detail=prediction.error)]
         key = key_of(artifact)
-        bounds = self._bounds.model_copy(update={"limited": self._limits_loss(key)})
+        bounds = self.bounds.model_copy(update={"limited": self._limits_loss(key)})
         return compare.compare(self._cases[key], prediction, self.signatures[key], self._unit.definition.holds, bounds)
 
     def _limits_loss(self, key: str) -> bool:

@@ -41,7 +41,7 @@ def _trouble(judge: Judge, artifact: Artifact, runtime: Runtime, answer: Predict
         return None
     if all(finding.status != "failed" for finding in judge.findings(artifact, runtime, answer)):
         return None
-    return Trouble(judge.golden[key_of(artifact)], judge.tolerance, error)
+    return Trouble(judge.golden[key_of(artifact)], judge.bounds.tolerance, error)
 
 
 def _refused(artifact: Artifact, reason: str) -> Artifact:

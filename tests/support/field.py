@@ -47,14 +47,14 @@ def _wrong(sample: Sample, row: Row, path: Path, cases: Sequence[Case]) -> list[
     target, key = TARGETS[row.target], row.signature or ""
     artifact = Artifact(target=row.target, variant=row.variant, signature=row.signature, path=path)
     structure = child.run(target.inspect, artifact, limits=sample.spec.limits).value
-    tolerance = Judge(samples.unit_of(sample, row.target, row.variant, path.parent), sample.golden, None).tolerance
+    bounds = Judge(samples.unit_of(sample, row.target, row.variant, path.parent), sample.golden, None).bounds
     found = []
     for name in structure.runtimes:
         answer = _asked(sample, artifact, target.runtime(name), [case.inputs for case in cases])
         if answer.lacks and (instead := target.runtime(name).instead) is not None:
             answer = _asked(sample, artifact, target.runtime(instead), [case.inputs for case in cases])
         assert answer.error is None, answer.error
-        found += compare.compare(cases, answer, sample.source.signatures[key], tolerance, target.holds)
+        found += compare.compare(cases, answer, sample.source.signatures[key], target.holds, bounds)
     return [result for result in found if result.status != "passed"]
 
 
