@@ -40,6 +40,7 @@ def _answered(spec: ModelSpec, calls: Sequence[Tensors]) -> list[Case]:
     from converters.source.bring_up import bring_up
 
     (endpoint,) = bring_up(spec).endpoints.values()
+    endpoint.trace()
     return [Case(inputs=call, outputs=endpoint.answer(call)) for call in calls]
 
 
