@@ -48,11 +48,6 @@ class Judge:
         self._cases: dict[str, list[Case]] = {**golden.cases, "": expected_variables(golden)}
 
     @property
-    def tolerance(self) -> Tolerance:
-        """What values are compared with."""
-        return self._tolerance
-
-    @property
     def golden(self) -> Cases:
         """The inputs of golden, by signature key."""
         return {key: [case.inputs for case in cases] for key, cases in self._cases.items()}
