@@ -68,7 +68,8 @@ DAMAGED = ("truncated", "missing", "outputs_swapped", "inputs_swapped", "wrong_d
 def names(make_sample: Callable[..., Sample]) -> Sample:
     """The module above, each method as a signature."""
     methods = {"serving_default": "twins", "counts": "counts", "lookup": "lookup", "text": "text"}
-    return make_sample(NAMES, name="names", signatures=methods, targets={"tfjs": {}})
+    small = {"inputs": {name: {"low": 0, "high": 1000} for name in ("ids", "addend")}}
+    return make_sample(NAMES, name="names", signatures=methods, golden=small, targets={"tfjs": {}})
 
 
 @pytest.fixture(scope="module")
