@@ -68,6 +68,19 @@ def added(
     return found
 
 
+def largest_shapes(signature: Signature, usual: Case, others: Sequence[Case]) -> dict[str, tuple[int, ...]]:
+    """By input, one sample's shape in that of the further calls that has the largest samples; nothing where none are larger."""
+    start = 1 if signature.dynamic_batch else 0
+
+    def elements(case: Case) -> int:
+        return sum(int(np.prod(value.shape[start:], dtype=np.int64)) for value in case.inputs.values())
+
+    largest = max(others, key=elements, default=usual)
+    if elements(largest) <= elements(usual):
+        return {}
+    return {name: value.shape[start:] for name, value in largest.inputs.items()}
+
+
 def _attempts(
     signature: Signature, spec: GoldenSpec, hints: Hints, plan: Plan, cases: Sequence[Case]
 ) -> Iterator[tuple[Iterator[list[Tensors]], Limits]]:

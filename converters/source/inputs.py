@@ -7,7 +7,7 @@ from functools import partial
 from converters.config.spec import ModelSpec
 from converters.contract import settings
 from converters.contract.errors import BadInput
-from converters.contract.settings import Tolerance
+from converters.contract.settings import InputRange, Tolerance
 from converters.contract.values import Signature, Tensors
 from converters.formats import precision
 from converters.reference import choosing, drawing, edges
@@ -22,7 +22,15 @@ def drawn(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str) -> 
     chosen = choosing.choose(signature, spec.golden, endpoint.answer, tolerance, hints, reach)
     more = edges.added(signature, spec.golden, hints, chosen.plan, chosen.cases, endpoint.answer)
     inputs = [case.inputs for case in (*chosen.cases, *(edge.case for edge in more if edge.calibrates))]
-    calibration = drawing.draw_calibration(signature, spec.golden, hints, chosen.plan, inputs)
+    shapes = edges.largest_shapes(signature, chosen.cases[0], [edge.case for edge in more])
+    if shapes:
+        # A calibrator takes one size of a dynamic dimension, and larger ones have the larger extremes.
+        inputs = []
+    sized = {
+        name: spec.golden.inputs.get(name, InputRange()).model_copy(update={"shape": s}) for name, s in shapes.items()
+    }
+    told = spec.golden.model_copy(update={"inputs": {**spec.golden.inputs, **sized}})
+    calibration = drawing.draw_calibration(signature, told, hints, chosen.plan, inputs)
     first, *others = chosen.cases
     # The last is what latency is measured with, and what a servable is warmed up with: one sample.
     return replace(chosen, cases=[first, *(edge.case for edge in more), *others]), calibration

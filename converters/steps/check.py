@@ -98,8 +98,7 @@ def _sound(
     except FanoutError as error:
         status: Literal["failed", "not_run"] = "not_run" if isinstance(error, MissingRuntime) else "failed"
         return [CheckResult(name="sound", runtime=unit.target, status=status, detail=str(error))]
-    # Golden's inputs are among those of calibration, unless there are others for that.
-    findings = sound.check(found, unit.target, calibrated=unit.spec.representative is None)
+    findings = sound.check(found, unit.target, calibrated=judge.calibrates(key_of(artifact)))
     return [*findings, *judge.lossless(artifact, found, returned)]
 
 

@@ -122,6 +122,14 @@ class Judge:
         """Golden's first call of the artifact's signature."""
         return self._cases[key_of(artifact)][0].inputs
 
+    def calibrates(self, key: str) -> bool:
+        """Whether golden's first call is among what was calibrated on.
+
+        There may be other inputs for that, as there are where the sizes of those that were drawn are free.
+        """
+        free = any(None in (spec.shape or (None, None))[1:] for spec in self.signatures[key].inputs.values())
+        return self._unit.spec.representative is None and (self.data.get(key) == "given" or not free)
+
     def _labelled(self, key: str) -> list[Case]:
         """The calls of labelled data, for the signature that has them."""
         return self._evaluation.calls if self._evaluation is not None and self._evaluation.signature == key else []
