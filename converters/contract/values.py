@@ -271,7 +271,8 @@ class GridFit(Frozen):
 class Soundness(Frozen):
     """How the weights, layers and grids of a lossy file stand to those of the model it was made of.
 
-    `problems` are differences of structure, a sentence each, such as an operator that is missing.
+    `problems` are differences of structure, a sentence each, such as an operator that is missing; `partly` says which loops
+    and branches the model's values were not all seen of, and why.
 
     Where layers cannot be looked at one by one, `model` is what a file of the variant `lossless` computed for the inputs,
     which must be what the live model does, and `twin` what another did that holds the lossy file's own weights, which each
@@ -282,6 +283,7 @@ class Soundness(Frozen):
     layers: list[LayerNoise] = []
     grids: list[GridFit] = []
     problems: list[str] = []
+    partly: list[str] = []
     lossless: str | None = None
     model: Prediction | None = None
     twin: Prediction | None = None

@@ -41,7 +41,8 @@ def check(soundness: Soundness, runtime: str, *, calibrated: bool = False) -> li
         found.append(_finding(runtime, weights, HALF_STEP + ROUNDING, what))
     if layers:
         what = f"{len(layers)} layers; largest noise of one, given the model's own inputs, over what rounding explains"
-        found.append(_finding(runtime, layers, NOISE, what))
+        noisy = _finding(runtime, layers, NOISE, what)
+        found.append(noisy.model_copy(update={"detail": "; ".join([noisy.detail, *soundness.partly[:MOST_NAMED]])}))
     if soundness.grids:
         beyond = [(grid.beyond, grid.name) for grid in soundness.grids]
         what = f"{len(beyond)} grids; largest share of a width by which the model's values lie beyond it"

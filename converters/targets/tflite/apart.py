@@ -7,7 +7,7 @@ values of a subgraph.
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from converters.targets.tflite import flatbuffer
 from converters.targets.tflite.graph import Array, Graph, Operator
 
 T = TypeVar("T")
+Run: TypeAlias = Callable[[Iterable[Array]], list[Array]]
 
 _KEY = "apart"
 _NO_VALUE = frozenset({"RESOURCE", "VARIANT"})
@@ -86,20 +87,25 @@ def told(graph: Graph) -> Apart:
     return Apart(flatbuffer.pack(model), graph.number, [(0, index) for index in graph.inputs], outputs)
 
 
-def opened(file: Apart, interpreter: type[Any], **options: Any) -> Callable[[Iterable[Array]], list[Array]]:
+def opened(file: Apart, interpreter: type[Any], **options: Any) -> Run:
     """A function of the file's inputs that returns its outputs, each in their order. Both raise Damaged."""
     runs = _said(lambda: interpreter(model_content=file.content, **options))
 
     def run(feeds: Iterable[Array]) -> list[Array]:
         runs.get_signature_runner(_KEY)(**{f"i{number}": value for number, value in enumerate(feeds)})
-        shapes = {details["index"]: details["shape"] for details in runs.get_tensor_details(file.number)}
-        # The interpreter has no value for a tensor without elements.
-        return [
-            np.array(runs.get_tensor(index, file.number)) if np.all(shapes[index]) else np.empty(shapes[index])
-            for index in file.outputs
-        ]
+        return [_value(runs, index, file.number) for index in file.outputs]
 
     return lambda feeds: _said(lambda: run(feeds))
+
+
+def _value(runs: Any, index: int, number: int) -> Array:
+    try:
+        return np.array(runs.get_tensor(index, number))
+    except ValueError:  # the interpreter has none for a tensor without elements
+        shape = next(each["shape"] for each in runs.get_tensor_details(number) if each["index"] == index)
+        if np.all(shape):
+            raise
+        return np.empty(shape)
 
 
 def _said(call: Callable[[], T]) -> T:

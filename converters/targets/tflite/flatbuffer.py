@@ -125,7 +125,7 @@ def constant(model: Any, subgraph: Any, index: int) -> np.ndarray[Any, Any] | No
 
 def _uses(model: Any, index: int) -> Uses:
     types = _enum("TensorType")
-    subgraphs = _reached(model, index)
+    subgraphs = list(reached(model, index).values())
     operators = list(_operators(model, subgraphs))
     flex = [(op.removeprefix(FLEX), inputs) for op, inputs, _ in operators if op.startswith(FLEX)]
     return Uses(
@@ -152,18 +152,18 @@ def _operators(model: Any, subgraphs: Iterable[Any]) -> Iterator[tuple[str, set[
             yield names[operator.opcodeIndex], inputs, outputs
 
 
-def _reached(model: Any, index: int) -> list[Any]:
-    """The subgraph and those its control-flow ops run."""
-    reached, waiting = {}, [index]
+def reached(model: Any, index: int) -> dict[int, Any]:
+    """The subgraph and those its control-flow ops run, by number."""
+    found, waiting = {}, [index]
     while waiting:
         number = waiting.pop()
-        if number in reached:
+        if number in found:
             continue
-        reached[number] = model.subgraphs[number]
-        for operator in reached[number].operators or ():
+        found[number] = model.subgraphs[number]
+        for operator in found[number].operators or ():
             options = vars(operator.builtinOptions) if operator.builtinOptions else {}
             waiting += [value for name, value in options.items() if name.lower().endswith("subgraphindex")]
-    return list(reached.values())
+    return found
 
 
 def _specs(subgraph: Any, entries: Any) -> dict[str, TensorSpec]:

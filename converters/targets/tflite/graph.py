@@ -45,6 +45,10 @@ class Grid:
         wide[self.axis] = -1
         return self.scales.reshape(wide), self.zeros.reshape(wide)
 
+    def is_as(self, other: "Grid") -> bool:
+        """Whether the same bytes are the same numbers on both."""
+        return np.array_equal(self.scales, other.scales) and np.array_equal(self.zeros, other.zeros)
+
     @property
     def key(self) -> tuple[float, float]:
         """Scale and zero point of a grid that is one for the whole tensor."""
@@ -110,6 +114,11 @@ class Graph:
         self._fed = frozenset(every)
         self.inputs = tuple(index for index in every if index not in self._given)
         self.outputs = tuple(index for index in _indices(self._subgraph.outputs) if index not in self._given)
+
+    @property
+    def name(self) -> str:
+        """What the converter calls it, which is the function's name."""
+        return (self._subgraph.name or b"").decode(errors="replace")
 
     @cached_property
     def tensors(self) -> list[Tensor]:
@@ -189,6 +198,23 @@ class Graph:
             else tuple(index for n, index in enumerate(operator.outputs) if n not in given)
         )
         return inputs, outputs, [Graph(self.model, number, given) for number in inner]
+
+    def value(self, known: Mapping[int, Array], index: int) -> Array | None:
+        """A tensor's value: what is known of it while the graph runs, or the elements that are stored for it."""
+        if index in known:
+            return known[index]
+        constant = self.constant(index)
+        return constant.stored if constant is not None else None
+
+    def handed(self, operator: Operator) -> Iterator[tuple[Tensor, "Graph", Tensor]]:
+        """Tensors of the graph beside those of the subgraphs that an operator runs which are given their bytes, or give them."""
+        skipped = 1 if operator.op == "IF" else 0
+        for number in operator.subgraphs.values():
+            inner = Graph(self.model, number)
+            ends = list(zip(operator.inputs[skipped:], inner.inputs, strict=False))
+            if len(inner.outputs) == len(operator.outputs) and operator.subgraphs.get("condSubgraphIndex") != number:
+                ends += zip(operator.outputs, inner.outputs, strict=True)
+            yield from ((self.tensors[outer], inner, inner.tensors[index]) for outer, index in ends)
 
     def casts_to(self, index: int) -> Iterator[Operator]:
         """The casts that make this tensor of its origin."""

@@ -41,22 +41,26 @@ def any_in(pair: Pair) -> bool:
 
 
 def problems(pair: Pair) -> Iterator[str]:
-    """A sentence for each operator whose output is on another grid than its kernel is made for."""
+    """A sentence for each operator whose output is on another grid than its kernel is made for, or that hands bytes to and from
+    a loop or branch that reads them on another one."""
     for operator in pair.deployed.layers:
         tensors = [pair.deployed.tensors[index] for index in operator.outputs]
         for tensor in tensors if operator.op in _FIXED else ():
             if tensor.dtype == "INT8" and tensor.grid is not None and tensor.grid.key != _FIXED[operator.op]:
                 yield f"{said(pair.deployed, operator)} has scale and zero point {tensor.grid.key}, and not {_FIXED[operator.op]}"
+        for outer, graph, inner in pair.deployed.handed(operator):
+            if outer.grid is not None and inner.grid is not None and not outer.grid.is_as(inner.grid):
+                yield (
+                    f"{said(pair.deployed, operator)} holds {outer.name!r} with scale and zero point {outer.grid.key}, and "
+                    f"subgraph {graph.number} the same with {inner.grid.key}"
+                )
 
 
-def spans(samples: Iterable[Mapping[int, Array]]) -> dict[int, Span]:
-    """Those of the float graph's tensors, over several samples' values."""
-    found: dict[int, Span] = {}
-    for values in samples:
-        for index, value in values.items():
-            if value.dtype.kind == "f":
-                found[index] = _joined(found.get(index, Span(0.0, 0.0, 0)), value)
-    return found
+def widen(spans: dict[int, Span], values: Mapping[int, Array]) -> None:
+    """Take more values of tensors, by their numbers, into their spans."""
+    for index, value in values.items():
+        if value.dtype.kind == "f":
+            spans[index] = _joined(spans.get(index, Span(0.0, 0.0, 0)), value)
 
 
 def _joined(known: Span, value: Array) -> Span:
@@ -65,8 +69,8 @@ def _joined(known: Span, value: Array) -> Span:
     return Span(float(low), float(high), known.seen + finite.size)
 
 
-def fits(pair: Pair, seen: Mapping[int, Span]) -> Iterator[GridFit]:
-    """One for each grid of the deployed graph, of those tensors whose values are known."""
+def fits(pair: Pair, seen: Mapping[int, Span], *, partly: bool) -> Iterator[GridFit]:
+    """One for each grid of the deployed graph, of those tensors whose values are known; `partly` if there are more of these."""
     graph = pair.deployed
     known = {index: seen[other] for index, other in _counterparts(pair) if other in seen}
     makers = {index: operator.op for operator in graph.operators for index in operator.outputs}
@@ -81,7 +85,7 @@ def fits(pair: Pair, seen: Mapping[int, Span]) -> Iterator[GridFit]:
         yield GridFit(
             name=graph.tensors[members[0]].name,
             beyond=0.0 if by & _CUT else beyond,
-            filled=1.0 if by & _FIXED.keys() or max(span.seen for span in beside) < _FEW else filled,
+            filled=1.0 if partly or by & _FIXED.keys() or max(span.seen for span in beside) < _FEW else filled,
         )
 
 

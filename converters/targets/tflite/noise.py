@@ -5,16 +5,16 @@ own grids; and beside it the float graph's operator on the very same numbers, wi
 by the rounding of the output alone, so that a kernel, a grid or an option that is wrong shows whatever the values are.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from converters.contract.values import LayerNoise
-from converters.targets.tflite import apart, flatbuffer
+from converters.targets.tflite import apart, flatbuffer, running
 from converters.targets.tflite.graph import Array, Graph, Grid, Operator
 from converters.targets.tflite.matching import Pair
+from converters.targets.tflite.running import Known
 
 _FLOAT = 2.0**-18
 """Noise of float32 arithmetic, as a share of the largest output: sums of a few thousand products in another order."""
@@ -23,92 +23,69 @@ _UNEQUAL = 0.025
 """Share of integers and booleans that may differ: where two numbers are one on a grid, a comparison can go either way."""
 
 
-@dataclass(frozen=True)
-class Values:
-    """Of a pair's subgraphs: what the float graph has, by its tensors."""
+class Noise:
+    """The noise of every operator of a pair of subgraphs, over all that the float graph has there while it runs.
 
-    pair: Pair
-    known: Mapping[int, Array]
-
-
-Teller = Callable[[Mapping[int, Array]], dict[int, Array]]
-"""The values of a float graph's tensors by those of its inputs."""
-
-
-def teller(graph: Graph) -> Teller:
-    """Raises Damaged where the graph cannot be run, as it does when it is called."""
-    interpreter, options = _reference(graph.model)
-    file = apart.told(graph)
-    run = apart.opened(file, interpreter, **options)
-
-    def tell(inputs: Mapping[int, Array]) -> dict[int, Array]:
-        return {**inputs, **dict(zip(file.outputs, run(inputs[index] for index in graph.inputs), strict=True))}
-
-    return tell
-
-
-def observed(pairs: Sequence[Pair], tell: Teller, inputs: Mapping[int, Array]) -> list[Values]:
-    """The float graph's values in every subgraph; those of a loop or branch are of what it is given first.
-
-    `tell` is the first pair's. Of a subgraph that is given what is no array (a list of tensors) nothing is known.
+    Raises:
+        Damaged: an operator cannot be run apart.
     """
-    feeds: dict[int, Mapping[int, Array]] = {pairs[0].reference.number: inputs}
-    found = []
-    for pair in pairs:
-        graph, given = pair.reference, feeds.get(pair.reference.number, {})
-        whole = all(index in given for index in graph.inputs)
-        known = (tell if pair is pairs[0] else teller(graph))(given) if whole else {}
-        found.append(Values(pair, known))
-        for operator in graph.layers:
-            entering, _, inner = graph.flow(operator)
-            for each in inner:
-                outer = entering[-len(each.inputs) :] if each.inputs else ()
-                feeds.setdefault(each.number, dict(_entering(graph, known, each, outer)))
-    return found
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self._changed = [layer for layer in pair.layers if _is_changed(pair, *layer) and _can_be_apart(pair, layer[0])]
+        self._rng = np.random.default_rng(0)
+        self._squares: list[list[float]] = [[] for _ in self._changed]
+
+    def see(self, known: Known) -> None:
+        """Run the operators on these values of the float graph's tensors, and on drawn ones where there is none."""
+        if not self._changed:
+            return
+        deployed, run, twin, run_twin = self._files
+        pair, rng = self.pair, self._rng
+        feeds = [_held(pair, known, index, rng) for _, index in deployed.inputs]
+        numbers = [
+            _real(value, pair.deployed.tensors[i].grid) for value, (_, i) in zip(feeds, deployed.inputs, strict=True)
+        ]
+        theirs = [
+            value.astype(flatbuffer.numpy_dtype(pair.reference.tensors[index].dtype))
+            if value.dtype != object
+            else value
+            for value, (_, index) in zip(numbers, twin.inputs, strict=True)
+        ]
+        got, want = run(feeds), run_twin(theirs)
+        moved = [
+            _moved(pair, self._changed[place][0], index, value, rng)
+            for value, (place, index) in zip(theirs, deployed.inputs, strict=True)
+        ]
+        still = all(one is other for one, other in zip(moved, theirs, strict=True))
+        hybrid = want if still else run_twin(moved)
+        results = zip(deployed.outputs, got, want, hybrid, strict=True)
+        for (ours, _), squares in zip(self._changed, self._squares, strict=True):
+            ratios = [_ratio(pair.deployed.tensors[index].grid, *next(results)[1:]) for index in ours.outputs]
+            squares.append(max(ratios) ** 2)
+
+    @cached_property
+    def _files(self) -> tuple[apart.Apart, apart.Run, apart.Apart, apart.Run]:
+        from ai_edge_litert.interpreter import Interpreter
+
+        deployed = apart.apart(self.pair.deployed, [ours for ours, _ in self._changed], {})
+        constants = dict(_constants(self.pair, self._changed))
+        twin = apart.apart(self.pair.reference, [theirs for _, theirs in self._changed], constants)
+        interpreter, options = running.plain()
+        return deployed, apart.opened(deployed, Interpreter), twin, apart.opened(twin, interpreter, **options)
+
+    def layers(self) -> Iterator[LayerNoise]:
+        """One for each: the root mean square over the values that were seen; none is added by what is the model's own."""
+        if not any(self._squares):
+            self.see({})
+        measured = dict(zip((ours.number for ours, _ in self._changed), self._squares, strict=True))
+        for ours, _ in self.pair.layers:
+            ratio = float(np.sqrt(np.mean(measured.get(ours.number, 0.0))))
+            yield LayerNoise(layer=_layer(self.pair.deployed, ours), op=ours.op, ratio=ratio)
 
 
-def _entering(
-    graph: Graph, known: Mapping[int, Array], inner: Graph, outer: Sequence[int]
-) -> Iterator[tuple[int, Array]]:
-    for index, origin in zip(inner.inputs, outer, strict=True):
-        constant = graph.constant(origin)
-        if constant is not None and constant.stored is not None:
-            yield index, constant.stored
-        elif origin in known:
-            yield index, known[origin]
-
-
-def _reference(model: Any) -> tuple[type[Any], dict[str, Any]]:
-    """The interpreter that runs the float file: TensorFlow's where it has select TF ops."""
-    if any(name.startswith(flatbuffer.FLEX) for name in flatbuffer.op_names(model)):
-        import tensorflow as tf
-
-        return tf.lite.Interpreter, {}
-    return _plain()
-
-
-def _plain() -> tuple[type[Any], dict[str, Any]]:
-    """LiteRT's interpreter without delegates, whose kernels are others than those that files are deployed with."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    return Interpreter, {"experimental_op_resolver_type": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
-
-
-def added(values: Values) -> Iterator[LayerNoise]:
-    """The noise of every operator; none is added by one that is the model's own."""
-    pair = values.pair
-    changed = []
-    for ours, theirs in pair.layers:
-        if _is_changed(pair, ours, theirs) and apart.has_values(pair.deployed, ours) and not _flex(ours):
-            changed.append((ours, theirs))
-        else:
-            yield LayerNoise(layer=_layer(pair.deployed, ours), op=ours.op, ratio=0.0)
-    if changed:
-        yield from _measured(values, changed)
-
-
-def _flex(operator: Operator) -> bool:
-    return operator.op.startswith(flatbuffer.FLEX)
+def _can_be_apart(pair: Pair, ours: Operator) -> bool:
+    return apart.has_values(pair.deployed, ours) and not ours.op.startswith(flatbuffer.FLEX)
 
 
 def _is_changed(pair: Pair, ours: Operator, theirs: Operator) -> bool:
@@ -124,35 +101,6 @@ def _dtype(graph: Graph, index: int) -> str:
     return constant.dtype if constant is not None else graph.tensors[index].dtype
 
 
-def _measured(values: Values, changed: Sequence[tuple[Operator, Operator]]) -> Iterator[LayerNoise]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    pair, rng = values.pair, np.random.default_rng(0)
-    deployed = apart.apart(pair.deployed, [ours for ours, _ in changed], {})
-    twin = apart.apart(pair.reference, [theirs for _, theirs in changed], dict(_constants(pair, changed)))
-    feeds = [_held(values, index, rng) for _, index in deployed.inputs]
-    numbers = [
-        _real(value, pair.deployed.tensors[i].grid) for value, (_, i) in zip(feeds, deployed.inputs, strict=True)
-    ]
-    theirs = [
-        value.astype(flatbuffer.numpy_dtype(pair.reference.tensors[index].dtype)) if value.dtype != object else value
-        for value, (_, index) in zip(numbers, twin.inputs, strict=True)
-    ]
-    interpreter, options = _plain()
-    got, run = apart.opened(deployed, Interpreter)(feeds), apart.opened(twin, interpreter, **options)
-    want = run(theirs)
-    moved = [
-        _moved(pair, changed, place, index, value, rng)
-        for value, (place, index) in zip(theirs, deployed.inputs, strict=True)
-    ]
-    still = all(one is other for one, other in zip(moved, theirs, strict=True))
-    hybrid = want if still else run(moved)
-    results = zip(deployed.outputs, got, want, hybrid, strict=True)
-    for ours, _ in changed:
-        ratios = [_ratio(pair.deployed.tensors[index].grid, *next(results)[1:]) for index in ours.outputs]
-        yield LayerNoise(layer=_layer(pair.deployed, ours), op=ours.op, ratio=max(ratios))
-
-
 def _constants(pair: Pair, changed: Sequence[tuple[Operator, Operator]]) -> Iterator[tuple[tuple[int, int], Array]]:
     """The deployed constants in the float graph's dtypes, where they are of another, by place of operator and input."""
     for place, (ours, theirs) in enumerate(changed):
@@ -162,12 +110,11 @@ def _constants(pair: Pair, changed: Sequence[tuple[Operator, Operator]]) -> Iter
                 yield (place, position), constant.real.astype(flatbuffer.numpy_dtype(dtype))
 
 
-def _held(values: Values, index: int, rng: np.random.Generator) -> Array:
+def _held(pair: Pair, known: Known, index: int, rng: np.random.Generator) -> Array:
     """What the deployed operator is given for a tensor: the float graph's value, or drawn where that is not known."""
-    pair = values.pair
     tensor = pair.deployed.tensors[index]
     reference = pair.tensors.get(pair.deployed.origin(index))
-    value = values.known.get(reference) if reference is not None else None
+    value = known.get(reference) if reference is not None else None
     if value is None:
         shape = tuple(max(size, 1) for size in tensor.shape)
         if tensor.grid is not None:
@@ -188,16 +135,8 @@ def _real(value: Array, grid: Grid | None) -> Array:
     return np.asarray((value.astype(np.float64) - zeros) * scales)
 
 
-def _moved(
-    pair: Pair,
-    changed: Sequence[tuple[Operator, Operator]],
-    place: int,
-    index: int,
-    value: Array,
-    rng: np.random.Generator,
-) -> Array:
+def _moved(pair: Pair, ours: Operator, index: int, value: Array, rng: np.random.Generator) -> Array:
     """An input as a kernel has it that rounds its float inputs to 8 bits itself, where the operator has quantized weights."""
-    ours, _ = changed[place]
     tensors = [pair.deployed.tensors[i] for i in ours.inputs if i >= 0]
     if (
         value.dtype != np.float32

@@ -4,16 +4,17 @@ Nothing of it depends on what the model's inputs are like. The reference is the 
 be damaged itself: what does not agree with it is judged again by one that is converted anew.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from converters.contract.errors import Damaged
-from converters.contract.values import Artifact, LayerNoise, Soundness, Tensors
+from converters.contract.values import Artifact, GridFit, LayerNoise, Soundness, Tensors
 from converters.processes import resident
 from converters.reference import sound
 from converters.targets.tflite import convert, flatbuffer, grids, matching, noise, weights
-from converters.targets.tflite.graph import Array
+from converters.targets.tflite.matching import Pair
+from converters.targets.tflite.running import Known, Running
 
 REFERENCE = "float32.tflite"
 SAMPLES = 2
@@ -22,6 +23,9 @@ SAMPLES = 2
 
 RANGE_BYTES = 2**27
 """Bytes of values from which ranges are known well enough: five images of MobileNetV2."""
+
+RANGE_STEPS = 1000
+"""The same for runs of a graph and its loops: 24 samples of an RNN of 20 steps."""
 
 
 def soundness(artifact: Artifact, saved_model: Path, inputs: Tensors) -> Soundness:
@@ -73,26 +77,49 @@ def _against(deployed: Any, reference: Any, key: str, inputs: Tensors) -> Soundn
     entries = {int(entry.tensorIndex): entry.name.decode() for entry in flatbuffer.definitions(reference)[key].inputs}
     given = {index: inputs[name] for index, name in entries.items()}
     dynamic = flatbuffer.signatures(reference)[key].dynamic_batch
-    tell = noise.teller(pairs[0].reference)
-    few = {index: value[:SAMPLES] for index, value in given.items()} if dynamic else given
-    layers = [layer for each in noise.observed(pairs, tell, few) for layer in noise.added(each)]
+    runs = Running(pairs[0].reference)
+    layers = _layers(pairs, runs, {index: value[:SAMPLES] for index, value in given.items()} if dynamic else given)
     # Without operators outputs are inputs, and were found to be the right ones.
     ends = [LayerNoise(layer=name, op="output", ratio=0.0) for name in flatbuffer.signatures(reference)[key].outputs]
+    fits = _grids(pairs, runs, _one_by_one(given) if dynamic else iter([given]))
+    numbers = [pair.reference.number for pair in pairs]
+    idle = [f"nothing ran {pair.reference.name!r}" for pair in pairs if pair.reference.number not in runs.ran]
     return Soundness(
         weights=[error for pair in pairs for error in weights.errors(pair)],
         layers=layers or ends,
-        grids=list(grids.fits(pairs[0], grids.spans(_one_by_one(tell, given, dynamic))))
-        if grids.any_in(pairs[0])
-        else [],
+        grids=fits,
+        partly=[*dict.fromkeys(runs.partly[number] for number in numbers if number in runs.partly), *idle],
     )
 
 
-def _one_by_one(tell: noise.Teller, given: Mapping[int, Array], dynamic: bool) -> Iterator[Mapping[int, Array]]:
-    """The values of single samples, as calibration has them: a model may make other ones of a sample in a batch."""
-    size = 0
-    for number in range(len(next(iter(given.values()))) if dynamic else 1):
-        values = tell({i: value[number : number + 1] for i, value in given.items()} if dynamic else given)
-        yield values
-        size += sum(value.nbytes for value in values.values())
-        if size > RANGE_BYTES:
-            return
+def _layers(pairs: Sequence[Pair], runs: Running, inputs: Known) -> list[LayerNoise]:
+    noises = [noise.Noise(pair) for pair in pairs]
+    for number, known in runs.values(inputs):
+        for each in noises:
+            if each.pair.reference.number == number:
+                each.see(known)
+    return [layer for each in noises for layer in each.layers()]
+
+
+def _grids(pairs: Sequence[Pair], runs: Running, samples: Iterator[Known]) -> list[GridFit]:
+    if not any(grids.any_in(pair) for pair in pairs):
+        return []
+    spans: dict[int, dict[int, grids.Span]] = {}
+    size = steps = 0
+    for sample in samples:
+        for number, known in runs.values(sample):
+            grids.widen(spans.setdefault(number, {}), known)
+            size, steps = size + sum(value.nbytes for value in known.values()), steps + 1
+        if size > RANGE_BYTES or steps > RANGE_STEPS:
+            break
+    return [
+        fit
+        for pair in pairs
+        for fit in grids.fits(pair, spans.get(pair.reference.number, {}), partly=pair.reference.number in runs.partly)
+    ]
+
+
+def _one_by_one(given: Known) -> Iterator[Known]:
+    """Single samples, as calibration has them: a model may make other values of a sample in a batch."""
+    for number in range(len(next(iter(given.values())))):
+        yield {index: value[number : number + 1] for index, value in given.items()}

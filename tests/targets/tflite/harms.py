@@ -149,6 +149,17 @@ def each_place(model: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield from (("rewire_output", (KEY, i)) for i in made if graph.tensors[i].type == graph.tensors[end].type)
 
 
+def each_grid_in_loops(model: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Each grid of a loop's or branch's own values with its zero point moved by half the range, and its scale other than it is."""
+    for number, graph in enumerate(model.subgraphs[1:], start=1):
+        for index, tensor in enumerate(graph.tensors):
+            if len(_data(model, tensor)) or tensor.quantization is None or tensor.quantization.scale is None:
+                continue
+            yield "requantize", (number, index, 1.0, -128 if tensor.quantization.zeroPoint[0] >= 0 else 128)
+            yield "requantize", (number, index, 2.5, 0)
+            yield "requantize", (number, index, 0.4, 0)
+
+
 _OF_KERNELS = ("asymmetricQuantizeInputs", "quantizedBiasType", "potScaleInt16", "weightsFormat")
 """Options that change how a kernel computes, and not what."""
 
@@ -162,8 +173,10 @@ def _kind(tensor: Any) -> tuple[int, list[int]]:
     return tensor.type, list(tensor.shape) if tensor.shape is not None else []
 
 
-def unseen(folder: Path, variant: str, saved_model: Path, inputs: Any, place: Path) -> tuple[int, list[str]]:
-    """How many of `each_place` there are in a variant, and those that its soundness does not show."""
+def unseen(
+    folder: Path, variant: str, saved_model: Path, inputs: Any, place: Path, harms: str = "each_place"
+) -> tuple[int, list[str]]:
+    """How many such harms there are of a variant, and those that change what it computes and its soundness does not show."""
     from converters.contract.errors import Damaged
     from converters.reference import sound
     from converters.targets.tflite import sound as tflite_sound
@@ -171,7 +184,7 @@ def unseen(folder: Path, variant: str, saved_model: Path, inputs: Any, place: Pa
     shutil.copytree(folder, place, dirs_exist_ok=True)
     content = (folder / f"{variant}.tflite").read_bytes()
     artifact = Artifact(target="tflite", variant=variant, signature=KEY, path=place / f"{variant}.tflite")
-    found, places = [], list(each_place(flatbuffer.parse(content)))
+    found, places = [], list(globals()[harms](flatbuffer.parse(content)))
     for change, arguments in places:
         assert artifact.path is not None
         artifact.path.write_bytes(content)
@@ -180,9 +193,26 @@ def unseen(folder: Path, variant: str, saved_model: Path, inputs: Any, place: Pa
             soundness = tflite_sound.soundness(artifact, saved_model, inputs)
         except Damaged:
             continue
-        if all(finding.status == "passed" for finding in sound.check(soundness, "", calibrated=True)):
+        passes = all(finding.status == "passed" for finding in sound.check(soundness, "", calibrated=True))
+        if passes and (harms == "each_place" or _changes(content, artifact.path.read_bytes(), inputs)):
             found.append(f"{change} {arguments}")
     return len(places), found
+
+
+_ALTERED = 0.1
+"""Share of the outputs' standard deviation by which they differ where more than the precision is another."""
+
+
+def _changes(content: bytes, harmed: bytes, inputs: Any) -> bool:
+    one, other = (_outputs(each, inputs) for each in (content, harmed))
+    return bool(np.sqrt(np.mean((one - other) ** 2)) > _ALTERED * np.std(one))
+
+
+def _outputs(content: bytes, inputs: Any) -> Any:
+    import tensorflow as tf
+
+    made = tf.lite.Interpreter(model_content=content).get_signature_runner(KEY)(**inputs)
+    return np.concatenate([np.ravel(value) for _, value in sorted(made.items())])
 
 
 BATTERY: dict[str, tuple[str, tuple[Any, ...]]] = {

@@ -71,13 +71,41 @@ ARCHITECTURES = {
 }
 
 
+CELL = """
+import numpy as np
+import tensorflow as tf
+
+class Cell(tf.Module):
+    def __init__(self):
+        super().__init__()
+        rng = np.random.default_rng(4)
+        self.gate, self.next = (tf.Variable(rng.normal(0, 0.3, (12, 8)), dtype=tf.float32) for _ in range(2))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 6, 4], tf.float32, name="x")])
+    def __call__(self, x):
+        given = tf.TensorArray(tf.float32, 6).unstack(tf.transpose(x, (1, 0, 2)))
+
+        def step(number, state):
+            both = tf.concat([given.read(number), state], 1)
+            gate = tf.sigmoid(both @ self.gate)
+            return number + 1, gate * state + (1.0 - gate) * tf.tanh(both @ self.next)
+
+        start = tf.zeros([tf.shape(x)[0], 8])
+        return {"state": tf.while_loop(lambda number, state: number < 6, step, (0, start))[1]}
+
+def build():
+    return Cell()
+"""
+"""A recurrent cell in a loop of one's own."""
+
+
 def builder(body: str) -> str:
     return f"import tf_keras\n\ndef build():\n    tf_keras.utils.set_random_seed(3)\n    layers = tf_keras.layers{body}"
 
 
-def files(sample: Sample, folder: Path) -> Path:
-    """Every variant of the sample in one release-like folder."""
-    for variant in ("float32", *LOSSY):
+def files(sample: Sample, folder: Path, *variants: str) -> Path:
+    """Every variant of the sample, or float32 and these, in one release-like folder."""
+    for variant in ("float32", *(variants or LOSSY)):
         conversion = convert(samples.unit_of(sample, "tflite", variant, folder))
         assert conversion.error is None
         assert [artifact.reason for artifact in conversion.artifacts if artifact.path is None] == []
@@ -145,6 +173,36 @@ def test_soundness_fails_wherever_the_file_is_harmed(net: tuple[Sample, Path], t
     number, unseen = resident.run("soundness of tflite", harms.unseen, *given, limits=sample.spec.limits).value
     assert number > 50
     assert unseen == []
+
+
+RECURRENT = {
+    name: f"""
+    x = layers.Input((5, 4), name="x")
+    return tf_keras.Model(x, layers.Dense(2)(layers.{name}(6)(x)))
+"""
+    for name in ("GRU", "LSTM")
+}
+
+
+@pytest.mark.parametrize("name", ["GRU", "LSTM", "module"])
+def test_soundness_fails_wherever_a_loop_is_harmed(
+    make_sample: Callable[..., Sample], tmp_path: Path, name: str
+) -> None:
+    sample = make_sample(CELL if name == "module" else builder(RECURRENT[name]))
+    made = files(sample, tmp_path, "int8")
+    inputs = {name: value[:8] for name, value in sample.golden.cases[KEY][0].inputs.items()}
+    assert reasons(sample, made / "int8.tflite") == []
+    given = made, "int8", sample.source.saved_model, inputs, tmp_path / "harmed", "each_grid_in_loops"
+    number, unseen = resident.run("soundness of tflite", harms.unseen, *given, limits=sample.spec.limits).value
+    assert number > 30
+    assert unseen == []
+
+
+def test_soundness_says_which_steps_of_a_loop_it_saw(make_sample: Callable[..., Sample], tmp_path: Path) -> None:
+    sample = make_sample(CELL.replace("number < 6", "number < 100").replace("read(number)", "read(number % 6)"))
+    made = files(sample, tmp_path, "dynamic")
+    details = [finding.detail for finding in judged(sample, made / "dynamic.tflite")]
+    assert any("was looked into for 64 of its 100 steps" in detail for detail in details)
 
 
 @pytest.mark.parametrize("variant", LOSSY)
