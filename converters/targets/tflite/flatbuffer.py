@@ -109,7 +109,7 @@ def uses(model: Any) -> dict[str, Uses]:
 def operators(model: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
     """Every operator that a signature runs, loops and branches included: its op, the OperatorT and its SubGraphT."""
     names = op_names(model)
-    for subgraph in _reached(model, definitions(model)[key].subgraphIndex):
+    for subgraph in reached(model, definitions(model)[key].subgraphIndex).values():
         for operator in subgraph.operators or ():
             yield names[operator.opcodeIndex], operator, subgraph
 
