@@ -131,13 +131,14 @@ class Converted:
 
     def copy(self, folder: Path) -> "Converted":
         """The same conversion with its files copied to `folder`, to be damaged there."""
-        whole = self.path.parent if self.path.name == "model.json" else self.path
-        here = whole.relative_to(self.root)
-        if whole.is_dir():
-            shutil.copytree(whole, folder / here)
-        else:
-            (folder / here).parent.mkdir(parents=True)
-            shutil.copy(whole, folder / here)
+        paths = [artifact.path for artifact in self.conversion.artifacts if artifact.path is not None]
+        for whole in {path.parent if path.name == "model.json" else path for path in paths}:
+            here = whole.relative_to(self.root)
+            if whole.is_dir():
+                shutil.copytree(whole, folder / here)
+            else:
+                (folder / here).parent.mkdir(parents=True)
+                shutil.copy(whole, folder / here)
         moved = [_moved(artifact, self.root, folder) for artifact in self.conversion.artifacts]
         return Converted(self.sample, self.conversion.model_copy(update={"artifacts": moved}), folder)
 
