@@ -15,7 +15,7 @@ from converters.contract.values import SERVE, Artifact, Source
 from converters.formats import frozen, saved_model
 from converters.reference import hints
 from converters.reference.drawing import Hint
-from converters.targets.tfjs import NAME, diagnosis, dtypes, internals
+from converters.targets.tfjs import NAME, diagnosis, dtypes, fusion, internals
 
 PROTO_BYTES = 2**31 - 1
 """Largest protocol buffer, which a frozen graph is (protobuf.dev/programming-guides/encoding/#size-limit)."""
@@ -84,7 +84,7 @@ def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> str | Non
         with internals.converting(
             _with_signature_alone(loaded, key),
             optimizing=look,
-            extracting=dtypes.hold,
+            extracting=_adapt,
             extracted=extracted,
         ):
             # Loops and branches stay functions: tensorflow.js finds no order in which to run some that are lowered to
@@ -126,6 +126,12 @@ def _bounded(hint: Hint) -> bool:
     if hint.values:
         return bool(max(abs(value) for value in hint.values) <= dtypes.EXACT_IN_WEBGL)
     return hint.high is not None and hint.high <= dtypes.EXACT_IN_WEBGL
+
+
+def _adapt(graph: Any) -> None:
+    """Make the optimized GraphDef one that tensorflow.js can run, in place. Raises Unsupported."""
+    dtypes.hold(graph)
+    fusion.split(graph)
 
 
 def _fits(value: Any, quantized: str) -> bool:

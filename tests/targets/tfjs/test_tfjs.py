@@ -465,3 +465,28 @@ def test_check_fails_on_cpu_when_wasm_lacks_a_kernel_and_the_model_is_wrong(pola
 def test_options_are_refused_when_a_program_has_no_runtime(runtimes: list[str], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         tfjs.TfjsOptions.model_validate({"runtimes": runtimes})
+
+
+FUSED = """
+import tf_keras
+
+def build():
+    tf_keras.utils.set_random_seed(5)
+    layers = tf_keras.layers
+    image = layers.Input((5, 5, 2), name="image")
+    random = dict(bias_initializer="random_normal")
+    hidden = layers.Flatten()(layers.Conv2D(3, 3, activation="tanh", **random)(image))
+    hidden = layers.Dense(5, activation="tanh", **random)(layers.Dense(5, activation="sigmoid", **random)(hidden))
+    return tf_keras.Model(image, layers.Dense(2, name="y", **random)(hidden))
+"""
+
+
+def test_check_passes_when_activations_are_fused_that_tensorflow_js_does_not_fuse(
+    make_sample: Callable[..., Sample],
+) -> None:
+    made = converted(make_sample(FUSED, name="fused", targets={"tfjs": {}}), "tfjs", "graph")
+    ops = [node["op"] for node in json.loads(made.path.read_text())["modelTopology"]["node"]]
+    assert ops.count("_FusedMatMul") == 3
+    assert ops.count("Tanh") == 2
+    (row,) = made.check()
+    assert row.status == "passed", not_passed([row])
