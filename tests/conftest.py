@@ -49,7 +49,13 @@ LONGEST = (
         "flows/ui/test_ui_auth.py",
         "flows/test_unchanged.py",
     ),
-    *("targets/tfjs/test_javascript.py", "whole/test_portable.py", "source/test_build.py", "whole/test_digits.py"),
+    *(
+        "targets/tfjs/test_javascript.py",
+        "whole/test_portable.py",
+        "whole/test_trained.py",
+        "source/test_build.py",
+        "whole/test_digits.py",
+    ),
     *("targets/saved_model/test_c_api.py", "targets/test_battery.py", "whole/test_sensitivity_digits.py"),
 )
 """Files of tests that take longest: they begin first, so that no process is left alone with one at the end."""
