@@ -109,7 +109,11 @@ class Judge:
         first = answer.model_copy(update={"outputs": answer.outputs[:1], "latency_ms": None})
         found = compare.compare([case], first, self.signatures[key], self._unit.definition.holds, bounds)
         failed = [finding for finding in found if finding.status != "passed"]
-        worst = failed[0] if failed else max(found, key=lambda finding: finding.measured or 0.0)
+        worst = (
+            failed[0]
+            if failed
+            else max(found, key=lambda finding: -1.0 if finding.measured is None else finding.measured)
+        )
         return worst.model_copy(
             update={"name": "sound", "detail": f"{told}: {worst.detail}", "output": None, "figures": {}}
         )
