@@ -46,4 +46,4 @@ def ops_of_frozen() -> list[str]:
 
 def test_frozen_function_has_neither_variables_nor_calls() -> None:
     found = run(ops_of_frozen).value
-    assert found == ["Const", "Identity", "Mul", "Placeholder"], "convert_variables_to_constants_v2 is not there"
+    assert set(found) - {"NoOp"} == {"Const", "Identity", "Mul", "Placeholder"}, "convert_variables_to_constants_v2"
