@@ -23,13 +23,15 @@ BEYOND_OTHERS = 0.25
 FILLED = 0.1
 """Share of a grid's width that values must take, those of its layer or of the layer behind it. The least seen
 is 0.175, where rows of padding alone are calibrated on too, and 0.46 elsewhere."""
+FILLED_BY_GIVEN = 0.2
+"""The same where a user's own inputs are those that grids are made for, so that nothing unusual is among them."""
 MOST_NAMED = 3
 
 
-def check(soundness: Soundness, runtime: str, *, calibrated: bool = False) -> list[CheckResult]:
+def check(soundness: Soundness, runtime: str, *, calibrated: bool = False, given: bool = False) -> list[CheckResult]:
     """The findings: one for the weights, one for the layers, and two for grids where there are any.
 
-    `calibrated` says that the inputs are those that the grids are made for.
+    `calibrated` says that the inputs are those that the grids are made for, `given` that they are a user's own.
     """
     if soundness.problems:
         detail = "; ".join(soundness.problems[:MOST_NAMED])
@@ -50,7 +52,9 @@ def check(soundness: Soundness, runtime: str, *, calibrated: bool = False) -> li
         found.append(_finding(runtime, beyond, BEYOND if calibrated else BEYOND_OTHERS, what))
         filled = [(grid.filled, grid.name) for grid in soundness.grids]
         what = f"{len(filled)} grids; smallest share of a width that the model's values take"
-        found.append(_finding(runtime, filled, FILLED, what, at_least=True))
+        found.append(
+            _finding(runtime, filled, FILLED_BY_GIVEN if calibrated and given else FILLED, what, at_least=True)
+        )
     if not found and soundness.twin is None:
         detail = "nothing in the file could be compared with the model"
         found.append(CheckResult(name="sound", runtime=runtime, status="failed", detail=detail))

@@ -98,7 +98,9 @@ def _sound(
     except FanoutError as error:
         status: Literal["failed", "not_run"] = "not_run" if isinstance(error, MissingRuntime) else "failed"
         return [CheckResult(name="sound", runtime=unit.target, status=status, detail=str(error))]
-    findings = sound.check(found, unit.target, calibrated=judge.calibrates(key_of(artifact)))
+    key = key_of(artifact)
+    given_by_user = judge.data.get(key) == "given"
+    findings = sound.check(found, unit.target, calibrated=judge.calibrates(key), given=given_by_user)
     return [*findings, *judge.lossless(artifact, found, returned)]
 
 

@@ -325,7 +325,7 @@ def test_check_names_the_layer_when_a_scale_of_the_deployed_file_was_changed(
     sample = make_sample(labelled.CLASSIFIER, golden=GOLDEN, targets={"tflite": {"variants": ["int8"]}})
     made = whole_release(sample, "int8")
     assert made.check()[0].status == "passed"
-    isolate.run(labelled.scale_activations, made.path, "scores/MatMul", 16.0)
+    isolate.run(labelled.scale_activations, made.path, "scores/MatMul", 8.0)
     (row,) = made.check()
     assert samples.turned([row])[SIGNATURE] >= {"sound"}
     (artifact,) = made.conversion.artifacts
