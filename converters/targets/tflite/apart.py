@@ -93,7 +93,9 @@ def opened(file: Apart, interpreter: type[Any], **options: Any) -> Run:
 
     def run(feeds: Iterable[Array]) -> list[Array]:
         runs.get_signature_runner(_KEY)(**{f"i{number}": value for number, value in enumerate(feeds)})
-        return [_value(runs, index, file.number) for index in file.outputs]
+        made = [_value(runs, index, file.number) for index in file.outputs]
+        runs.reset_all_variables()
+        return made
 
     return lambda feeds: _said(lambda: run(feeds))
 
@@ -127,14 +129,9 @@ def _copy(graph: Graph) -> tuple[Any, Any]:
 
 
 def _store(model: Any, tensor: Any, value: Array) -> None:
-    from ai_edge_litert import schema_py_generated as schema
-
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(value.tobytes(), np.uint8)
-    tensor.buffer, dtype = len(model.buffers), flatbuffer.dtype_code(value.dtype.name.upper())
+    tensor.buffer, dtype = flatbuffer.buffer(model, value), flatbuffer.dtype_code(value.dtype.name.upper())
     if tensor.type != dtype:
         tensor.type, tensor.quantization = dtype, None
-    model.buffers.append(buffer)
 
 
 def _expose(model: Any, subgraph: Any, number: int, inputs: Sequence[int], outputs: Sequence[int]) -> None:

@@ -66,11 +66,15 @@ def _predict(artifacts: Sequence[Artifact], cases: Cases, interpreter_class: Any
     predictions = []
     for key in (artifact.signature or "" for artifact in artifacts):
         try:
-            predictions.append(predicted(name, partial(_run, interpreter.get_signature_runner(key)), cases[key]))
+            predictions.append(
+                predicted(name, partial(_run, interpreter, interpreter.get_signature_runner(key)), cases[key])
+            )
         except (ValueError, RuntimeError, TypeError) as error:
             predictions.append(Prediction(runtime=name, error=f"{key}: {said(error)}"))
     return predictions
 
 
-def _run(runner: Any, inputs: Tensors) -> Tensors:
-    return {name: np.array(value) for name, value in runner(**inputs).items()}
+def _run(interpreter: Any, runner: Any, inputs: Tensors) -> Tensors:
+    outputs = {name: np.array(value) for name, value in runner(**inputs).items()}
+    interpreter.reset_all_variables()  # a signature remembers nothing, but the kernel of a fused LSTM does
+    return outputs

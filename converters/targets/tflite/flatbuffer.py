@@ -85,6 +85,36 @@ def dtype_code(name: str) -> int:
     return next(code for code, known in _enum("TensorType").items() if known == name)
 
 
+def opcode(model: Any, name: str) -> int:
+    """The number of a built-in op's code, which the model is given."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
+    code.version = 1
+    model.operatorCodes = [*(model.operatorCodes or ()), code]
+    return len(model.operatorCodes) - 1
+
+
+def operator(code: int, inputs: list[int], outputs: list[int]) -> Any:
+    """An operator of tensors by their numbers, without options."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    made = schema.OperatorT()
+    made.opcodeIndex, made.inputs, made.outputs = code, inputs, outputs
+    return made
+
+
+def buffer(model: Any, content: np.ndarray[Any, Any]) -> int:
+    """The number of a buffer of this content, which the model is given."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    made = schema.BufferT()
+    made.data = np.frombuffer(content.tobytes(), np.uint8)
+    model.buffers = [*model.buffers, made]
+    return len(model.buffers) - 1
+
+
 def signatures(model: Any) -> dict[str, Signature]:
     """The signatures by key."""
     return {

@@ -26,8 +26,16 @@ def cannot(model: Any, key: str, expected: Signature) -> str | None:
 
 def note(model: Any, key: str) -> str | None:
     """What is to be known of a signature's kernels; it is for the checks to find whether it matters."""
-    ops = sorted({op for op, _, _ in flatbuffer.operators(model, key) if op in _SUPPRESSION})
-    return f"{', '.join(ops)} returns its largest number of entries, padded" if ops else None
+    padding: set[str] = set()
+    keeping: set[str] = set()
+    for op, operator, subgraph in flatbuffer.operators(model, key):
+        padding |= {op} & {*_SUPPRESSION}
+        keeping |= {op for index in operator.inputs if index >= 0 and subgraph.tensors[index].isVariable}
+    notes = [f"{', '.join(sorted(padding))} returns its largest number of entries, padded"] if padding else []
+    if keeping:
+        how = "call the interpreter's reset_all_variables after each"
+        notes.append(f"{', '.join(sorted(keeping))} keeps its state from call to call: {how}")
+    return "; ".join(notes) or None
 
 
 def _refused_length(model: Any, operator: Any, subgraph: Any) -> int | None:

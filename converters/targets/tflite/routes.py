@@ -11,7 +11,7 @@ from typing import Any
 from converters.contract.errors import Unsupported
 from converters.contract.values import Frozen, Tensors
 from converters.formats import frozen, saved_model
-from converters.targets.tflite import diagnosis, internals
+from converters.targets.tflite import diagnosis, internals, repairs
 from converters.targets.tflite.diagnosis import Diagnosis
 
 _OF_VARIABLES = frozenset({"VarHandleOp", "ReadVariableOp", "AssignVariableOp", "VariableV2", "Variable", "Assign"})
@@ -100,8 +100,8 @@ class Routes:
         except Unsupported as error:
             return Diagnosis(need="other", sentence=str(error))
         try:
-            content: bytes = self._converter(path, keys, way).convert()
-            return content
+            content = repairs.with_own_states(self._converter(path, keys, way).convert())
+            return repairs.with_equal_grids(content) if self.variant == "int8" else content
         except (internals.converter_error(), RuntimeError, ValueError, KeyError, tf.errors.OpError) as error:
             return diagnosis.of_tflite(error)
 

@@ -49,7 +49,7 @@ def _keeps_state(graph: Graph, operator: Operator) -> bool:
 def counting(graph: Graph, loops: Sequence[Operator]) -> tuple[Graph, list[int]]:
     """The graph with one more output for each of these loops, by its tensor: how many steps it has made."""
     model, subgraph = _copy(graph)
-    model.operatorCodes = [*model.operatorCodes, _code("ADD")]
+    code = flatbuffer.opcode(model, "ADD")
     counters = []
     for loop in loops:
         raw = copy.copy(subgraph.operators[loop.number])
@@ -61,7 +61,7 @@ def counting(graph: Graph, loops: Sequence[Operator]) -> tuple[Graph, list[int]]
         for each in (condition, body):
             each.inputs = [*each.inputs, _integer(model, each, None)]
         made = _integer(model, body, None)
-        body.operators = [*(body.operators or ()), _addition(model, body.inputs[-1], _integer(model, body, 1), made)]
+        body.operators = [*(body.operators or ()), _addition(code, body.inputs[-1], _integer(model, body, 1), made)]
         body.outputs = [*body.outputs, made]
         counters.append(_integer(model, subgraph, None))
         raw.inputs = [*raw.inputs, _integer(model, subgraph, 0)]
@@ -147,28 +147,14 @@ def _integer(model: Any, subgraph: Any, value: int | None) -> int:
     tensor.name, tensor.type, tensor.shape = b"steps", flatbuffer.dtype_code("INT32"), np.empty(0, np.int32)
     tensor.hasRank = True
     if value is not None:
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.int32(value).tobytes(), np.uint8)
-        tensor.buffer = len(model.buffers)
-        model.buffers.append(buffer)
+        tensor.buffer = flatbuffer.buffer(model, np.array(value, np.int32))
     subgraph.tensors.append(tensor)
     return len(subgraph.tensors) - 1
 
 
-def _code(name: str) -> Any:
+def _addition(code: int, one: int, other: int, total: int) -> Any:
     from ai_edge_litert import schema_py_generated as schema
 
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
-    code.version = 1
-    return code
-
-
-def _addition(model: Any, one: int, other: int, total: int) -> Any:
-    """By the last of the model's operator codes."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    operator = schema.OperatorT()
-    operator.opcodeIndex, operator.inputs, operator.outputs = len(model.operatorCodes) - 1, [one, other], [total]
+    operator = flatbuffer.operator(code, [one, other], [total])
     operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
     return operator
