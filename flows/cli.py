@@ -11,9 +11,11 @@ from rich.text import Text
 
 from converters.config import read
 from converters.contract.errors import BadInput, ClusterFailed, FanoutError, ServerFailed
-from converters.processes import child, imports
+from converters.processes import child, imports, scratch
 from converters.release import figures, publish
+from converters.release.history import Promotion
 from converters.release.manifest import read as read_manifest
+from converters.release.staging import require_writable
 from converters.targets.registry import BUILT_IN, TARGETS
 from flows import running
 from flows.settings import AUTH, DASK, STORE, Settings
@@ -47,6 +49,7 @@ Releases = Annotated[
     typer.Option("--releases", metavar="DIR", help="Where releases are; default FANOUT_RELEASES or releases/."),
 ]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the model's history.")]
 
 
 @app.command()
@@ -161,7 +164,7 @@ def check(
 def list_releases(model: Model, releases: Releases = None, as_json: Json = False) -> None:
     """List a model's releases, the newest last."""
     root = Settings.read(releases=releases).releases
-    current = publish.current(root, model)
+    current, past = publish.current(root, model), publish.past(root, model)
     manifests = [read_manifest(root / model / str(version)) for version in publish.versions(root, model)]
     entries = [
         {
@@ -175,28 +178,42 @@ def list_releases(model: Model, releases: Releases = None, as_json: Json = False
         for each in manifests
     ]
     if as_json:
-        _print_json({"model": model, "releases": entries})
+        _print_json({"model": model, "releases": entries, "history": [entry.model_dump() for entry in past]})
         return
     for entry in entries:
         line = Text(f"{model} {entry['version']}", style="bold" if entry["current"] else "")
         line.append(f"  {entry['created']}  {figures.size(int(entry['bytes']))}  ", style="dim")
         line.append(str(entry["status"]), style="green" if entry["status"] == "passed" else "red")
         out.print(line.append("  current", style="cyan") if entry["current"] else line)
+    if past:
+        out.print()
+    for promotion in past:
+        out.print(_promotion(promotion))
+
+
+def _promotion(entry: Promotion) -> Text:
+    instead = f" in place of {entry.replaced}" if entry.replaced is not None else ""
+    line = Text(f"{entry.time:%Y-%m-%dT%H:%M:%SZ}  ", style="dim")
+    line.append(f"{entry.version} {entry.how}{instead}", style="default not dim")
+    return line.append(f" by {entry.by}" + (f": {entry.reason}" if entry.reason else ""))
 
 
 @app.command()
 def promote(
-    model: Model, version: Annotated[int, typer.Argument(metavar="VERSION")], releases: Releases = None
+    model: Model,
+    version: Annotated[int, typer.Argument(metavar="VERSION")],
+    reason: Reason = None,
+    releases: Releases = None,
 ) -> None:
     """Make a passed version the current one."""
-    publish.promote(Settings.read(releases=releases).releases, model, version)
+    publish.promote(Settings.read(releases=releases).releases, model, version, reason=reason)
     out.print(f"{model} {version} is current")
 
 
 @app.command()
-def rollback(model: Model, releases: Releases = None) -> None:
-    """Go back to the passed version before the current one."""
-    out.print(f"{model} {publish.rollback(Settings.read(releases=releases).releases, model)} is current")
+def rollback(model: Model, reason: Reason = None, releases: Releases = None) -> None:
+    """Go back to the version that was promoted before the current one."""
+    out.print(f"{model} {publish.rollback(Settings.read(releases=releases).releases, model, reason=reason)} is current")
 
 
 @app.command()
@@ -205,9 +222,11 @@ def prune(
     keep: Annotated[int, typer.Option("--keep", metavar="N", help="How many of the newest versions stay.")],
     releases: Releases = None,
 ) -> None:
-    """Remove old versions; the current one always stays."""
-    removed = publish.prune(Settings.read(releases=releases).releases, model, keep)
-    out.print(f"removed {model} {', '.join(map(str, removed))}" if removed else "nothing to remove")
+    """Remove old versions; the current one always stays, and one that is being checked."""
+    pruned = publish.prune(Settings.read(releases=releases).releases, model, keep)
+    out.print(f"removed {model} {', '.join(map(str, pruned.removed))}" if pruned.removed else "nothing to remove")
+    if pruned.read:
+        out.print(f"left {model} {', '.join(map(str, pruned.read))}, which is being read; prune again later")
 
 
 @app.command()
@@ -230,7 +249,7 @@ def ui(
     from flows.ui.supervise import serve
 
     settings = Settings.read(releases=releases, auth=auth)
-    publish.require_writable(settings.releases)
+    require_writable(settings.releases)
     serve(host, port, settings, err)
 
 
@@ -274,6 +293,7 @@ def _complain(error: Exception) -> None:
 def main() -> None:
     """The console script."""
     try:
+        scratch.begin()
         app()
     except FanoutError as error:
         _complain(error)

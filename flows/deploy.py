@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +22,13 @@ from converters.config.spec import ModelSpec
 from converters.contract import layout
 from converters.contract.errors import BadInput, FanoutError
 from converters.contract.values import UnitName
-from converters.processes import child, ending, memory, resident
+from converters.processes import child, ending, memory, resident, scratch
 from converters.processes.slots import Slots
 from converters.release.assemble import Released
+from converters.release.locking import reading
 from converters.release.manifest import Row
-from converters.release.publish import Staging, staging
+from converters.release.publish import tidy
+from converters.release.staging import Staging, staging
 from converters.source.builder import Builder
 from converters.steps import again, key, reuse
 from converters.steps.reuse import Reusable
@@ -49,6 +51,7 @@ MODELS_AT_ONCE = SIDE_BY_SIDE + 1
 """Models that a deploy-all works on at one time: while the last conversions of one run, the next is built."""
 
 if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker's run: TensorFlow loads while Prefect prepares it
+    scratch.begin()
     child.warm_up()
 
 
@@ -100,6 +103,7 @@ def deploy_model(
             _children_end_first(spec.name),
             resident.keeping(),
         ):
+            tidy(settings.releases, spec.name)
             recipe = key.recipe(spec)
             current, reasons = (None, []) if force else reuse.look(settings.releases, spec, recipe)
             if current is not None and current.whole:
@@ -144,6 +148,7 @@ def _deploy(
     turn = _turn.get() or Turn(Slots(SIDE_BY_SIDE))
     with (
         _executor(turn.slots, settings) as executor,
+        reading(current.path) if current else nullcontext(),  # what stays of it is copied
         memory.measured() as peak,
         staging(settings.releases, spec.name) as place,
     ):

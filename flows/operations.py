@@ -5,6 +5,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from converters.contract.errors import BadInput, FanoutError
@@ -12,6 +13,10 @@ from converters.release import publish
 from converters.steps.recheck import recheck
 from flows.settings import in_force
 from flows.show import artifacts
+
+
+def _run() -> str:
+    return f"flow run {flow_run.name} ({flow_run.id})"
 
 
 @flow(name="check-release", flow_run_name="check {model} {version}", validate_parameters=True)
@@ -39,7 +44,7 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
 def promote_release(model: str, version: int) -> State[Any]:
     """Make a passed version the current one."""
     try:
-        publish.promote(in_force().releases, model, version)
+        publish.promote(in_force().releases, model, version, by=_run())
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")
@@ -49,7 +54,7 @@ def promote_release(model: str, version: int) -> State[Any]:
 def rollback_release(model: str) -> State[Any]:
     """Go back to the passed version before the current one."""
     try:
-        version = publish.rollback(in_force().releases, model)
+        version = publish.rollback(in_force().releases, model, by=_run())
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")

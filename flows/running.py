@@ -17,6 +17,7 @@ from converters.contract.errors import FanoutError
 from converters.processes import child, imports
 from converters.release import publish
 from converters.release.assemble import Released
+from converters.release.staging import require_writable
 from converters.steps import key, reuse
 from flows import api
 from flows.settings import Settings, given
@@ -56,7 +57,9 @@ def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
     """Deploy what was asked for; progress goes to `console`. Raises BadInput where nothing can be deployed at all."""
     specs, force = request.specs, request.force
     settings.cluster()
-    publish.require_writable(settings.releases)
+    require_writable(settings.releases)
+    for spec in specs.values():
+        publish.tidy(settings.releases, spec.name)
     if force or any(publish.current(settings.releases, spec.name) is None for spec in specs.values()):
         child.warm_up()
     used = api.prepare(settings.auth)

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.runtime import task_run
+from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 
 from converters.config.spec import ModelSpec
@@ -16,7 +16,7 @@ from converters.contract.values import Source
 from converters.processes import child, ending
 from converters.release.assemble import Released, assemble
 from converters.release.manifest import Row, SourceRecord
-from converters.release.publish import Staging
+from converters.release.staging import Staging
 from converters.source.build import Built
 from converters.source.builder import Builder
 from converters.steps.convert import Conversion
@@ -139,6 +139,7 @@ def publish(
     Raises ChildDied where the run is ending: what its last checks found is then only that their children were ended.
     """
     ending.require_running()
-    released = assemble(place, source, spec, rows, started, promote=promote, peak_memory_mb=peak_mb)
+    by = f"flow run {flow_run.name} ({flow_run.id})"
+    released = assemble(place, source, spec, rows, started, promote=promote, by=by, peak_memory_mb=peak_mb)
     tell(Event(spec.name, "refused" if released.manifest.refusals else "released", released=released))
     return released

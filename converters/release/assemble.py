@@ -14,7 +14,7 @@ from converters.reference.labelled import EvaluationRecord
 from converters.release import files, notes, publish, regression, report, verdict
 from converters.release import manifest as manifests
 from converters.release.manifest import Comparison, Manifest, Row, SourceRecord
-from converters.release.publish import Staging
+from converters.release.staging import Staging
 
 
 class Released(Frozen):
@@ -43,11 +43,12 @@ def assemble(
     started: float,
     *,
     promote: bool = True,
+    by: str | None = None,
     peak_memory_mb: float | None = None,
 ) -> Released:
     """Publish what was made, and promote it where it passed, unless told not to.
 
-    `started` is the `time.monotonic()` at which the deploy began.
+    `started` is the `time.monotonic()` at which the deploy began, and `by` the run, for the history.
 
     Raises:
         BadInput: the current release, which this one is compared with, cannot be read; nothing is published then.
@@ -74,11 +75,11 @@ def assemble(
         notes=notes.of_inputs(spec, rows, golden.load(place.release / GOLDEN).cases),
     )
     (place.release / REPORT).write_text(report.render(manifest, spec.description, place.release))
-    manifest = manifest.model_copy(update={"files": files.record_files(place.release)})
+    manifest = manifest.model_copy(update={"files": files.record_files(place.release)}).sealed()
     path = place.publish(manifest)
     promoted = promote and not refusals
     if promoted:
-        publish.promote(place.model_dir.parent, spec.name, place.version)
+        publish.promote(place.model_dir.parent, spec.name, place.version, how="deployed", by=by)
     return Released(path=path, manifest=manifest, promoted=promoted)
 
 

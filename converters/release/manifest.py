@@ -2,9 +2,10 @@
 
 import json
 import platform
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -187,6 +188,8 @@ class Manifest(Frozen):
     refusals: list[str] = []
     notes: list[str] = []
     """What a person should know of it all the same, a sentence each."""
+    digest: str | None = None
+    """Of the file's text without this line, which it gets in being written."""
 
     def refusal(self) -> str:
         """The first of the refusals, and how many there are beside it."""
@@ -219,9 +222,14 @@ class Manifest(Frozen):
             units.setdefault(row.unit, []).append(row)
         return units
 
+    def sealed(self) -> "Manifest":
+        """The same with the digest of the file's text."""
+        document = self.model_dump(mode="json", by_alias=True, exclude={"digest"})
+        return self.model_copy(update={"digest": _digest(document)})
+
     def to_json(self) -> str:
         """The file's text."""
-        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, allow_nan=False) + "\n"
+        return _text(self.model_dump(mode="json", by_alias=True))
 
 
 def environment() -> dict[str, str]:
@@ -233,6 +241,26 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def is_sealed(release: Path) -> bool:
+    """Whether a release's manifest is, to the last byte, what was written. Raises OSError."""
+    path = release / MANIFEST
+    text = path.read_bytes()
+    try:
+        document = json.loads(text)
+        same = text == _text(document).encode()
+        return same and document.pop("digest") == _digest(document)
+    except (ValueError, KeyError, AttributeError):
+        return False
+
+
+def _text(document: Any) -> str:
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def _digest(document: Any) -> str:
+    return f"sha256:{sha256(_text(document).encode()).hexdigest()}"
 
 
 def read(release: Path) -> Manifest:

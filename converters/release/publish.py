@@ -1,256 +1,217 @@
-"""Releases on disk: staged beside, published by one rename, promoted by switching one symlink.
+"""Which version is current: promoted by switching one symlink, and listed for the ModelServer.
 
-RELEASES/NAME/VERSION/       a published release, never changed after
-RELEASES/NAME/.staging-N/    one being made; whoever makes it holds a lock on its file `.lock`
-RELEASES/NAME/current        symlink to the promoted version
-RELEASES/models.config       what the ModelServer is told, one entry for each model with a promoted release
+RELEASES/NAME/VERSION/          a published release, never changed after
+RELEASES/NAME/current           symlink to the promoted version
+RELEASES/NAME/history.jsonl     when it was which
+RELEASES/models.config          what the ModelServer is told, one entry for each model with a promoted release
+
+All of it is changed under one lock. A model is listed in models.config only while what `current` leads to can be served:
+it is listed after the switch, and taken off before.
 """
 
-import fcntl
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 from converters.contract.errors import BadInput, Damaged
-from converters.contract.layout import MANIFEST
+from converters.contract.values import Frozen
+from converters.release import durable, files, history, locking, staging
 from converters.release import manifest as manifests
+from converters.release.history import How, Promotion
 from converters.release.manifest import Manifest
 from converters.targets import serving
 from converters.targets.serving import layout
 
 CURRENT = "current"
-_STAGING = ".staging-"
-_LOCK = ".lock"
-_LOCK_SECONDS = 60.0
-"""A staging directory that has no lock after this time is nobody's."""
-_LAST_WORDS_SECONDS = 3.0
+GRACE_SECONDS = 1.0
+"""For so long after a version was current it is not removed: who had just found it by `current` may open its files."""
 
 
-@dataclass(frozen=True)
-class Staging:
-    """A version being made: its directory becomes the release."""
+class Pruned(Frozen):
+    """The versions that were removed, and those that were not because somebody reads them."""
 
-    model_dir: Path
-    version: int
-
-    @property
-    def root(self) -> Path:
-        """Holds the release-to-be and the lock."""
-        return self.model_dir / f"{_STAGING}{self.version}"
-
-    @property
-    def release(self) -> Path:
-        """What will be RELEASES/NAME/VERSION."""
-        return self.root / "release"
-
-    def publish(self, manifest: Manifest) -> Path:
-        """Write the manifest, last, and make the version appear by one rename."""
-        _write(self.release / MANIFEST, manifest.to_json())
-        target = self.model_dir / str(self.version)
-        os.rename(self.release, target)
-        _sync(self.model_dir)
-        return target
-
-
-@contextmanager
-def staging(releases: Path, model: str) -> Iterator[Staging]:
-    """Reserve the next version of a model; what is left in the staging directory at the end is removed.
-
-    A staging directory whose maker was killed is removed here too: its lock is free.
-
-    Raises:
-        BadInput: the releases directory cannot be written.
-    """
-    model_dir = releases / model
-    try:
-        with suppress(FileNotFoundError):  # it is new, or another's failed deploy has just removed it
-            _remove_abandoned(model_dir)
-        place, lock = _reserve(model_dir)
-    except OSError as error:
-        raise _unwritable(releases, error) from error
-    try:
-        yield place
-    finally:
-        _remove(place.root, lock)
-        os.close(lock)
-        with suppress(OSError):  # it holds releases
-            model_dir.rmdir()
-
-
-def _remove(root: Path, lock: int) -> None:
-    """Remove it; for a moment again and again, since a process that is being ended may still write there."""
-    deadline = time.monotonic() + _LAST_WORDS_SECONDS
-    while True:
-        _clear(root)
-        if not os.fstat(lock).st_nlink or time.monotonic() > deadline:
-            return
-        time.sleep(0.05)
-
-
-def _clear(root: Path) -> None:
-    """Remove what can be removed, and at last the lock: whoever is killed meanwhile leaves what is seen to be nobody's."""
-    lock = root / _LOCK
-    for path in set(root.iterdir()) - {lock}:
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    if set(root.iterdir()) == {lock}:
-        lock.unlink()
-        with suppress(OSError):  # somebody has written there again
-            root.rmdir()
-
-
-def require_writable(releases: Path) -> None:
-    """Make sure that releases can be made there. Raises BadInput where they cannot."""
-    try:
-        releases.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=releases):
-            pass
-    except OSError as error:
-        raise _unwritable(releases, error) from error
-
-
-def _unwritable(releases: Path, error: OSError) -> BadInput:
-    return BadInput(
-        f"the releases directory {releases} cannot be written: {error.strerror or error}; "
-        "choose another with --releases or FANOUT_RELEASES"
-    )
-
-
-def _reserve(model_dir: Path) -> tuple[Staging, int]:
-    while True:
-        try:
-            model_dir.mkdir(parents=True, exist_ok=True)
-            names = [path.name.removeprefix(_STAGING) for path in model_dir.iterdir()]
-            place = Staging(model_dir, max((int(name) for name in names if name.isdigit()), default=0) + 1)
-            place.root.mkdir()
-            lock = os.open(place.root / _LOCK, os.O_CREAT | os.O_RDWR)
-        except (FileExistsError, FileNotFoundError):
-            if os.path.lexists(model_dir) and not model_dir.is_dir():
-                raise
-            continue  # somebody else was faster: took the version, or removed the model's empty directory
-        if not _locked(lock, fcntl.LOCK_EX):
-            os.close(lock)
-            continue
-        place.release.mkdir()
-        return place, lock
-
-
-def _remove_abandoned(model_dir: Path) -> None:
-    for root in model_dir.glob(f"{_STAGING}*"):
-        try:
-            lock = os.open(root / _LOCK, os.O_RDWR)
-        except FileNotFoundError:
-            # Its maker has not come to the lock yet; or is gone, lock and all, and what it started wrote on for a moment.
-            if time.time() - root.stat().st_mtime > _LOCK_SECONDS:
-                shutil.rmtree(root, ignore_errors=True)
-            continue
-        except OSError:
-            continue
-        try:
-            if _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                _clear(root)
-        finally:
-            os.close(lock)
-
-
-def _locked(lock: int, how: int) -> bool:
-    """Lock the file; False where another holds it, or has removed it since it was opened."""
-    try:
-        fcntl.flock(lock, how)
-    except BlockingIOError:
-        return False
-    return os.fstat(lock).st_nlink > 0
+    removed: list[int]
+    read: list[int]
 
 
 def versions(releases: Path, model: str) -> list[int]:
     """The published versions of a model, oldest first. Raises BadInput where the model has none."""
     model_dir = releases / model
-    numbers = sorted(int(p.name) for p in model_dir.iterdir() if p.name.isdigit()) if model_dir.is_dir() else []
-    if not numbers:
+    try:
+        numbers = sorted(int(p.name) for p in model_dir.iterdir() if p.name.isdigit()) if model_dir.is_dir() else []
         others = sorted(p.name for p in releases.iterdir() if p.is_dir()) if releases.is_dir() else []
+    except OSError as error:
+        raise BadInput(f"the releases directory {releases} cannot be read: {error.strerror}") from error
+    if not numbers:
         raise BadInput(f"{releases} has no release of {model!r}; it has {', '.join(others) or 'none at all'}")
     return numbers
 
 
 def current(releases: Path, model: str) -> int | None:
-    """The promoted version, if any."""
+    """The promoted version, if any. Raises BadInput where `current` leads to no version."""
     link = releases / model / CURRENT
-    return int(os.readlink(link)) if link.is_symlink() else None
+    if not link.is_symlink():
+        return None
+    target = os.readlink(link)
+    if not target.isdigit():
+        raise BadInput(f"{link} leads to {target!r}, which is no version; remove it and promote one (fanout promote)")
+    return int(target)
 
 
-def promote(releases: Path, model: str, version: int) -> None:
-    """Make a version the current one, by one rename of a symlink, and list the model in models.config.
+def past(releases: Path, model: str) -> list[Promotion]:
+    """What was promoted, the last at the end. Raises BadInput, Damaged."""
+    versions(releases, model)
+    return history.read(releases / model)
+
+
+def tidy(releases: Path, model: str) -> None:
+    """Undo or finish what killed processes left of a model. Raises BadInput where the releases cannot be changed."""
+    model_dir = releases / model
+    if not model_dir.is_dir():
+        return
+    try:
+        staging.remove_abandoned(model_dir)
+        now = current(releases, model)
+        last = [entry.version for entry in history.read(model_dir)[-1:]]
+        if (now is not None and [now] != last) or durable.unfinished(model_dir / CURRENT):
+            with _changing(releases, model):
+                pass
+    except OSError as error:
+        raise staging.unwritable(releases, error) from error
+
+
+def promote(
+    releases: Path,
+    model: str,
+    version: int,
+    *,
+    how: How = "promoted",
+    by: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Make a version the current one, and list the model in models.config. `by` is the run that does, and `reason` why.
 
     Raises:
-        BadInput: there is no such version, or its manifest says that a check failed. One that was only refused for being
-            worse than the release before it may be promoted.
+        BadInput: there is no such version, its files are not those it was published with, or its manifest says that a check
+            failed. One that was only refused for being worse than the release before it may be promoted.
     """
+    with _changing(releases, model):
+        _switch(releases, model, version, how, by, reason)
+
+
+def rollback(releases: Path, model: str, *, by: str | None = None, reason: str | None = None) -> int:
+    """Go back to the version that was promoted before the current one; returns it. Raises BadInput where there is none."""
+    with _changing(releases, model):
+        now = current(releases, model)
+        if now is None:
+            versions(releases, model)
+            raise BadInput(f"{model} has no promoted release to roll back from")
+        there = versions(releases, model)
+        promoted = history.earlier(history.read(releases / model))
+        older = [version for version in reversed(there) if version < now]
+        for version in promoted or older:
+            if version in there and manifests.read(releases / model / str(version)).status == "passed":
+                _switch(releases, model, version, "rolled back", by, reason)
+                return version
+        raise BadInput(f"{model} {now} is the oldest passed release; there is none to roll back to")
+
+
+def prune(releases: Path, model: str, keep: int) -> Pruned:
+    """Remove all but the newest `keep` versions; the current one always stays, and so does one that is being read.
+
+    Raises:
+        BadInput: `keep` is less than one, there is no such model, or its versions cannot be removed.
+    """
+    if keep < 1:
+        raise BadInput(f"--keep must be at least 1, not {keep}")
+    gone: list[Path] = []
+    read: list[int] = []
+    while True:
+        with _changing(releases, model):
+            now = current(releases, model)
+            chosen = [version for version in versions(releases, model)[:-keep] if version != now]
+            wait = _since_current(releases / model, chosen)
+            if wait <= 0:
+                for version in chosen:
+                    path = releases / model / str(version)
+                    with locking.removing(path) as unread:
+                        if unread:
+                            gone.append(staging.set_aside(path))
+                        else:
+                            read.append(version)
+                break
+        time.sleep(wait)
+    for path in gone:
+        shutil.rmtree(path)
+    return Pruned(removed=[version for version in chosen if version not in read], read=read)
+
+
+def _since_current(model_dir: Path, chosen: list[int]) -> float:
+    """Seconds until each of these versions has not been current for GRACE_SECONDS."""
+    now = datetime.now(timezone.utc)
+    left = [GRACE_SECONDS - (now - e.time).total_seconds() for e in history.read(model_dir) if e.replaced in chosen]
+    return min(max(left, default=0.0), GRACE_SECONDS)
+
+
+@contextmanager
+def _changing(releases: Path, model: str) -> Iterator[None]:
+    """Alone, with all that a killed process left undone. Raises BadInput where the releases cannot be changed."""
+    versions(releases, model)
+    try:
+        with locking.writing(releases):
+            staging.remove_abandoned(releases / model)
+            _settle(releases, model)
+            yield
+    except OSError as error:
+        raise staging.unwritable(releases, error) from error
+
+
+def _settle(releases: Path, model: str) -> None:
+    """Record and list what was switched to by a process that was killed before it had done so, and remove what it left."""
+    durable.remove_unfinished(releases / model / CURRENT)
+    durable.remove_unfinished(releases / layout.CONFIG)
+    now, entries = current(releases, model), history.read(releases / model)
+    recorded = entries[-1].version if entries else None
+    _list_served(releases)
+    if now is not None and now != recorded:
+        history.append(releases / model, history.promotion(now, recorded, "found", None, None))
+
+
+def _switch(releases: Path, model: str, version: int, how: How, by: str | None, reason: str | None) -> None:
+    model_dir, replaced = releases / model, current(releases, model)
+    manifest = _promotable(releases, model, version)
+    if how != "deployed" and (changed := files.changed_files(model_dir / str(version), manifest)):
+        name, problem = next(iter(changed.items()))
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        raise BadInput(f"{model} {version} cannot be promoted: {name} {problem}{more}; deploy it again")
+    if not (model_dir / str(version) / serving.NAME).is_dir():
+        _list_served(releases, without=model)
+    durable.link(model_dir / CURRENT, str(version))
+    _list_served(releases)
+    if replaced != version:  # last, since it tells that all the rest was done
+        history.append(model_dir, history.promotion(version, replaced, how, by, reason))
+
+
+def _promotable(releases: Path, model: str, version: int) -> Manifest:
     if version not in versions(releases, model):
         raise BadInput(f"{model} has no version {version}; it has {', '.join(map(str, versions(releases, model)))}")
     manifest = manifests.read(releases / model / str(version))
     if not manifest.promotable:
         raise BadInput(f"{model} {version} failed its checks and cannot be promoted; see its report.html")
-    link = releases / model / CURRENT
-    fresh = link.with_name(f".{CURRENT}-{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(str(version))
-    os.replace(fresh, link)
-    _sync(link.parent)
-    _write_models_config(releases)
+    return manifest
 
 
-def rollback(releases: Path, model: str) -> int:
-    """Promote the newest passed version older than the current one; returns it. Raises BadInput where there is none."""
-    now = current(releases, model)
-    if now is None:
-        versions(releases, model)
-        raise BadInput(f"{model} has no promoted release to roll back from")
-    for version in reversed(versions(releases, model)):
-        if version < now and manifests.read(releases / model / str(version)).status == "passed":
-            promote(releases, model, version)
-            return version
-    raise BadInput(f"{model} {now} is the oldest passed release; there is none to roll back to")
-
-
-def prune(releases: Path, model: str, keep: int) -> list[int]:
-    """Remove all but the newest `keep` versions; the current one always stays. Returns what was removed."""
-    if keep < 1:
-        raise BadInput(f"--keep must be at least 1, not {keep}")
-    removed = [v for v in versions(releases, model)[:-keep] if v != current(releases, model)]
-    for version in removed:
-        gone = releases / model / f"{_STAGING}pruned-{version}"
-        os.rename(releases / model / str(version), gone)  # so that no half of a release is ever seen
-        shutil.rmtree(gone)
-    return removed
-
-
-def _write_models_config(releases: Path) -> None:
+def _list_served(releases: Path, without: str | None = None) -> None:
     """List every model that has a promoted release with a TF Serving layout; read back before it takes effect."""
-    with (releases / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        served = sorted(p.parent.name for p in releases.glob(f"*/{CURRENT}") if (p / serving.NAME).is_dir())
-        text = layout.models_config(served)
-        if sorted(layout.parse_models_config(text)) != served:
-            raise Damaged(f"{layout.CONFIG} does not list the models it was made for: {served}")
-        _write(releases / layout.CONFIG, text)
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}-{os.getpid()}")
-    with fresh.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    served = sorted(p.parent.name for p in releases.glob(f"*/{CURRENT}") if (p / serving.NAME).is_dir())
+    served = [model for model in served if model != without]
+    text = layout.models_config(served)
+    if sorted(layout.parse_models_config(text)) != served:
+        raise Damaged(f"{layout.CONFIG} does not list the models it was made for: {served}")
+    path = releases / layout.CONFIG
+    if not path.is_file() or path.read_text() != text:
+        durable.write(path, text)

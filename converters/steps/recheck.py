@@ -8,18 +8,18 @@ from pydantic import ValidationError
 from converters.config.explain import described
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged
-from converters.contract.layout import CONFIG, GOLDEN, SAVED_MODEL
+from converters.contract.layout import CONFIG, GOLDEN, MANIFEST, SAVED_MODEL
 from converters.contract.values import Artifact, CheckResult, Source
 from converters.processes import resident
 from converters.reference import golden, labelled
 from converters.reference.bounds import NONSENSE
 from converters.release import files, manifest, verdict
+from converters.release.locking import reading
 from converters.release.manifest import Manifest, Row
 from converters.release.verdict import row_status
 from converters.steps.check import check
 from converters.steps.convert import Conversion
 from converters.steps.unit import Unit
-from converters.targets.registry import TARGETS
 
 
 def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, variant: None) -> Manifest:
@@ -27,14 +27,21 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
 
     How it compared with the release that was current when it was made is told as it was, and is no check.
 
-    `tell` is called with target and variant before each is checked.
+    `tell` is called with target and variant before each is checked. The release is not pruned meanwhile.
 
     Raises:
         BadInput: `root` is no release.
     """
     written = manifest.read(root)
+    with reading(root):
+        return _checked(root, written, tell)
+
+
+def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None]) -> Manifest:
     spec = _spec(root)
     changed = files.changed_files(root, written)
+    if not manifest.is_sealed(root):
+        changed[MANIFEST] = "is not what was written"
     try:
         golden.load(root / GOLDEN)
         labelled.load(root, spec.evaluation, written.source.signatures)
@@ -57,7 +64,7 @@ def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, varian
             unit = Unit(target=conversion.target, variant=conversion.variant, source=source, spec=spec, release=root)
             again = zip(check(unit, conversion, keep_log=False), old, strict=True)
             tolerance = (unit.options.tolerance.get(unit.variant) or unit.kind.tolerance).error
-            rows += [_with_history(row, before, changed, tolerance) for row, before in again]
+            rows += [_with_history(row, before, _of(before, changed, written), tolerance) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
 
 
@@ -82,12 +89,18 @@ def _conversions(root: Path, written: Manifest) -> Iterator[tuple[Conversion, li
             yield Conversion(target=target, variant=variant, artifacts=artifacts), rows
 
 
-def _with_history(row: Row, before: Row, changed: dict[str, str], tolerance: float) -> Row:
-    """The row with its files' digests and its errors compared with the manifest's.
+def _of(row: Row, changed: dict[str, str], written: Manifest) -> dict[str, str]:
+    """What concerns a row: its own files, and those that are no row's (golden.npz, or one that somebody has added)."""
+    others = [other for other in written.targets if other.path != row.path]
+    return {
+        name: problem
+        for name, problem in changed.items()
+        if files.belongs(name, row) or not any(files.belongs(name, other) for other in others)
+    }
 
-    A file that is no artifact's (golden.npz, config.json) is every row's.
-    """
-    own = {name: problem for name, problem in changed.items() if files.belongs(name, row) or not _is_artifact(name)}
+
+def _with_history(row: Row, before: Row, own: dict[str, str], tolerance: float) -> Row:
+    """The row with what is wrong with its files, and its errors compared with the manifest's."""
     detail = "; ".join(f"{name} {problem}" for name, problem in sorted(own.items())) or "as the manifest says"
     digests = CheckResult(name="digests", runtime="sha256", status="failed" if own else "passed", detail=detail)
     checks = [digests, *row.checks, *_repeats(row, before, tolerance)]
@@ -135,10 +148,6 @@ def _repeats(row: Row, before: Row, tolerance: float) -> list[CheckResult]:
             detail="change of an error since the release, as a share of its tolerance",
         )
     ]
-
-
-def _is_artifact(name: str) -> bool:
-    return name.partition("/")[0] in TARGETS
 
 
 def _failed(row: Row, check_name: str, detail: str) -> Row:

@@ -30,7 +30,7 @@ from converters.processes import userland
 from converters.release import files, manifest, publish
 from converters.release.assemble import Released
 from converters.release.manifest import Manifest, Row, SourceRecord
-from converters.release.publish import Staging
+from converters.release.staging import Staging
 from converters.source import inputs
 from converters.source.watch import Reads
 from converters.steps import key

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -151,9 +152,17 @@ def test_releases_promote_rollback_and_prune_follow_each_other_when_three_versio
     assert listed() == {1: False, 2: False, 3: True}
     assert fanout("rollback", "versions", releases=releases).out == "versions 2 is current\n"
     assert fanout("promote", "versions", 1, releases=releases).out == "versions 1 is current\n"
+    assert fanout("rollback", "versions", "--reason", "slow", releases=releases).out == "versions 2 is current\n"
+    assert fanout("rollback", "versions", releases=releases).out == "versions 1 is current\n"
     assert fanout("rollback", "versions", releases=releases).status == 2
     assert fanout("prune", "versions", "--keep", 1, releases=releases).out == "removed versions 2\n"
     assert listed() == {1: True, 3: False}
+    lines = fanout("releases", "versions", releases=releases).out.splitlines()
+    assert re.fullmatch(r"\S+Z  2 rolled back in place of 1 by \S+: slow", lines[-2])
+    past = fanout("releases", "versions", "--json", releases=releases).document["history"]
+    assert [entry["version"] for entry in past] == [1, 2, 3, 2, 1, 2, 1]
+    assert [entry["how"] for entry in past][:4] == [*["deployed"] * 3, "rolled back"]
+    assert past[2]["by"].startswith("flow run deploy ")
 
 
 def test_deploy_never_imports_tensorflow_into_the_flows_own_process(

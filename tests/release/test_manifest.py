@@ -1,6 +1,7 @@
 """The manifest: where a status is decided, and what is on disk."""
 
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -256,12 +257,23 @@ def test_read_gives_back_the_manifest_when_it_was_written(tmp_path: Path) -> Non
     assert manifests.read(tmp_path) == FULL
 
 
+def test_is_sealed_unless_a_bit_of_the_manifest_was_changed(tmp_path: Path) -> None:
+    path, written = tmp_path / "manifest.json", FULL.sealed().to_json().encode()
+    path.write_bytes(written)
+    assert manifests.is_sealed(tmp_path)
+    generator = random.Random(1)
+    for _ in range(300):
+        place, bit = generator.randrange(len(written)), generator.randrange(8)
+        path.write_bytes(written[:place] + bytes([written[place] ^ 1 << bit]) + written[place + 1 :])
+        assert not manifests.is_sealed(tmp_path)
+
+
 def test_to_json_has_the_keys_of_the_interface() -> None:
     written = json.loads(FULL.to_json())
     assert list(written) == [
         *("schema", "model", "version", "status", "created", "seconds"),
         *("source", "environment", "peak_memory_mb", "targets", "files"),
-        *("evaluation", "comparison", "refusals", "notes"),
+        *("evaluation", "comparison", "refusals", "notes", "digest"),
     ]
     assert written["schema"] == 1
     assert list(written["source"]) == ["kind", "digest", "signatures", "seconds", "memory_mb", "reused_from"]

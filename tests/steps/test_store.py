@@ -11,7 +11,7 @@ from converters.contract import layout
 from converters.contract.errors import BadInput, Damaged, StoreFailed
 from converters.contract.values import Artifact
 from converters.formats import digest
-from converters.release.publish import staging
+from converters.release.staging import staging
 from converters.source.builder import Builder
 from converters.steps import remote
 from converters.steps.check import check

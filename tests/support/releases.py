@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from converters.config.spec import ModelSpec
-from converters.release import publish as release
 from converters.release.assemble import Released, assemble
 from converters.release.manifest import Row, SourceRecord
+from converters.release.staging import staging
 from converters.release.verdict import row
 from converters.source.builder import Builder
 from converters.steps import reuse
@@ -19,7 +19,7 @@ from converters.steps.unit import Unit, plan
 def publish(spec: ModelSpec, releases: Path, pool: ThreadPoolExecutor, *, checked: bool = True) -> Released:
     """Deploy the model as the flow does; unchecked, every row is not run."""
     started = time.monotonic()
-    with release.staging(releases, spec.name) as place:
+    with staging(releases, spec.name) as place:
         (place.release / reuse.SOURCE).mkdir()
         with Builder(spec, place.release, place.release / reuse.SOURCE, place.version) as builder:
             builder.build()
