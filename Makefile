@@ -26,9 +26,17 @@ setup: $(READY) ## Install everything into this checkout
 deploy-all: $(READY) ## Build, convert, check and release every model in configs/
 	@$(BIN)/fanout deploy --all
 
-# The password goes by the environment: arguments are seen by every user of the machine. exec, so that a signal arrives.
-ui: export FANOUT_AUTH := $(or $(AUTH),$(FANOUT_AUTH))
-ui: $(READY) ## Prefect's UI, a worker and the nightly schedules (HOST=, PORT=, AUTH=user:password)
+# A password goes by the environment or a file: arguments, make's own too, are seen by every user of the machine.
+ifneq ($(filter command,$(origin AUTH) $(origin FANOUT_AUTH)),)
+$(error a password in make's arguments is seen by every user of this machine; choose another, and give it by \
+FANOUT_AUTH_FILE=PATH, a file that only you may read, or as FANOUT_AUTH in the environment)
+else ifneq ($(and $(filter ui,$(MAKECMDGOALS)),$(AUTH)),)
+$(error AUTH is not read; give user and password by FANOUT_AUTH_FILE=PATH, a file that only you may read, or as FANOUT_AUTH \
+in the environment)
+endif
+
+# exec, so that a signal arrives.
+ui: $(READY) ## Prefect's UI, a worker and the nightly schedules (HOST=, PORT=, FANOUT_AUTH_FILE=file with user:password)
 	@exec $(BIN)/fanout ui $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: $(READY) ## Run all tests

@@ -5,7 +5,9 @@ import ipaddress
 import os
 
 import httpx
+from pydantic import SecretStr
 
+from converters.contract import secrets
 from converters.contract.errors import BadInput
 from flows import settings
 
@@ -27,15 +29,15 @@ _DEFAULTS = {
 }
 
 
-def set_defaults(auth: str | None) -> None:
+def set_defaults(auth: SecretStr | None) -> None:
     """Set Prefect's environment; what the user has set stays."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     if auth:
-        os.environ.setdefault(CLIENT_AUTH, auth)
+        os.environ.setdefault(CLIENT_AUTH, auth.get_secret_value())
 
 
-def prepare(auth: str | None) -> str:
+def prepare(auth: SecretStr | None) -> str:
     """Set Prefect's environment; what the user has set stays. Returns the API that will be used, for a person.
 
     That is PREFECT_API_URL, or a server on Prefect's default port, or else one that Prefect starts for this process.
@@ -46,12 +48,12 @@ def prepare(auth: str | None) -> str:
     set_defaults(auth)
     url = os.environ.get(URL)
     if url and not _answers(url):
-        raise BadInput(f"no Prefect server answers at {URL}={url}; start it, or unset the variable")
+        raise BadInput(f"no Prefect server answers at {URL}={secrets.shown(url)}; start it, or unset the variable")
     if not url and _answers(DEFAULT):
         os.environ[URL] = url = DEFAULT
     if url:
         _require_welcome(url)
-    return url or "a server of its own, for this run"
+    return secrets.shown(url) if url else "a server of its own, for this run"
 
 
 def server_runs() -> bool:
@@ -78,7 +80,9 @@ def _require_welcome(url: str) -> None:
     headers = {"Authorization": f"Basic {base64.b64encode(auth.encode()).decode()}"} if auth else {}
     if httpx.get(f"{url}/version", timeout=30.0, headers=headers).status_code == httpx.codes.UNAUTHORIZED:
         wrong = "does not accept the user and password in" if auth else "wants a user and password; set"
-        raise BadInput(f"the Prefect server at {url} {wrong} {settings.AUTH}=USER:PASSWORD (or {CLIENT_AUTH})")
+        raise BadInput(
+            f"the Prefect server at {secrets.shown(url)} {wrong} {settings.AUTH}=USER:PASSWORD (or {CLIENT_AUTH})"
+        )
 
 
 def _answers(url: str) -> bool:

@@ -18,7 +18,7 @@ from converters.release.manifest import read as read_manifest
 from converters.release.staging import require_writable
 from converters.targets.registry import BUILT_IN, TARGETS
 from flows import running
-from flows.settings import AUTH, DASK, STORE, Settings
+from flows.settings import DASK, STORE, Settings
 from flows.show.tables import ManifestTable, complaint
 
 app = typer.Typer(
@@ -235,20 +235,15 @@ def ui(
         str, typer.Option(help="Where to listen. Other than this machine only with a password.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
-    auth: Annotated[
-        str | None,
-        typer.Option(
-            metavar="USER:PASSWORD",
-            envvar=AUTH,
-            help="Ask for these in the UI and the API. Better set in the environment: arguments are seen by other users.",
-        ),
-    ] = None,
     releases: Releases = None,
 ) -> None:
-    """Start Prefect's UI with a worker, the deployments and the nightly schedules; Ctrl-C ends it."""
+    """Start Prefect's UI with a worker, the deployments and the nightly schedules; Ctrl-C ends it.
+
+    USER:PASSWORD for UI and API come by FANOUT_AUTH_FILE=PATH, a file that only you may read, or by FANOUT_AUTH.
+    """
     from flows.ui.supervise import serve
 
-    settings = Settings.read(releases=releases, auth=auth)
+    settings = Settings.read(releases=releases)
     require_writable(settings.releases)
     serve(host, port, settings, err)
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,14 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError, field_validator
+from pydantic import SecretStr, ValidationError, field_validator
 
 from converters.config import read
 from converters.contract.errors import BadInput
 from converters.contract.values import Frozen
 
 ROOT = Path(__file__).resolve().parent.parent
-AUTH, DASK, STORE = "FANOUT_AUTH", "FANOUT_DASK", "FANOUT_STORE"
+AUTH, AUTH_FILE, DASK, STORE = "FANOUT_AUTH", "FANOUT_AUTH_FILE", "FANOUT_DASK", "FANOUT_STORE"
 
 
 class ClusterSettings(NamedTuple):
@@ -31,14 +32,15 @@ class Settings(Frozen):
     """Each is the environment variable FANOUT_ and its name in capitals, and some are options too.
 
     `reports` is the address below which reports are served, where a server of ours is there, and `auth` that server's
-    USER:PASSWORD. `dask` is the scheduler whose workers convert and check, and `store` the directory or URL through which
-    they and this machine exchange files; without them it is done here.
+    USER:PASSWORD, which the first line of the file FANOUT_AUTH_FILE may hold instead. `dask` is the scheduler whose workers
+    convert and check, and `store` the directory or URL through which they and this machine exchange files; without them it is
+    done here.
     """
 
     configs: Path = read.CONFIGS
     releases: Path = ROOT / "releases"
     reports: str | None = None
-    auth: str | None = None
+    auth: SecretStr | None = None
     dask: str | None = None
     dask_patience: float = 30.0
     store: str | None = None
@@ -53,10 +55,12 @@ class Settings(Frozen):
         """What the environment says, but for the options that are given.
 
         Raises:
-            BadInput: a variable is not what it should be.
+            BadInput: a variable is not what it should be, or others may read the file of the password.
         """
         values: dict[str, object] = {name: os.environ.get(f"FANOUT_{name.upper()}") for name in cls.model_fields}
         values |= {name: value for name, value in options.items() if value is not None}
+        if not values["auth"] and (file := os.environ.get(AUTH_FILE)):
+            values["auth"] = _first_line(Path(file).expanduser())
         try:
             return cls.model_validate({name: value for name, value in values.items() if value})
         except ValidationError as error:  # all others are text
@@ -64,7 +68,8 @@ class Settings(Frozen):
 
     def environment(self) -> dict[str, str]:
         """The same for another process."""
-        return {f"FANOUT_{name.upper()}": "" if value is None else str(value) for name, value in self}
+        values = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in self}
+        return {f"FANOUT_{name.upper()}": "" if value is None else str(value) for name, value in values.items()}
 
     def cluster(self) -> ClusterSettings | None:
         """Where conversions run, if not on this machine.
@@ -86,6 +91,18 @@ class Settings(Frozen):
             )
         url = self.store if "://" in self.store else str(self._absolute(Path(self.store)))
         return ClusterSettings(self.dask, url, self.dask_patience)
+
+
+def _first_line(path: Path) -> str:
+    """The password's file, which nobody else may read."""
+    try:
+        with path.open() as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+                raise BadInput(f"{AUTH_FILE}: other users may read or change {path}; `chmod 600` it")
+            return file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BadInput(f"{AUTH_FILE}: {path} cannot be read: {reason}; it must hold USER:PASSWORD") from error
 
 
 def require_scheduler_address(address: str) -> None:

@@ -24,12 +24,15 @@ from converters.targets.registry import TARGETS
 Ingredients = dict[str, str]
 
 CODE = "the code of tf-fanout"
-_OF_THE_TOOLS = ("TF_", "KERAS_", "XLA_")
 _OF_THE_MACHINE = ("platform", "prefect")
-_NEUTRAL = (
-    "FANOUT_RELEASES", "FANOUT_CONFIGS", "FANOUT_AUTH", "FANOUT_DASK", "FANOUT_STORE",
-    "FANOUT_DASK_PATIENCE", "FANOUT_REPORTS", "TF_CPP_MIN_LOG_LEVEL",
+_TOOL_VARIABLES = (
+    "KERAS_BACKEND", "TF_USE_LEGACY_KERAS", "TF_KERAS", "TF2_BEHAVIOR",  # which Keras, which TensorFlow
+    "TF_XLA_FLAGS", "XLA_FLAGS", "TF_DISABLE_MKL", "TF_ENABLE_ONEDNN_OPTS", "TF_SET_ONEDNN_FPMATH_MODE",
+    "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA",  # which kernels
+    "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "TF_ENABLE_WINOGRAD_NONFUSED", "NVIDIA_TF32_OVERRIDE",
 )  # fmt: skip
+_LOCAL_VARIABLES = ("PYTHONPATH", "PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES", "FANOUT_CHROMIUM", "FANOUT_MODEL_SERVER")
+"""Those that shape what this machine makes and finds, and may well differ on another."""
 
 
 class Recipe(NamedTuple):
@@ -60,10 +63,10 @@ def source(spec: ModelSpec) -> Ingredients:
     )
     ingredients = {"the config": digest.of_value(config), CODE: digest.of_package(), **manifest.environment()}
     ingredients["the installed packages"] = digest.of_value(_installed())
-    ingredients |= {f"${name}": value for name, value in sorted(os.environ.items()) if _matters(name)}
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
-    if home.is_file():
-        ingredients[str(home)] = digest.of_file(home)
+    ingredients |= _variables(*_TOOL_VARIABLES, *_LOCAL_VARIABLES)
+    settings = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    if settings.is_file():
+        ingredients["keras.json"] = digest.of_file(settings)
     files = (*spec.given_files(), *spec.declared_files())
     return ingredients | {os.path.relpath(path, spec.base): digest.of_file(path) for path in files}
 
@@ -93,8 +96,7 @@ def tools() -> Ingredients:
     """What must be the same on another machine for what it makes to be what this one would make."""
     versions = {name: version for name, version in manifest.environment().items() if name not in _OF_THE_MACHINE}
     versions["python"] = versions["python"].rpartition(".")[0]
-    variables = {f"${n}": v for n, v in sorted(os.environ.items()) if n.startswith(_OF_THE_TOOLS) and _matters(n)}
-    return {**versions, CODE: digest.of_package(), **variables}
+    return {**versions, CODE: digest.of_package(), **_variables(*_TOOL_VARIABLES)}
 
 
 def difference(recorded: Mapping[str, str], now: Mapping[str, str]) -> str | None:
@@ -115,8 +117,9 @@ def _options(options: Options, variant: str) -> object:
     return values | {field: values[field].get(variant) for field in ("tolerance", "quality")}
 
 
-def _matters(name: str) -> bool:
-    return name == "PYTHONPATH" or (name.startswith((*_OF_THE_TOOLS, "FANOUT_")) and name not in _NEUTRAL)
+def _variables(*names: str) -> Ingredients:
+    """Those of them that are set, by digest: a release goes to many hands, and what is in a variable is nobody else's."""
+    return {f"${name}": digest.of_value(os.environ[name]) for name in names if name in os.environ}
 
 
 def _installed() -> list[str]:

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from converters.contract import secrets
 from converters.contract.errors import BadInput, Damaged, StoreFailed, raised
 from converters.formats.digest import of_file
 from converters.release.files import copied
@@ -24,17 +25,21 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = secrets.shown(url)
+        self._secret = {self.url: url}
         try:
             from fsspec.core import url_to_fs
 
             fs, root = url_to_fs(url)
         except ImportError as error:
             raise BadInput(
-                f"the store {url} cannot be opened: {error}; install it, or tf-fanout with its extra 'cluster'"
+                f"the store {self.url} cannot be opened: {self._told(str(error))}; install it, or tf-fanout with its extra "
+                "'cluster'"
             ) from error
         except ValueError as error:
-            raise BadInput(f"the store {url} cannot be opened: {error}; give a directory or a URL") from error
-        self.url = url
+            raise BadInput(
+                f"the store {self.url} cannot be opened: {self._told(str(error))}; give a directory or a URL"
+            ) from error
         self._fs: Any = fs
         self._root = str(root).rstrip("/")
 
@@ -59,7 +64,7 @@ class Store:
             else:
                 self._fs.rm_file(part)
         except Exception as error:  # every kind of file system raises its own
-            raise StoreFailed(f"the store {self.url} cannot be written: {raised(error)}") from error
+            raise StoreFailed(f"the store {self.url} cannot be written: {self._told(raised(error))}") from error
         if written != digest:
             raise Damaged(f"{path} was changed while it was copied to the store; deploy again")
         return digest
@@ -69,7 +74,7 @@ class Store:
         try:
             return bool(self._fs.exists(self._name(digest)))
         except Exception as error:  # as above
-            raise StoreFailed(f"the store {self.url} cannot be read: {raised(error)}") from error
+            raise StoreFailed(f"the store {self.url} cannot be read: {self._told(raised(error))}") from error
 
     def get(self, digest: str, target: Path) -> None:
         """Fetch the file of a digest, and make it appear at `target` whole.
@@ -93,7 +98,7 @@ class Store:
                 f"the store {self.url} holds no sha256/{digest}; is it the same on all machines?"
             ) from error
         except Exception as error:  # as above
-            raise StoreFailed(f"the store {self.url} cannot be read: {raised(error)}") from error
+            raise StoreFailed(f"the store {self.url} cannot be read: {self._told(raised(error))}") from error
         finally:
             part.unlink(missing_ok=True)
         if content != digest:
@@ -101,6 +106,10 @@ class Store:
                 f"{target.name} was damaged in the store {self.url}: sha256/{digest} held {content}; it was removed, "
                 "deploy again"
             )
+
+    def _told(self, message: str) -> str:
+        """What a file system says, without what is secret in the URL."""
+        return secrets.hidden(message, self._secret)
 
     def _name(self, digest: str) -> str:
         return f"{self._root}/sha256/{digest[:2]}/{digest}"

@@ -12,12 +12,14 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging import get_logger
 
 from converters.config import read
+from converters.contract import secrets
 from converters.contract.errors import BadInput
 from converters.contract.settings import OnFailure
 from converters.release.assemble import Released
 from flows.settings import Settings, in_force
 from flows.show import artifacts
 
+_VARIABLE = re.compile(r"\$\{?(\w+)")
 SECONDS = 30.0
 """How long a webhook or command may take."""
 
@@ -51,7 +53,8 @@ def _tell(flow_run: FlowRun, state: State[Any], released: Released | None) -> No
             _post(address, document) if what == "webhook" else _execute(address, document)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, subprocess.SubprocessError, BadInput) as error:
             # The run has failed already; that nobody could be told must not hide why.
-            log.error("on_failure.%s of %s did not work: %s", what, model, error, extra={"flow_run_id": flow_run.id})
+            why = secrets.hidden(_reason(error), {**secrets.of_environment(), **_variables(address)})
+            log.error("on_failure.%s of %s did not work: %s", what, model, why, extra={"flow_run_id": flow_run.id})
         else:
             log.info("on_failure.%s of %s was told", what, model, extra={"flow_run_id": flow_run.id})
 
@@ -96,14 +99,28 @@ def _execute(command: str, document: dict[str, Any]) -> None:
         command, shell=True, input=json.dumps(document), text=True, capture_output=True, timeout=SECONDS, check=False
     )
     if done.returncode != 0:
-        raise subprocess.SubprocessError(
-            f"{command!r} ended with status {done.returncode}: {done.stderr.strip()[-500:]}"
-        )
+        raise subprocess.SubprocessError(f"it ended with status {done.returncode}: {done.stderr.strip()[-500:]}")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without address or command, which may hold a secret as they are and as they were expanded."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"it was answered with status {error.response.status_code}"
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return "that is no URL of http or https"
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"it did not end within {error.timeout:g} s"
+    return str(error)
+
+
+def _variables(text: str) -> dict[str, str]:
+    """Those that an address or a command names, and their values."""
+    return {f"${name}": os.environ.get(name, "") for name in _VARIABLE.findall(text)}
 
 
 def _expanded(text: str) -> str:
     expanded = os.path.expandvars(text)
-    missing = re.search(r"\$\{?(\w+)", expanded)
+    missing = _VARIABLE.search(expanded)
     if missing:
         raise BadInput(f"the environment variable {missing[1]} is not set")
     return expanded

@@ -69,7 +69,7 @@ async def _view(request: Request) -> Response:
 async def _release_file(request: Request) -> Response:
     """A release's report, manifest or log."""
     settings: Settings = request.app.state.settings
-    if settings.auth and not _authorized(request.headers.get("Authorization", ""), settings.auth):
+    if settings.auth and not _authorized(request.headers.get("Authorization", ""), settings.auth.get_secret_value()):
         return PlainTextResponse(
             "user and password, please", status_code=401, headers={"WWW-Authenticate": 'Basic realm="releases"'}
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import psutil
+from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,7 +26,7 @@ from rich.text import Text
 from converters.contract.errors import BadInput, ServerFailed
 from converters.processes.launch import bound
 from flows import api
-from flows.settings import AUTH, ROOT, Settings
+from flows.settings import AUTH, AUTH_FILE, ROOT, Settings
 
 if TYPE_CHECKING:
     from flows.ui.deployments import Plan
@@ -119,15 +120,15 @@ def _keep_working(
         time.sleep(pause)
 
 
-def _require_safe(host: str, auth: str | None) -> None:
+def _require_safe(host: str, auth: SecretStr | None) -> None:
     if auth is not None:
-        user, colon, password = auth.partition(":")
+        user, colon, password = auth.get_secret_value().partition(":")
         if not (user and colon and password):
-            raise BadInput(f"{AUTH} must be USER:PASSWORD")
+            raise BadInput(f"{AUTH}, or the first line of {AUTH_FILE}, must be USER:PASSWORD")
     elif not api.is_loopback(host):
         raise BadInput(
             f"other machines could reach {host}, and everything may be run from the UI; "
-            f"set {AUTH}=USER:PASSWORD, or stay at {HOST}"
+            f"set {AUTH}=USER:PASSWORD, or {AUTH_FILE} to a file that holds them, or stay at {HOST}"
         )
 
 
@@ -146,7 +147,7 @@ def _require_free(host: str, port: int) -> None:
 def _configure(host: str, port: int, settings: Settings) -> dict[str, str]:
     """The environment of server, worker and runs. Prefect's part of it is this process's too, whose client reads it."""
     if settings.auth is not None:
-        os.environ[api.SERVER_AUTH] = os.environ[api.CLIENT_AUTH] = settings.auth
+        os.environ[api.SERVER_AUTH] = os.environ[api.CLIENT_AUTH] = settings.auth.get_secret_value()
     api.set_defaults(settings.auth)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -251,7 +252,7 @@ def _describe(console: Console, address: str, plan: "Plan", settings: Settings) 
     table.add_column()
     table.add_row("Prefect UI", Text(address, style="bold cyan"))
     if settings.auth is not None:
-        table.add_row("password", f"as set in {AUTH}; the UI asks for USER:PASSWORD")
+        table.add_row("password", "as set; the UI asks for USER:PASSWORD")
     table.add_row("models", ", ".join(plan.models))
     for deployment in plan.deployments:
         for scheduled in deployment.scheduled:

@@ -110,13 +110,24 @@ def test_read_names_the_field_when_a_declared_file_is_missing(tmp_path: Path) ->
         samples.write_spec(tmp_path, samples.MODULE, files=["ckpt/*"])
 
 
-@pytest.mark.parametrize("variable", ["TF_ENABLE_ONEDNN_OPTS", "TF_USE_LEGACY_KERAS", "FANOUT_CHROMIUM"])
+@pytest.mark.parametrize("variable", ["TF_ENABLE_ONEDNN_OPTS", "TF_USE_LEGACY_KERAS", "XLA_FLAGS", "FANOUT_CHROMIUM"])
 def test_source_differs_when_a_variable_that_matters_is_set(
     spec: ModelSpec, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = key.source(spec)
     monkeypatch.setenv(variable, "other")
-    assert key.source(spec) != before
+    assert key.difference(before, key.source(spec)) == f"${variable} is new"
+    monkeypatch.setenv(variable, "another")
+    assert key.source(spec)[f"${variable}"] not in ("another", before.get(f"${variable}"))
+
+
+@pytest.mark.parametrize("variable", ["FANOUT_WEBHOOK", "FANOUT_AUTH", "TF_ANY", "KERAS_ANY", "AWS_SECRET_ACCESS_KEY"])
+def test_source_and_tools_know_nothing_of_a_variable_that_shapes_no_model(
+    spec: ModelSpec, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = key.source(spec), key.tools()
+    monkeypatch.setenv(variable, "secret")
+    assert (key.source(spec), key.tools()) == before
 
 
 def test_variant_is_the_same_when_only_another_variants_options_differ(tmp_path: Path) -> None:

@@ -137,3 +137,9 @@ def test_a_unit_as_text_gives_the_rows_that_working_here_gives(
     assert row.status == "passed"
     assert [(c.name, c.status, c.measured) for c in row.checks] == [(c.name, c.status, c.measured) for c in same.checks]
     assert (row.path, row.bytes) == (same.path, same.bytes)
+
+
+def test_store_repeats_no_secret_of_its_url_when_it_cannot_be_opened() -> None:
+    with pytest.raises(BadInput, match="the store nosuch://host/folder cannot be opened") as refused:
+        Store("nosuch://key:secret@host/folder?token=secret")
+    assert "secret" not in str(refused.value)
