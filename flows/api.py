@@ -3,6 +3,7 @@
 import base64
 import ipaddress
 import os
+from collections.abc import Mapping
 
 import httpx
 from pydantic import SecretStr
@@ -15,7 +16,12 @@ DEFAULT = "http://127.0.0.1:4200/api"
 URL = "PREFECT_API_URL"
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
+ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
+CONNECT_SECONDS = 5.0
+"""Whoever listens is connected to at once, by the system, however busy the program is."""
+ANSWER_SECONDS = 90.0
+"""How long a server may be busy: its database can be locked for as long as 60 s."""
 
 _DEFAULTS = {
     # Nothing is sent to any outside host.
@@ -43,7 +49,7 @@ def prepare(auth: SecretStr | None) -> str:
     That is PREFECT_API_URL, or a server on Prefect's default port, or else one that Prefect starts for this process.
 
     Raises:
-        BadInput: PREFECT_API_URL is set and nothing answers there, or the server wants another user and password.
+        BadInput: PREFECT_API_URL is set and nothing answers there, or too late, or the server wants another user and password.
     """
     set_defaults(auth)
     url = os.environ.get(URL)
@@ -78,7 +84,10 @@ def address(host: str, port: int) -> str:
 def _require_welcome(url: str) -> None:
     auth = os.environ.get(CLIENT_AUTH)
     headers = {"Authorization": f"Basic {base64.b64encode(auth.encode()).decode()}"} if auth else {}
-    if httpx.get(f"{url}/version", timeout=30.0, headers=headers).status_code == httpx.codes.UNAUTHORIZED:
+    status = _get(f"{url}/version", headers).status_code
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        raise BadInput(f"the Prefect server at {secrets.shown(url)} was given too many wrong passwords; wait a minute")
+    if status == httpx.codes.UNAUTHORIZED:
         wrong = "does not accept the user and password in" if auth else "wants a user and password; set"
         raise BadInput(
             f"the Prefect server at {secrets.shown(url)} {wrong} {settings.AUTH}=USER:PASSWORD (or {CLIENT_AUTH})"
@@ -86,9 +95,21 @@ def _require_welcome(url: str) -> None:
 
 
 def _answers(url: str) -> bool:
-    """Whether an HTTP server is there; one that wants a password answers too."""
+    """Whether an HTTP server is there; one that wants a password answers too, and so does one that is slow.
+
+    Raises BadInput where one is there, and does not answer in time.
+    """
     try:
-        httpx.get(f"{url}/health", timeout=5.0)
+        _get(f"{url}/health")
+    except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
+        raise BadInput(
+            f"what listens at {secrets.shown(url)} has not answered for {ANSWER_SECONDS:g} s; if it is a Prefect server, wait "
+            f"until it is less busy or start it again, or set {URL} to another"
+        ) from error
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
     return True
+
+
+def _get(url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    return httpx.get(url, headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 
 from converters.config import read
 from converters.contract.errors import BadInput
@@ -34,13 +34,16 @@ class Settings(Frozen):
     `reports` is the address below which reports are served, where a server of ours is there, and `auth` that server's
     USER:PASSWORD, which the first line of the file FANOUT_AUTH_FILE may hold instead. `dask` is the scheduler whose workers
     convert and check, and `store` the directory or URL through which they and this machine exchange files; without them it is
-    done here.
+    done here. `hosts` are further names that the server may be asked by, such as a proxy's, with commas between them,
+    and `keep_days` says for how long Prefect's database keeps what has ended.
     """
 
     configs: Path = read.CONFIGS
     releases: Path = ROOT / "releases"
     reports: str | None = None
     auth: SecretStr | None = None
+    hosts: str | None = None
+    keep_days: float = Field(default=30.0, gt=0, le=36500)
     dask: str | None = None
     dask_patience: float = 30.0
     store: str | None = None
@@ -63,8 +66,15 @@ class Settings(Frozen):
             values["auth"] = _first_line(Path(file).expanduser())
         try:
             return cls.model_validate({name: value for name, value in values.items() if value})
-        except ValidationError as error:  # all others are text
-            raise BadInput(f"FANOUT_DASK_PATIENCE={values['dask_patience']} is no number of seconds") from error
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name = str(wrong["loc"][0])
+            given = "" if name == "auth" else f"={values[name]}"
+            raise BadInput(f"FANOUT_{name.upper()}{given}: {wrong['msg'].lower()}") from error
+
+    def names(self) -> list[str]:
+        """Those of `hosts`."""
+        return [name.strip() for name in (self.hosts or "").split(",") if name.strip()]
 
     def environment(self) -> dict[str, str]:
         """The same for another process."""

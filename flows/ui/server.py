@@ -1,14 +1,12 @@
 """Prefect's server as `fanout ui` starts it: `python -m flows.ui.server HOST PORT`.
 
-It is Prefect's own application with three things around it. Its pages may load from and talk to this address only (a
-Content-Security-Policy: parts of Prefect's UI fetch logos and report visits elsewhere). What the server itself would
-download, its list of worker types, is answered from the copy in Prefect's package. And the releases' report pages are
-served beside the UI, so that an artifact can link to them.
+It is Prefect's own application with four things around it. Who may ask for what is the affair of `guard`. Its pages may
+load from and talk to this address only (a Content-Security-Policy: parts of Prefect's UI fetch logos and report visits
+elsewhere). What the server itself would download, its list of worker types, is answered from the copy in Prefect's package.
+And the releases' report pages are served beside the UI, so that an artifact can link to them.
 """
 
-import base64
-import binascii
-import hmac
+import os
 import re
 import sys
 from pathlib import Path
@@ -17,16 +15,18 @@ import prefect.server.api
 import uvicorn
 from fastapi import FastAPI
 from prefect.server.api.server import create_app
+from pydantic import SecretStr
 from starlette.datastructures import MutableHeaders
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from converters.config.spec import NAME
 from converters.contract.layout import MANIFEST, REPORT
 from flows import api
 from flows.settings import Settings
+from flows.ui.guard import Door, Hosts, Neighbours, Passwords
 
 _VIEWS = Path(prefect.server.api.__file__).parent / "collections_data" / "views"
 _PAGE_POLICY = (
@@ -36,7 +36,10 @@ _PAGE_POLICY = (
 )
 # A report shows names that came with a model; whatever they are, the page runs nothing and is no part of this origin.
 _REPORT_POLICY = "sandbox allow-popups; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_PUBLIC_FILES = re.compile(rf"{re.escape(REPORT)}|{re.escape(MANIFEST)}|logs/[A-Za-z0-9._-]+\.log")
+_PUBLIC_FILES = re.compile(
+    rf"(?P<model>{NAME.pattern})/(?P<version>[0-9]{{1,9}})/"
+    rf"(?P<file>{re.escape(REPORT)}|{re.escape(MANIFEST)}|logs/[A-Za-z0-9._-]+\.log)"
+)
 
 
 class _Policy:
@@ -60,8 +63,8 @@ class _Policy:
 
 async def _view(request: Request) -> Response:
     """A list that Prefect's server would fetch from GitHub, from the copy in its package."""
-    path = _VIEWS / f"{Path(request.path_params['view']).name}.json"
-    if not path.is_file():
+    views = {path.stem: path for path in _VIEWS.glob("*.json")}
+    if (path := views.get(request.path_params["view"])) is None:
         return PlainTextResponse("no such view", status_code=404)
     return FileResponse(path, media_type="application/json")
 
@@ -69,25 +72,21 @@ async def _view(request: Request) -> Response:
 async def _release_file(request: Request) -> Response:
     """A release's report, manifest or log."""
     settings: Settings = request.app.state.settings
-    if settings.auth and not _authorized(request.headers.get("Authorization", ""), settings.auth.get_secret_value()):
-        return PlainTextResponse(
-            "user and password, please", status_code=401, headers={"WWW-Authenticate": 'Basic realm="releases"'}
-        )
-    model, version, name = (request.path_params[key] for key in ("model", "version", "name"))
-    release = settings.releases / Path(model).name / str(version)
-    if not _PUBLIC_FILES.fullmatch(name) or not (release / name).is_file():
+    named = _PUBLIC_FILES.fullmatch(request.path_params["path"])
+    if named is None or (path := _inside(settings.releases / named["model"] / named["version"], named["file"])) is None:
         return PlainTextResponse("no such file", status_code=404)
-    kind = "text/html" if name == REPORT else "application/json" if name == MANIFEST else "text/plain"
-    return FileResponse(release / name, media_type=kind, headers={"Content-Security-Policy": _REPORT_POLICY})
+    kinds = {REPORT: "text/html", MANIFEST: "application/json"}
+    headers = {"Content-Security-Policy": _REPORT_POLICY}
+    return FileResponse(path, media_type=kinds.get(named["file"], "text/plain"), headers=headers)
 
 
-def _authorized(header: str, auth: str) -> bool:
-    kind, _, encoded = header.partition(" ")
+def _inside(folder: Path, name: str) -> Path | None:
+    """The file of that name, where it is in the folder and not only linked from there."""
     try:
-        credentials = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        return False
-    return kind == "Basic" and hmac.compare_digest(credentials, auth.encode())
+        path = (folder / name).resolve(strict=True)
+    except OSError:  # there is none, or none of so long a name can be
+        return None
+    return path if path.is_file() and path.is_relative_to(folder.resolve()) else None
 
 
 def application(host: str, port: int) -> FastAPI:
@@ -95,15 +94,31 @@ def application(host: str, port: int) -> FastAPI:
     app = create_app(final=True)
     app.state.settings = Settings.read()
     app.router.routes.insert(0, Route("/api/collections/views/{view}", _view))
-    app.router.routes.insert(0, Route("/releases/{model}/{version:int}/{name:path}", _release_file))
+    app.router.routes.insert(0, Route("/releases/{path:path}", _release_file))
+    settings: Settings = app.state.settings
     names = [f"{name}:{port}" for name in dict.fromkeys((host, *api.LOOPBACK_NAMES))]
+    if settings.auth is not None:
+        passwords = Passwords(settings.auth, SecretStr(os.environ[api.SERVER_AUTH]))
+        app.add_middleware(Door, passwords=passwords, locked=lambda scope: _is_locked(app, scope))
+    app.add_middleware(Neighbours, hosts=Hosts(host, settings.names()), origins=os.environ[api.ORIGINS].split(","))
     app.add_middleware(_Policy, sockets=" ".join(f"ws://{name}" for name in names))
-    if api.is_loopback(host):
-        # A page of another site whose name is made to resolve to this machine is told nothing.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[host, *api.LOOPBACK_NAMES])
     return app
+
+
+def _is_locked(app: FastAPI, scope: Scope) -> bool:
+    """All that the application answers but Prefect's pages, which are the same everywhere and hold the form for a password."""
+    routes = [route for route in app.router.routes if getattr(route, "name", None) != "ui"]
+    return any(route.matches(scope)[0] is not Match.NONE for route in routes)
 
 
 if __name__ == "__main__":
     _host, _port = sys.argv[1], int(sys.argv[2])
-    uvicorn.run(application(_host, _port), host=_host, port=_port, log_level="warning", timeout_keep_alive=5)
+    uvicorn.run(
+        application(_host, _port),
+        host=_host,
+        port=_port,
+        log_level="warning",
+        timeout_keep_alive=5,
+        # Whoever may say whom a request is from may guess passwords in everybody's name.
+        proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
+    )

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from converters.contract.errors import BadInput, ServerFailed
+from converters.contract.errors import BadInput, ServerFailed, raised
 from converters.processes.launch import bound
 from flows import api
 from flows.settings import AUTH, AUTH_FILE, ROOT, Settings
+from flows.ui import surroundings
 
 if TYPE_CHECKING:
     from flows.ui.deployments import Plan
@@ -38,15 +39,8 @@ GRACE_SECONDS = 8.0
 RUNS_AT_ONCE = 2
 """Each run uses all cores; a second one keeps a long deploy from holding up a promotion."""
 _LONGEST_PAUSE = 60.0
-
-_SETTINGS = {
-    "PREFECT_UI_API_URL": "/api",  # whatever name or proxy the page was reached by, it asks where it came from
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
-    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
-    "PREFECT_WORKER_QUERY_SECONDS": "2",
-}
+_TIDY_SECONDS = 600.0
+"""How often what is old is removed from Prefect's database."""
 
 
 class _Ended(Exception):
@@ -69,16 +63,20 @@ def serve(host: str, port: int, settings: Settings, console: Console) -> None:
 
 
 def _serve(host: str, port: int, settings: Settings, console: Console) -> None:
+    if settings.auth is None and (auth := os.environ.get(api.SERVER_AUTH)):
+        settings = settings.model_copy(update={"auth": SecretStr(auth)})
     _require_safe(host, settings.auth)
     _require_free(host, port)
     address = api.address(host, port)
-    environment = _configure(host, port, settings.model_copy(update={"reports": f"{address}/releases"}))
-    with _running("server", [sys.executable, "-m", "flows.ui.server", host, str(port)], environment, console) as server:
+    for_server, for_worker = surroundings.configure(
+        host, port, settings.model_copy(update={"reports": f"{address}/releases"})
+    )
+    with _running("server", [sys.executable, "-m", "flows.ui.server", host, str(port)], for_server, console) as server:
         console.print(Text("starting Prefect's server ...", style="dim"))
         # These import Prefect, which takes seconds, while the server starts.
         from prefect.client.orchestration import get_client
 
-        from flows.ui import deployments
+        from flows.ui import deployments, retention
 
         plan = deployments.plan(settings)
         _wait_until_up(f"{address}/api/health", server)
@@ -88,11 +86,15 @@ def _serve(host: str, port: int, settings: Settings, console: Console) -> None:
                 for name in deployments.mark_crashed(client, why):
                     console.print(Text(f"{name} crashed; it can be retried in the UI", style="yellow"))
 
+            def tidy() -> float:
+                return _tidy(lambda: retention.forget(client, settings.keep_days) == retention.AT_ONCE, console)
+
             recover("what ran this was ended without a word; retry it")
             deployments.register(client, plan.deployments)
             _describe(console, address, plan, settings)
             try:
-                _keep_working(server, deployments.worker_command(RUNS_AT_ONCE), environment, console, recover)
+                command = deployments.worker_command(RUNS_AT_ONCE)
+                _keep_working(server, lambda: _running("worker", command, for_worker, console), console, recover, tidy)
             finally:
                 if server.poll() is None:
                     deployments.mark_crashed(client, "`fanout ui` was ended while this ran; retry it")
@@ -100,24 +102,38 @@ def _serve(host: str, port: int, settings: Settings, console: Console) -> None:
 
 def _keep_working(
     server: "subprocess.Popen[bytes]",
-    command: Sequence[str],
-    environment: Mapping[str, str],
+    start: Callable[[], "AbstractContextManager[subprocess.Popen[bytes]]"],
     console: Console,
     recover: Callable[[str], None],
+    tidy: Callable[[], float],
 ) -> None:
-    """Keep one worker going while the server lives; one that ends is replaced, after a pause that doubles."""
-    pause = 1.0
+    """Keep one worker going while the server lives; one that ends is replaced, after a pause that doubles.
+
+    `tidy` is called now and then, and says in how many seconds it should be again.
+    """
+    pause, due = 1.0, 0.0
     while True:
         started = time.monotonic()
-        with _running("worker", command, environment, console) as worker:
+        with start() as worker:
             while worker.poll() is None:
                 if server.poll() is not None:
                     raise ServerFailed(f"Prefect's server ended by itself, with exit status {server.returncode}")
+                if time.monotonic() > due:
+                    due = time.monotonic() + tidy()
                 time.sleep(0.2)
         console.print(Text(f"the worker ended with exit status {worker.returncode}; starting another", style="yellow"))
         recover("its worker was killed; retry it")
         pause = 1.0 if time.monotonic() - started > _LONGEST_PAUSE else min(_LONGEST_PAUSE, 2 * pause)
         time.sleep(pause)
+
+
+def _tidy(forget: Callable[[], bool], console: Console) -> float:
+    """Remove what is old; in how many seconds again. `forget` says whether there may be more."""
+    try:
+        return 1.0 if forget() else _TIDY_SECONDS
+    except httpx.HTTPError as error:  # a busy server; if it is gone, others say so
+        console.print(Text(f"old runs were not removed: {raised(error)}; tried again in 10 minutes", style="dim"))
+        return _TIDY_SECONDS
 
 
 def _require_safe(host: str, auth: SecretStr | None) -> None:
@@ -142,20 +158,6 @@ def _require_free(host: str, port: int) -> None:
             raise BadInput(
                 f"cannot listen on {host}:{port}: {error.strerror}; is another server there? choose another --port"
             ) from error
-
-
-def _configure(host: str, port: int, settings: Settings) -> dict[str, str]:
-    """The environment of server, worker and runs. Prefect's part of it is this process's too, whose client reads it."""
-    if settings.auth is not None:
-        os.environ[api.SERVER_AUTH] = os.environ[api.CLIENT_AUTH] = settings.auth.get_secret_value()
-    api.set_defaults(settings.auth)
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    os.environ[api.URL] = f"{api.address(host, port)}/api"
-    # By default any page in the user's browser may use the API.
-    names = {api.address(name, port) for name in (host, *api.LOOPBACK_NAMES)}
-    os.environ.setdefault("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", ",".join(sorted(names)))
-    return {**os.environ, **settings.environment()}
 
 
 def _wait_until_up(health: str, server: "subprocess.Popen[bytes]") -> None:
