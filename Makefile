@@ -16,7 +16,7 @@ UV := $(BIN)/uv pip install --python $(BIN)/python
 install = $(QUIETLY) $(1) --no-deps --require-hashes -r requirements.lock && $(QUIETLY) $(1) --no-deps --no-build-isolation -e .
 READY := .venv/.ready $(JS)/node_modules/.ready
 
-.PHONY: help setup deploy-all ui test quick mutants bench fitted lint type format lock doctor clean
+.PHONY: help setup deploy-all ui test quick mutants soak bench fitted lint type format lock doctor clean
 
 help: ## Show what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -47,6 +47,10 @@ quick: $(READY) ## Run what needs neither TensorFlow nor server nor browser, and
 
 mutants: $(READY) ## Mutate releases in every way known, and check them
 	@$(BIN)/pytest --mutants all tests/whole/test_sensitivity.py tests/whole/test_sensitivity_digits.py tests/whole/test_false_alarms.py
+
+soak: $(READY) ## Kill runs, corrupt releases, fill the disk and switch versions, for an hour or two (MANY=0.1: a tenth of it)
+	@for program in corruptions switching disk kills; do \
+		PYTHONPATH=.:tests/support $(BIN)/python tests/soak/$$program.py --many $(or $(MANY),1); done
 
 bench: $(READY) ## Time it against a plain script and the command lines, or another checkout (ROUNDS=5, AGAINST=DIR)
 	@$(BIN)/python tests/benchmarks/bench.py --rounds $(or $(ROUNDS),5) $(if $(AGAINST),--against $(AGAINST))

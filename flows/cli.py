@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from converters.config import read
-from converters.contract.errors import BadInput, ClusterFailed, FanoutError, ServerFailed
+from converters.contract.errors import BadInput, ClusterFailed, FanoutError, ServerFailed, of_disk
 from converters.processes import child, imports, scratch
 from converters.release import figures, publish
 from converters.release.history import Promotion
@@ -294,6 +294,12 @@ def main() -> None:
         _complain(error)
         # Prefect's server or the scheduler, or what was asked for.
         sys.exit(1 if isinstance(error, ServerFailed | ClusterFailed) else 2)
+    except OSError as error:
+        known = of_disk(error, Path())
+        if known is None:
+            raise
+        _complain(known)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(running.INTERRUPTED)
     finally:

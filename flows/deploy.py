@@ -20,7 +20,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from converters.config import read
 from converters.config.spec import ModelSpec
 from converters.contract import layout
-from converters.contract.errors import BadInput, FanoutError
+from converters.contract.errors import BadInput, FanoutError, of_disk
 from converters.contract.values import UnitName
 from converters.processes import child, ending, memory, resident, scratch
 from converters.processes.slots import Slots
@@ -113,9 +113,12 @@ def deploy_model(
                     tell(Event(spec.name, "changed", detail=reason))
                 released = _deploy(named, spec, current, recipe, settings, started, promote)
             artifacts.record(released, settings)
-    except FanoutError as error:
-        tell(Event(model, "failed", detail=str(error), error=error))
-        return Failed(message=str(error))
+    except (FanoutError, OSError) as error:
+        known = of_disk(error, in_force().releases)
+        if known is None:
+            raise
+        tell(Event(model, "failed", detail=str(known), error=known))
+        return Failed(message=str(known))
     if current is not None and current.whole:
         return Completed(name="Cached", message=current.sentence(), data=released)
     state = Failed if released.manifest.refusals else Completed

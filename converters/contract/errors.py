@@ -7,6 +7,7 @@ FanoutError
 ├── MissingRuntime        a runtime that a check needs is not on this machine: `not_run`, never a pass
 ├── Damaged               a file that should be readable is not: a check that fails
 ├── ServerFailed          a server did not start, serves something else, or did not answer: likewise
+├── DiskFailed            a disk is full, read-only or broken, or a directory was taken away
 ├── StoreFailed           the store that machines share cannot be read or written
 ├── ClusterFailed         there is nobody left to convert: no scheduler, or no worker
 ├── WorkerFailed          a worker of the cluster was lost, or may not do what it was asked: a row fails
@@ -18,6 +19,10 @@ FanoutError
 
 A failing check is none of these: it is data (`contract.values.CheckResult`).
 """
+
+import errno
+import os
+from pathlib import Path
 
 
 class FanoutError(Exception):
@@ -49,6 +54,27 @@ class Damaged(FanoutError):
 
 class ServerFailed(FanoutError):
     """A server that was there did not start, does not serve what it should, or did not answer as it should."""
+
+
+class DiskFailed(FanoutError):
+    """Files could not be written for a reason that is not theirs."""
+
+
+def of_disk(error: Exception, place: Path) -> FanoutError | None:
+    """What an error says of the disk, for a person, where it does, or itself; `place` is where releases are made."""
+    if not place.is_dir():
+        return DiskFailed(f"{place} is gone, which was there when the run began; deploy again")
+    if isinstance(error, FanoutError):
+        return error
+    if not isinstance(error, OSError):
+        return None
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        holding = f"of what holds {place} or {os.environ.get('TMPDIR', '/tmp')}"
+        return DiskFailed(f"{error.strerror}{where}; free some, {holding}, or choose others (--releases, TMPDIR)")
+    if error.errno in (errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM):
+        return DiskFailed(f"files cannot be written any more{where} ({error.strerror}); see to the disk, and try again")
+    return None
 
 
 class StoreFailed(FanoutError):

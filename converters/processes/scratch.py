@@ -17,6 +17,12 @@ _LAST = -1000
 """After multiprocessing has removed its own directory, at -100 (multiprocessing/util.py)."""
 
 
+_LONGEST = 60
+"""Letters of a directory in which a socket can be bound: its address has at most 107 (unix(7)), and multiprocessing's name for
+one, pymp-XXXXXXXX/listener-XXXXXXXX, has 31."""
+_SHORT = Path("/tmp")
+
+
 def begin() -> None:
     """Have this process, and what it starts, put temporary files into a directory of its own; called once, at its start.
 
@@ -24,7 +30,7 @@ def begin() -> None:
     """
     place = Path(tempfile.gettempdir())
     if place.name.startswith(PREFIX):  # of the process that started this one, which may end before it
-        place = place.parent
+        place = place.resolve().parent
     _remove_abandoned(place)
     while True:
         root = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
@@ -36,19 +42,28 @@ def begin() -> None:
         if os.fstat(lock).st_nlink:
             break
         os.close(lock)
-    tempfile.tempdir = os.environ["TMPDIR"] = str(root)
-    Finalize(None, _end, args=(root, os.getpid()), exitpriority=_LAST)
+    link = _SHORT / root.name if len(str(root)) > _LONGEST else None
+    if link is not None:
+        link.symlink_to(root)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(link or root)
+    Finalize(None, _end, args=(root, link, os.getpid()), exitpriority=_LAST)
 
 
-def _end(root: Path, process: int) -> None:
-    if os.getpid() == process:
-        shutil.rmtree(root, ignore_errors=True)
+def _end(root: Path, link: Path | None, process: int) -> None:
+    if os.getpid() != process:
+        return
+    shutil.rmtree(root, ignore_errors=True)
+    if link is not None:
+        link.unlink(missing_ok=True)
 
 
 def _remove_abandoned(place: Path) -> None:
+    for link in _SHORT.glob(f"{PREFIX}*"):
+        if link.is_symlink() and not link.exists() and link.lstat().st_uid == os.getuid():
+            link.unlink(missing_ok=True)
     for root in place.glob(f"{PREFIX}*"):
         try:
-            if root.stat().st_uid != os.getuid():
+            if root.lstat().st_uid != os.getuid() or root.is_symlink():
                 continue
             lock = os.open(root / _LOCK, os.O_CREAT | os.O_RDWR)
         except OSError:  # removed by another meanwhile

@@ -10,7 +10,6 @@ it is listed after the switch, and taken off before.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,7 +145,7 @@ def prune(releases: Path, model: str, keep: int) -> Pruned:
                 break
         time.sleep(wait)
     for path in gone:
-        shutil.rmtree(path)
+        staging.remove(path)
     return Pruned(removed=[version for version in chosen if version not in read], read=read)
 
 

@@ -105,6 +105,13 @@ def set_aside(release: Path) -> Path:
     return gone
 
 
+def remove(path: Path) -> None:
+    """Remove all of a directory, which others may remove at the same time. Raises OSError."""
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():  # not for want of it, then
+        shutil.rmtree(path)
+
+
 def remove_abandoned(model_dir: Path) -> None:
     """Remove what killed processes left of versions that they made or pruned. Raises FileNotFoundError without such a model."""
     for root in model_dir.iterdir():

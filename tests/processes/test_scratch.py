@@ -22,7 +22,7 @@ def begun(place: Path, then: str) -> Iterator[subprocess.Popen[str]]:
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith(f"{place}/fanout-run-")
+        assert Path(process.stdout.readline()).parent.name.startswith("fanout-run-")
         yield process
     finally:
         process.kill()
@@ -51,7 +51,7 @@ def test_begin_removes_what_a_killed_process_left_and_nothing_of_a_living_one(tm
 def test_begin_is_beside_that_of_the_process_that_started_this_one(tmp_path: Path) -> None:
     outer = tmp_path / "fanout-run-outer"
     outer.mkdir()
-    code = "import os\nfrom converters.processes import scratch\nscratch.begin()\nprint(os.environ['TMPDIR'])"
+    code = "import os\nfrom converters.processes import scratch\nscratch.begin()\nprint(os.path.realpath(os.environ['TMPDIR']))"
     told = subprocess.run(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -59,4 +59,24 @@ def test_begin_is_beside_that_of_the_process_that_started_this_one(tmp_path: Pat
         check=True,
         env={**os.environ, "TMPDIR": str(outer)},
     )
-    assert Path(told.stdout.strip()).parent == tmp_path
+    assert Path(told.stdout.strip()).parent == tmp_path.resolve()
+
+
+def test_begin_leaves_room_for_sockets_when_the_path_is_long(tmp_path: Path) -> None:
+    place = tmp_path / ("long" * 30)
+    place.mkdir()
+    code = (
+        "import multiprocessing, tempfile\nfrom converters.processes import scratch\nscratch.begin()\n"
+        "from multiprocessing import forkserver\nforkserver.ensure_running()\nprint(tempfile.mkdtemp())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "TMPDIR": str(place)},
+    )
+    made = Path(told.stdout.strip())
+    assert made.parent.name.startswith("fanout-run-")
+    assert not os.path.lexists(made.parent)
+    assert list(place.iterdir()) == []

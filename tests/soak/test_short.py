@@ -1,0 +1,35 @@
+"""The soak programs (`make soak`), for a moment."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak import corruptions, disk, kills, switching
+
+pytestmark = pytest.mark.tensorflow
+
+
+def test_every_corruption_is_found(tmp_path: Path) -> None:
+    found = corruptions.sweep(5 * len(corruptions.CHANGES), corruptions.made(tmp_path), tmp_path)
+    assert set(found.values()) == {5}
+
+
+def test_nobody_sees_less_than_a_version_while_others_switch(tmp_path: Path) -> None:
+    counts, faults = switching.sweep(30, tmp_path, switching.made(tmp_path))
+    assert faults == []
+    assert counts["whole"]
+    assert counts["loaded"]
+    assert not counts["partial"] + counts["missing"] + counts["mixed"] + counts["not loaded"]
+
+
+@pytest.mark.server
+def test_a_killed_run_leaves_the_release_and_nothing_else(tmp_path: Path) -> None:
+    counts = kills.sweep(2, tmp_path)
+    assert counts["kills"] + counts["ended before"] == 2
+
+
+@pytest.mark.server
+@pytest.mark.skipif(not disk.can_mount(), reason="needs the right to mount a file system in memory")
+def test_a_full_disk_leaves_the_release_and_nothing_else(tmp_path: Path) -> None:
+    counts = disk.sweep(2, tmp_path)
+    assert counts.total() == 4
