@@ -1,25 +1,21 @@
 """`fanout`: results on stdout, progress and messages on stderr; exit status 0 well, 1 a check failed, 2 bad input."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from converters.config import read
-from converters.contract.errors import BadInput, ClusterFailed, FanoutError, ServerFailed, of_disk
+from converters.contract.errors import BadInput, ClusterFailed, FanoutError, ServerFailed, StoreFailed, of_disk
 from converters.processes import child, imports, scratch
-from converters.release import figures, publish
-from converters.release.history import Promotion
-from converters.release.manifest import read as read_manifest
 from converters.release.staging import require_writable
 from converters.targets.registry import BUILT_IN, TARGETS
-from flows import running
-from flows.settings import DASK, STORE, Settings
+from flows import releasing, running
+from flows.settings import DASK, PUBLISH, STORE, Settings
 from flows.show.tables import ManifestTable, complaint
+from flows.terminal import Json, Releases, err, out, print_json
 
 app = typer.Typer(
     help="One TensorFlow model in, every runtime out: converted in parallel, each output checked in its own runtime, "
@@ -30,9 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# A pipe or file has no width: tables there are as wide as they need.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, highlight=False)
+app.add_typer(releasing.app)
 
 
 def _targets() -> str:
@@ -41,15 +35,6 @@ def _targets() -> str:
         return ",".join(TARGETS.choices())
     except BadInput:
         return ",".join(target.name for target in BUILT_IN if not target.always)
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Releases = Annotated[
-    Path | None,
-    typer.Option("--releases", metavar="DIR", help="Where releases are; default FANOUT_RELEASES or releases/."),
-]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name.")]
-Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the model's history.")]
 
 
 @app.command()
@@ -83,12 +68,16 @@ def deploy(  # an option is a parameter, as Typer has it
     store: Annotated[
         str | None, typer.Option(metavar="DIR|URL", envvar=STORE, help="Where they and this machine exchange files.")
     ] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|URL", envvar=PUBLISH, help="Another place where promoted releases are to be, too."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build, export, convert, check and release models."""
     if everything == bool(models):
         raise BadInput("name the models to deploy, or give --all for every config; not both")
-    settings = Settings.read(releases=releases, dask=dask, store=store)
+    settings = Settings.read(releases=releases, dask=dask, store=store, publish=publish)
     chosen = read.names(settings.configs) if everything else list(dict.fromkeys(models or []))
     only = [target.strip() for target in targets.split(",")] if targets is not None else None
     if data is not None and (everything or len(chosen) > 1):
@@ -106,7 +95,7 @@ def deploy(  # an option is a parameter, as Typer has it
 
 def _show(outcome: running.Outcome, as_json: bool) -> None:
     if as_json:
-        _print_json({"manifests": [each.manifest.model_dump(mode="json", by_alias=True) for each in outcome.released]})
+        print_json({"manifests": [each.manifest.model_dump(mode="json", by_alias=True) for each in outcome.released]})
     for same in outcome.unchanged:
         (err if as_json else out).print(same.sentence())
     unchanged = {same.path for same in outcome.unchanged}
@@ -121,6 +110,8 @@ def _show(outcome: running.Outcome, as_json: bool) -> None:
             _complain(
                 FanoutError(f"left out of {each.manifest.model} {each.manifest.version}: {row.title}: {row.reason}")
             )
+        if each.only_here is not None:
+            _complain(FanoutError(each.only_here))
     for error in outcome.errors:
         _complain(error)
 
@@ -136,97 +127,9 @@ def inspect(
 
     description = child.run(describe.describe, path.absolute()).value
     if as_json:
-        _print_json(description)
+        print_json(description)
     else:
         out.print(render(description))
-
-
-@app.command()
-def check(
-    release_dir: Annotated[Path, typer.Argument(metavar="RELEASE_DIR", help="RELEASES/NAME/VERSION, or its current.")],
-    as_json: Json = False,
-) -> None:
-    """Check a release again: its digests, and every check in every runtime."""
-    from converters.steps.recheck import recheck
-
-    child.warm_up()
-    manifest = recheck(
-        release_dir.resolve(), lambda target, variant: err.print(Text(f"checking {target} {variant}", style="dim"))
-    )
-    if as_json:
-        _print_json(manifest.model_dump(mode="json", by_alias=True))
-    else:
-        out.print(ManifestTable(manifest))
-    raise typer.Exit(1 if manifest.refusals else 0)
-
-
-@app.command(name="releases")
-def list_releases(model: Model, releases: Releases = None, as_json: Json = False) -> None:
-    """List a model's releases, the newest last."""
-    root = Settings.read(releases=releases).releases
-    current, past = publish.current(root, model), publish.past(root, model)
-    manifests = [read_manifest(root / model / str(version)) for version in publish.versions(root, model)]
-    entries = [
-        {
-            "version": each.version,
-            "status": each.status,
-            "current": each.version == current,
-            "created": each.created,
-            "seconds": each.seconds,
-            "bytes": each.bytes,
-        }
-        for each in manifests
-    ]
-    if as_json:
-        _print_json({"model": model, "releases": entries, "history": [entry.model_dump() for entry in past]})
-        return
-    for entry in entries:
-        line = Text(f"{model} {entry['version']}", style="bold" if entry["current"] else "")
-        line.append(f"  {entry['created']}  {figures.size(int(entry['bytes']))}  ", style="dim")
-        line.append(str(entry["status"]), style="green" if entry["status"] == "passed" else "red")
-        out.print(line.append("  current", style="cyan") if entry["current"] else line)
-    if past:
-        out.print()
-    for promotion in past:
-        out.print(_promotion(promotion))
-
-
-def _promotion(entry: Promotion) -> Text:
-    instead = f" in place of {entry.replaced}" if entry.replaced is not None else ""
-    line = Text(f"{entry.time:%Y-%m-%dT%H:%M:%SZ}  ", style="dim")
-    line.append(f"{entry.version} {entry.how}{instead}", style="default not dim")
-    return line.append(f" by {entry.by}" + (f": {entry.reason}" if entry.reason else ""))
-
-
-@app.command()
-def promote(
-    model: Model,
-    version: Annotated[int, typer.Argument(metavar="VERSION")],
-    reason: Reason = None,
-    releases: Releases = None,
-) -> None:
-    """Make a passed version the current one."""
-    publish.promote(Settings.read(releases=releases).releases, model, version, reason=reason)
-    out.print(f"{model} {version} is current")
-
-
-@app.command()
-def rollback(model: Model, reason: Reason = None, releases: Releases = None) -> None:
-    """Go back to the version that was promoted before the current one."""
-    out.print(f"{model} {publish.rollback(Settings.read(releases=releases).releases, model, reason=reason)} is current")
-
-
-@app.command()
-def prune(
-    model: Model,
-    keep: Annotated[int, typer.Option("--keep", metavar="N", help="How many of the newest versions stay.")],
-    releases: Releases = None,
-) -> None:
-    """Remove old versions; the current one always stays, and one that is being checked."""
-    pruned = publish.prune(Settings.read(releases=releases).releases, model, keep)
-    out.print(f"removed {model} {', '.join(map(str, pruned.removed))}" if pruned.removed else "nothing to remove")
-    if pruned.read:
-        out.print(f"left {model} {', '.join(map(str, pruned.read))}, which is being read; prune again later")
 
 
 @app.command()
@@ -271,14 +174,10 @@ def doctor(as_json: Json = False) -> None:
 
     runtimes = examine()
     if as_json:
-        _print_json({"runtimes": [runtime._asdict() for runtime in runtimes]})
+        print_json({"runtimes": [runtime._asdict() for runtime in runtimes]})
     else:
         out.print(table(runtimes))
     raise typer.Exit(0 if all(runtime.found for runtime in runtimes if runtime.required) else 1)
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=1) + "\n")
 
 
 def _complain(error: Exception) -> None:
@@ -292,8 +191,8 @@ def main() -> None:
         app()
     except FanoutError as error:
         _complain(error)
-        # Prefect's server or the scheduler, or what was asked for.
-        sys.exit(1 if isinstance(error, ServerFailed | ClusterFailed) else 2)
+        # Prefect's server, the scheduler or another place, or what was asked for.
+        sys.exit(1 if isinstance(error, ServerFailed | ClusterFailed | StoreFailed) else 2)
     except OSError as error:
         known = of_disk(error, Path())
         if known is None:

@@ -8,39 +8,38 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from converters.config import read
 from converters.config.spec import ModelSpec
-from converters.contract import layout
 from converters.contract.errors import BadInput, FanoutError, of_disk
-from converters.contract.values import UnitName
 from converters.processes import child, ending, memory, resident, scratch
 from converters.processes.slots import Slots
 from converters.release.assemble import Released
 from converters.release.locking import reading
-from converters.release.manifest import Row
+from converters.release.provenance import Run
 from converters.release.publish import tidy
-from converters.release.staging import Staging, staging
-from converters.source.builder import Builder
-from converters.steps import again, key, reuse
+from converters.release.staging import staging
+from converters.steps import key, reuse
 from converters.steps.reuse import Reusable
-from converters.steps.unit import Unit, plan
 from flows import one_at_a_time
 from flows.cluster.dask import connected
-from flows.executor import Executor, Here, Job
-from flows.order import Needs, measured_needs, run_all
+from flows.executor import Executor, Here
+from flows.making import Making, Turn, show_unchanged
+from flows.operations import this_run
+from flows.order import measured_needs
 from flows.settings import Settings, in_force
 from flows.show import artifacts
-from flows.show.events import Event, tell
-from flows.tasks import Exported, build, check, convert, export, publish, unchanged
+from flows.show.events import Event, Stage, tell
+from flows.tasks import publish, publish_elsewhere
 from flows.ui import notify
 
 SIDE_BY_SIDE = max(2, os.cpu_count() or 2)
@@ -53,13 +52,6 @@ MODELS_AT_ONCE = SIDE_BY_SIDE + 1
 if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker's run: TensorFlow loads while Prefect prepares it
     scratch.begin()
     child.warm_up()
-
-
-class Turn(NamedTuple):
-    """The places for children, which all models of a deploy-all share, and a model's own turn; the lowest goes first."""
-
-    slots: Slots
-    number: int = 0
 
 
 _turn: contextvars.ContextVar[Turn | None] = contextvars.ContextVar("turn", default=None)
@@ -90,6 +82,7 @@ def deploy_model(
         return Cancelled(message=f"skipped: {later}, which is due as well, makes up for this run")
     try:
         settings = in_force()
+        keys = settings.ready()
         spec = read.find(model, settings.configs)
         if targets:
             spec = spec.with_targets(targets)
@@ -105,13 +98,19 @@ def deploy_model(
         ):
             tidy(settings.releases, spec.name)
             recipe = key.recipe(spec)
-            current, reasons = (None, []) if force else reuse.look(settings.releases, spec, recipe)
+            current, reasons = (None, []) if force else reuse.look(settings.releases, spec, recipe, keys)
+            stage: Stage = "unchanged"
             if current is not None and current.whole:
                 released = _leave(current)
             else:
                 for reason in reasons:
                     tell(Event(spec.name, "changed", detail=reason))
                 released = _deploy(named, spec, current, recipe, settings, started, promote)
+                stage = "refused" if released.manifest.refusals else "released"
+            if settings.publish is not None and released.promoted:
+                there: Any = publish_elsewhere(released, return_state=True).result(raise_on_failure=False)
+                released = there
+            tell(Event(spec.name, stage, released=released))
             artifacts.record(released, settings)
     except (FanoutError, OSError) as error:
         known = of_disk(error, in_force().releases)
@@ -119,9 +118,9 @@ def deploy_model(
             raise
         tell(Event(model, "failed", detail=str(known), error=known))
         return Failed(message=str(known))
-    if current is not None and current.whole:
+    if released.only_here is None and current is not None and current.whole:
         return Completed(name="Cached", message=current.sentence(), data=released)
-    state = Failed if released.manifest.refusals else Completed
+    state = Failed if released.manifest.refusals or released.only_here else Completed
     return state(message=released.sentence(), data=released)
 
 
@@ -133,8 +132,7 @@ def _caught_up_by() -> str | None:
 def _leave(current: Reusable) -> Released:
     """The current release, which is what a deploy would make."""
     steps = [step for unit in current.rows for step in (unit.title, f"check {unit.title}")]
-    _show_unchanged(current, "build", "export", *steps, "release")
-    tell(Event(current.manifest.model, "unchanged", released=current.released()))
+    show_unchanged(current, "build", "export", *steps, "release")
     return current.released()
 
 
@@ -155,12 +153,14 @@ def _deploy(
         memory.measured() as peak,
         staging(settings.releases, spec.name) as place,
     ):
-        making = _Making(named, spec, current, executor, place, turn, measured_needs(settings.releases, spec.name))
+        making = Making(named, spec, current, executor, place, turn, measured_needs(settings.releases, spec.name))
         exported = making.source()
         rows = making.rows(exported)
         if untold := reuse.record(place, exported.source, spec, recipe, exported.built_from, rows):
             get_run_logger().warning("%s, so the next deploy will do everything again", untold)
-        return publish(place, exported.record, spec, [*chain(*rows.values())], started, promote, peak.mb)
+        reads = exported.built_from.reads
+        run = Run(started, str(flow_run.id), this_run(), reads.files if reads is not None else {}, peak.mb)
+        return publish(place, exported.record, spec, [*chain(*rows.values())], run, promote, settings.read_keys())
 
 
 @contextmanager
@@ -172,69 +172,6 @@ def _executor(slots: Slots, settings: Settings) -> Iterator[Executor]:
     else:
         with connected(cluster) as workers:
             yield workers
-
-
-class _Making(NamedTuple):
-    """One version in the making, with what may stay of the current release."""
-
-    named: Sequence[str]
-    """The model and its data, as the person named them."""
-    spec: ModelSpec
-    current: Reusable | None
-    executor: Executor
-    place: Staging
-    turn: Turn
-    needs: Needs
-
-    def source(self) -> Exported:
-        """What all targets are made of. Raises what building or exporting raises."""
-        place, name, current = self.place, self.spec.name, self.current
-        if current is not None:
-            _show_unchanged(current, "build", "export")
-            return Exported(current.copy_source(place, self.spec), current.source_record(), current.built_from())
-        work, log = place.release / layout.SOURCE, place.release / layout.BUILD_LOG
-        work.mkdir()
-        again.head(log, f"builds {name} {place.version}", ["fanout", "deploy", *self.named, "--force"])
-        with (
-            self.turn.slots.held(self.needs.build(self.spec), self.turn.number),
-            Builder(self.spec, place.release, work, place.version, log) as builder,
-        ):
-            return export(name, builder, place, build(name, builder, place))
-
-    def rows(self, exported: Exported) -> dict[UnitName, list[Row]]:
-        """Those of every variant, in the manifest's order."""
-        source, needs, executor = exported.source, self.needs, self.executor
-        planned = plan(source, self.spec)
-        current = self.current
-        rows = {each: self._copied(current, each) for each in planned if each in current.rows} if current else {}
-        jobs = {each: self._job(each, exported) for each in planned if each not in rows}
-        for each in jobs:
-            tell(Event(self.spec.name, "waiting", *each))
-        rows |= run_all(
-            list(jobs),
-            executor.side_by_side,
-            needs.cost,
-            lambda each: convert.submit(executor, jobs[each], needs.of(each, "convert", source)),
-            lambda each, made: check.submit(executor, jobs[each], made, needs.of(each, "check", source)),
-        )
-        return {each: rows[each] for each in planned}
-
-    def _job(self, name: UnitName, exported: Exported) -> Job:
-        release, log = self.place.release, self.place.root / layout.check_log(*name)
-        unit = Unit(**name._asdict(), source=exported.source, spec=self.spec, release=release, log=log)
-        return Job(unit, exported.built_from.reads, self.turn.number)
-
-    def _copied(self, current: Reusable, unit: UnitName) -> list[Row]:
-        _show_unchanged(current, unit.title, f"check {unit.title}")
-        rows = current.copy_variant(unit, self.place)
-        tell(Event(self.spec.name, "done", *unit, rows=tuple(rows)))
-        return rows
-
-
-def _show_unchanged(current: Reusable, *steps: str) -> None:
-    """Tasks that Prefect shows in place of those steps."""
-    for step in steps:
-        unchanged(current.manifest.model, step, current.version)
 
 
 @contextmanager

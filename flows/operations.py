@@ -11,11 +11,13 @@ from prefect.states import Completed, Failed
 from converters.contract.errors import BadInput, FanoutError
 from converters.release import publish
 from converters.steps.recheck import recheck
+from flows import elsewhere
 from flows.settings import in_force
 from flows.show import artifacts
 
 
-def _run() -> str:
+def this_run() -> str:
+    """The flow run that this is called in, for a person."""
     return f"flow run {flow_run.name} ({flow_run.id})"
 
 
@@ -31,6 +33,7 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
         manifest = recheck(
             settings.releases / model / str(chosen),
             lambda target, variant: logger.info("checking %s %s", target, variant),
+            settings.read_keys(),
         )
     except FanoutError as error:
         return Failed(message=str(error))
@@ -44,7 +47,9 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
 def promote_release(model: str, version: int) -> State[Any]:
     """Make a passed version the current one."""
     try:
-        publish.promote(in_force().releases, model, version, by=_run())
+        settings = in_force()
+        publish.promote(settings.releases, model, version, by=this_run(), keys=settings.read_keys())
+        elsewhere.publish(settings, model)
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")
@@ -54,7 +59,9 @@ def promote_release(model: str, version: int) -> State[Any]:
 def rollback_release(model: str) -> State[Any]:
     """Go back to the passed version before the current one."""
     try:
-        version = publish.rollback(in_force().releases, model, by=_run())
+        settings = in_force()
+        version = publish.rollback(settings.releases, model, by=this_run(), keys=settings.read_keys())
+        elsewhere.publish(settings, model)
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")

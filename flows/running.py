@@ -17,9 +17,10 @@ from converters.contract.errors import FanoutError
 from converters.processes import child, imports
 from converters.release import publish
 from converters.release.assemble import Released
+from converters.release.signing import Keys
 from converters.release.staging import require_writable
 from converters.steps import key, reuse
-from flows import api
+from flows import api, elsewhere
 from flows.settings import Settings, given
 from flows.show.tables import complaint
 
@@ -50,20 +51,22 @@ class Outcome(NamedTuple):
     @property
     def status(self) -> int:
         """The exit status."""
-        return 2 if self.errors else 1 if any(each.manifest.status == "failed" for each in self.released) else 0
+        failed = any(each.manifest.status == "failed" or each.only_here for each in self.released)
+        return 2 if self.errors else 1 if failed else 0
 
 
 def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
     """Deploy what was asked for; progress goes to `console`. Raises BadInput where nothing can be deployed at all."""
     specs, force = request.specs, request.force
     settings.cluster()
+    keys = settings.ready()
     require_writable(settings.releases)
     for spec in specs.values():
         publish.tidy(settings.releases, spec.name)
     if force or any(publish.current(settings.releases, spec.name) is None for spec in specs.values()):
         child.warm_up()
     used = api.prepare(settings.auth)
-    same = {} if force else _unchanged(settings.releases, specs)
+    same = {} if force else _unchanged(settings.releases, specs, keys)
     # Without a server nobody would see a run of nothing, and starting one takes longer than all the rest.
     models = [model for model in specs if model not in same or api.server_runs()]
     if len(same) < len(specs):
@@ -74,14 +77,15 @@ def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
         console.print(Text(f"Prefect API: {used}", style="dim"))
         with given(settings):
             released, errors = _run_flow(models, request, console)
-    released += [each.released() for model, each in same.items() if model not in models]
+    left = [each.released() for model, each in same.items() if model not in models]
+    released += [elsewhere.published(settings, each) for each in left]
     order = {spec.name: number for number, spec in enumerate(specs.values())}
     return Outcome(sorted(released, key=lambda each: order[each.manifest.model]), list(same.values()), errors)
 
 
-def _unchanged(releases: Path, specs: Mapping[str, ModelSpec]) -> dict[str, reuse.Reusable]:
+def _unchanged(releases: Path, specs: Mapping[str, ModelSpec], keys: Keys) -> dict[str, reuse.Reusable]:
     """The models whose current release is what a deploy would make."""
-    looked = {model: reuse.look(releases, spec, key.recipe(spec))[0] for model, spec in specs.items()}
+    looked = {model: reuse.look(releases, spec, key.recipe(spec), keys)[0] for model, spec in specs.items()}
     return {model: current for model, current in looked.items() if current is not None and current.whole}
 
 

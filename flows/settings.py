@@ -4,7 +4,7 @@ import importlib.util
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 
 from converters.config import read
-from converters.contract.errors import BadInput
+from converters.contract.errors import BadInput, StoreFailed
 from converters.contract.values import Frozen
+from converters.release.mirror import Mirror
+from converters.release.signing import Keys
 
 ROOT = Path(__file__).resolve().parent.parent
 AUTH, AUTH_FILE, DASK, STORE = "FANOUT_AUTH", "FANOUT_AUTH_FILE", "FANOUT_DASK", "FANOUT_STORE"
+PUBLISH = "FANOUT_PUBLISH"
 
 
 class ClusterSettings(NamedTuple):
@@ -34,7 +37,9 @@ class Settings(Frozen):
     `reports` is the address below which reports are served, where a server of ours is there, and `auth` that server's
     USER:PASSWORD, which the first line of the file FANOUT_AUTH_FILE may hold instead. `dask` is the scheduler whose workers
     convert and check, and `store` the directory or URL through which they and this machine exchange files; without them it is
-    done here. `hosts` are further names that the server may be asked by, such as a proxy's, with commas between them,
+    done here. `signing_key` is the file of the key that releases are signed with, and `verify_keys` that of a public key that
+    is trusted, or a folder of such. `publish` is a directory or URL where promoted releases are to be, too.
+    `hosts` are further names that the server may be asked by, such as a proxy's, with commas between them,
     and `keep_days` says for how long Prefect's database keeps what has ended.
     """
 
@@ -47,8 +52,11 @@ class Settings(Frozen):
     dask: str | None = None
     dask_patience: float = 30.0
     store: str | None = None
+    signing_key: Path | None = None
+    verify_keys: Path | None = None
+    publish: str | None = None
 
-    @field_validator("configs", "releases")
+    @field_validator("configs", "releases", "signing_key", "verify_keys")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
@@ -81,6 +89,23 @@ class Settings(Frozen):
         values = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in self}
         return {f"FANOUT_{name.upper()}": "" if value is None else str(value) for name, value in values.items()}
 
+    def read_keys(self) -> Keys:
+        """Those to sign and verify releases with. Raises BadInput where a file holds none."""
+        return Keys.read(self.signing_key, self.verify_keys)
+
+    def ready(self) -> Keys:
+        """The same for a deploy. Raises BadInput where what it makes could not be promoted, or published, as is asked for."""
+        if self.publish is not None:
+            with suppress(StoreFailed):  # it may answer when there is something to publish
+                self.mirror()
+        return self.read_keys().for_signing()
+
+    def mirror(self) -> Mirror:
+        """The place that `publish` names. Raises BadInput where there is none, StoreFailed where it does not answer."""
+        if self.publish is None:
+            raise BadInput(f"no place is named to publish to; set {PUBLISH} or --publish to a directory or a URL")
+        return Mirror(_place(self.publish))
+
     def cluster(self) -> ClusterSettings | None:
         """Where conversions run, if not on this machine.
 
@@ -99,8 +124,12 @@ class Settings(Frozen):
             raise BadInput(
                 "a Dask cluster needs packages that are not installed; install tf-fanout with its extra 'cluster'"
             )
-        url = self.store if "://" in self.store else str(self._absolute(Path(self.store)))
-        return ClusterSettings(self.dask, url, self.dask_patience)
+        return ClusterSettings(self.dask, _place(self.store), self.dask_patience)
+
+
+def _place(url: str) -> str:
+    """A URL as it is; a directory as it is called everywhere."""
+    return url if "://" in url else str(Path(url).expanduser().absolute())
 
 
 def _first_line(path: Path) -> str:

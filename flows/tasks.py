@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run, task_run
+from prefect.runtime import task_run
 from prefect.states import Completed, Failed
 
 from converters.config.spec import ModelSpec
@@ -16,12 +16,16 @@ from converters.contract.values import Source
 from converters.processes import child, ending
 from converters.release.assemble import Released, assemble
 from converters.release.manifest import Row, SourceRecord
+from converters.release.provenance import Run
+from converters.release.signing import Keys
 from converters.release.staging import Staging
 from converters.source.build import Built
 from converters.source.builder import Builder
 from converters.steps.convert import Conversion
 from converters.steps.reuse import BuiltFrom
+from flows import elsewhere
 from flows.executor import Executor, Job
+from flows.settings import in_force
 from flows.show import child_logs
 from flows.show.events import Event, tell
 
@@ -130,16 +134,23 @@ def publish(
     source: SourceRecord,
     spec: ModelSpec,
     rows: list[Row],
-    started: float,
+    run: Run,
     promote: bool,
-    peak_mb: float,
+    keys: Keys,
 ) -> Released:
-    """Publish the version, and promote it if the gate passes and `promote` says so.
+    """Publish the version, signed if there is a key, and promote it if the gate passes and `promote` says so.
 
     Raises ChildDied where the run is ending: what its last checks found is then only that their children were ended.
     """
     ending.require_running()
-    by = f"flow run {flow_run.name} ({flow_run.id})"
-    released = assemble(place, source, spec, rows, started, promote=promote, by=by, peak_memory_mb=peak_mb)
-    tell(Event(spec.name, "refused" if released.manifest.refusals else "released", released=released))
-    return released
+    return assemble(place, source, spec, rows, run, promote=promote, keys=keys)
+
+
+_THERE = "{released.manifest.model} {released.manifest.version}: publish elsewhere"
+
+
+@task(name="publish elsewhere", task_run_name=_THERE, **_options)
+def publish_elsewhere(released: Released) -> Any:
+    """Have a promoted version in the other place, too: the same Released, with what kept it from being there."""
+    there = elsewhere.published(in_force(), released)
+    return Failed(message=there.only_here, data=there) if there.only_here else there

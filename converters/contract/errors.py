@@ -2,7 +2,8 @@
 
 FanoutError
 ├── BadInput              what the user gave is wrong: exit status 2, one sentence, no traceback
-│   └── BuilderFailed     the user's own Python raised; carries its error and its line
+│   ├── BuilderFailed     the user's own Python raised; carries its error and its line
+│   └── SignatureFailed   a release is not signed by a key that is trusted, or is not what was signed
 ├── Unsupported           the target cannot hold this model or signature: a row's status, never a crash
 ├── MissingRuntime        a runtime that a check needs is not on this machine: `not_run`, never a pass
 ├── Damaged               a file that should be readable is not: a check that fails
@@ -38,6 +39,10 @@ class BadInput(FanoutError):
 
 class BuilderFailed(BadInput):
     """The user's own Python raised while building the model or its data."""
+
+
+class SignatureFailed(BadInput):
+    """A release's manifest is unsigned, signed by a key that is not trusted, or not what was signed."""
 
 
 class Unsupported(FanoutError):

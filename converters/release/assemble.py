@@ -6,27 +6,35 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from converters.config.spec import ModelSpec
-from converters.contract.layout import CONFIG, GOLDEN, REPORT
+from converters.contract.layout import CONFIG, GOLDEN, PROVENANCE, REPORT
 from converters.contract.values import Frozen
 from converters.reference import golden
 from converters.reference import labelled as evaluation
 from converters.reference.labelled import EvaluationRecord
-from converters.release import files, notes, publish, regression, report, verdict
+from converters.release import files, notes, provenance, publish, regression, report, verdict
 from converters.release import manifest as manifests
 from converters.release.manifest import Comparison, Manifest, Row, SourceRecord
+from converters.release.provenance import Run
+from converters.release.signing import NO_KEYS, Keys
 from converters.release.staging import Staging
 
 
 class Released(Frozen):
-    """A published version: where it is, and its manifest. `promoted` is False also where that was not asked for."""
+    """A published version: where it is, and its manifest. `promoted` is False also where that was not asked for.
+
+    `only_here` says why it is not current in the other place that releases are published to.
+    """
 
     path: Path
     manifest: Manifest
     promoted: bool
+    only_here: str | None = None
 
     def sentence(self) -> str:
         """What became of it, for a person."""
         name = f"{self.manifest.model} {self.manifest.version}"
+        if self.only_here is not None:
+            return self.only_here
         if self.promoted:
             out = ", ".join(dict.fromkeys(row.unit.title for row in self.manifest.left_out()))
             return f"{name} was promoted" + (f" without {out}" if out else "")
@@ -40,15 +48,12 @@ def assemble(
     source: SourceRecord,
     spec: ModelSpec,
     rows: Sequence[Row],
-    started: float,
+    run: Run,
     *,
     promote: bool = True,
-    by: str | None = None,
-    peak_memory_mb: float | None = None,
+    keys: Keys = NO_KEYS,
 ) -> Released:
-    """Publish what was made, and promote it where it passed, unless told not to.
-
-    `started` is the `time.monotonic()` at which the deploy began, and `by` the run, for the history.
+    """Publish what was made, signed where there is a key, and promote it where it passed, unless told not to.
 
     Raises:
         BadInput: the current release, which this one is compared with, cannot be read; nothing is published then.
@@ -64,10 +69,10 @@ def assemble(
         version=place.version,
         status="failed" if refusals else "passed",
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(time.monotonic() - run.started, 3),
         source=source,
         environment=manifests.environment(),
-        peak_memory_mb=peak_memory_mb,
+        peak_memory_mb=run.peak_memory_mb,
         targets=rows,
         evaluation=record,
         comparison=comparison,
@@ -75,11 +80,13 @@ def assemble(
         notes=notes.of_inputs(spec, rows, golden.load(place.release / GOLDEN).cases),
     )
     (place.release / REPORT).write_text(report.render(manifest, spec.description, place.release))
+    told = provenance.statement(spec, place.version, files.record_files(place.release), run)
+    (place.release / PROVENANCE).write_text(told)
     manifest = manifest.model_copy(update={"files": files.record_files(place.release)}).sealed()
-    path = place.publish(manifest)
+    path = place.publish(manifest, keys)
     promoted = promote and not refusals
     if promoted:
-        publish.promote(place.model_dir.parent, spec.name, place.version, how="deployed", by=by)
+        publish.promote(place.model_dir.parent, spec.name, place.version, how="deployed", by=run.by, keys=keys)
     return Released(path=path, manifest=manifest, promoted=promoted)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from converters.contract.layout import MANIFEST
+from converters.contract.layout import MANIFEST, SIGNATURE
 from converters.formats import digest
 from converters.release.durable import FILE_MODE, FOLDER_MODE
 from converters.release.manifest import FileRecord, Manifest, Row
 
-UNLISTED = (MANIFEST,)
+UNLISTED = (MANIFEST, SIGNATURE)
 """Files of a release that its manifest cannot list."""
 
 

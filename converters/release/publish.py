@@ -22,6 +22,7 @@ from converters.release import durable, files, history, locking, staging
 from converters.release import manifest as manifests
 from converters.release.history import How, Promotion
 from converters.release.manifest import Manifest
+from converters.release.signing import NO_KEYS, Keys
 from converters.targets import serving
 from converters.targets.serving import layout
 
@@ -91,19 +92,28 @@ def promote(
     how: How = "promoted",
     by: str | None = None,
     reason: str | None = None,
+    keys: Keys = NO_KEYS,
 ) -> None:
     """Make a version the current one, and list the model in models.config. `by` is the run that does, and `reason` why.
 
     Raises:
         BadInput: there is no such version, its files are not those it was published with, or its manifest says that a check
             failed. One that was only refused for being worse than the release before it may be promoted.
+        SignatureFailed: `keys` do not trust it.
     """
     with _changing(releases, model):
-        _switch(releases, model, version, how, by, reason)
+        _switch(releases, model, version, how, by, reason, keys)
 
 
-def rollback(releases: Path, model: str, *, by: str | None = None, reason: str | None = None) -> int:
-    """Go back to the version that was promoted before the current one; returns it. Raises BadInput where there is none."""
+def rollback(
+    releases: Path, model: str, *, by: str | None = None, reason: str | None = None, keys: Keys = NO_KEYS
+) -> int:
+    """Go back to the version that was promoted before the current one; returns it.
+
+    Raises:
+        BadInput: there is none.
+        SignatureFailed: `keys` do not trust it.
+    """
     with _changing(releases, model):
         now = current(releases, model)
         if now is None:
@@ -114,7 +124,7 @@ def rollback(releases: Path, model: str, *, by: str | None = None, reason: str |
         older = [version for version in reversed(there) if version < now]
         for version in promoted or older:
             if version in there and manifests.read(releases / model / str(version)).status == "passed":
-                _switch(releases, model, version, "rolled back", by, reason)
+                _switch(releases, model, version, "rolled back", by, reason, keys)
                 return version
         raise BadInput(f"{model} {now} is the oldest passed release; there is none to roll back to")
 
@@ -180,9 +190,9 @@ def _settle(releases: Path, model: str) -> None:
         history.append(releases / model, history.promotion(now, recorded, "found", None, None))
 
 
-def _switch(releases: Path, model: str, version: int, how: How, by: str | None, reason: str | None) -> None:
+def _switch(releases: Path, model: str, version: int, how: How, by: str | None, reason: str | None, keys: Keys) -> None:
     model_dir, replaced = releases / model, current(releases, model)
-    manifest = _promotable(releases, model, version)
+    manifest = _promotable(releases, model, version, keys)
     if how != "deployed" and (changed := files.changed_files(model_dir / str(version), manifest)):
         name, problem = next(iter(changed.items()))
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
@@ -195,10 +205,16 @@ def _switch(releases: Path, model: str, version: int, how: How, by: str | None, 
         history.append(model_dir, history.promotion(version, replaced, how, by, reason))
 
 
-def _promotable(releases: Path, model: str, version: int) -> Manifest:
+def _promotable(releases: Path, model: str, version: int, keys: Keys) -> Manifest:
     if version not in versions(releases, model):
         raise BadInput(f"{model} has no version {version}; it has {', '.join(map(str, versions(releases, model)))}")
-    manifest = manifests.read(releases / model / str(version))
+    release = releases / model / str(version)
+    keys.verify(release)
+    manifest = manifests.read(release)
+    if (manifest.model, manifest.version) != (model, version):
+        raise BadInput(
+            f"{release} holds {manifest.model} {manifest.version}, which was published elsewhere; deploy {model} again"
+        )
     if not manifest.promotable:
         raise BadInput(f"{model} {version} failed its checks and cannot be promoted; see its report.html")
     return manifest

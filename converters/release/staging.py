@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.contract.errors import BadInput
-from converters.contract.layout import MANIFEST
+from converters.contract.layout import MANIFEST, SIGNATURE
 from converters.release import durable
 from converters.release.locking import LOCK, taken
 from converters.release.manifest import Manifest
+from converters.release.signing import NO_KEYS, Keys
 
 _STAGING = ".staging-"
 _PRUNED = ".pruned-"
@@ -45,9 +46,12 @@ class Staging:
         """What will be RELEASES/NAME/VERSION."""
         return self.root / "release"
 
-    def publish(self, manifest: Manifest) -> Path:
-        """Write the manifest, last, and make the version appear by one rename, when all of it is on the disk."""
-        (self.release / MANIFEST).write_text(manifest.to_json())
+    def publish(self, manifest: Manifest, keys: Keys = NO_KEYS) -> Path:
+        """Write the manifest, last, signed if there is a key, and make the version appear by one rename, when it is on the disk."""
+        text = manifest.to_json()
+        if (signature := keys.sign(text.encode())) is not None:
+            (self.release / SIGNATURE).write_bytes(signature)
+        (self.release / MANIFEST).write_text(text)
         durable.settle(self.release)
         target = self.model_dir / str(self.version)
         os.rename(self.release, target)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from converters.config.explain import described
 from converters.config.spec import ModelSpec
-from converters.contract.errors import BadInput, Damaged
+from converters.contract.errors import BadInput, Damaged, SignatureFailed
 from converters.contract.layout import CONFIG, GOLDEN, MANIFEST, SAVED_MODEL
 from converters.contract.values import Artifact, CheckResult, Source
 from converters.processes import resident
@@ -16,25 +16,44 @@ from converters.reference.bounds import NONSENSE
 from converters.release import files, manifest, verdict
 from converters.release.locking import reading
 from converters.release.manifest import Manifest, Row
+from converters.release.signing import NO_KEYS, TRUSTED, Keys
 from converters.release.verdict import row_status
 from converters.steps.check import check
 from converters.steps.convert import Conversion
 from converters.steps.unit import Unit
 
 
-def recheck(root: Path, tell: Callable[[str, str], None] = lambda target, variant: None) -> Manifest:
+def recheck(
+    root: Path, tell: Callable[[str, str], None] = lambda target, variant: None, keys: Keys = NO_KEYS
+) -> Manifest:
     """The release's manifest as it would be written today, with the checks that speak against it. Writes nothing.
 
     How it compared with the release that was current when it was made is told as it was, and is no check.
 
-    `tell` is called with target and variant before each is checked. The release is not pruned meanwhile.
+    `tell` is called with target and variant before each is checked. The release is not pruned meanwhile. Of
+    one that `keys` do not trust nothing is read or run but the manifest, and all its rows fail.
 
     Raises:
         BadInput: `root` is no release.
     """
     written = manifest.read(root)
     with reading(root):
-        return _checked(root, written, tell)
+        try:
+            signature = keys.verify(root)
+        except SignatureFailed as error:
+            return _untrusted(written, str(error))
+        if root.name.isdigit() and root.name != str(written.version):
+            return _untrusted(written, f"{root} holds {written.model} {written.version}, which was published elsewhere")
+        again = _checked(root, written, tell)
+    if signature is None:
+        return again
+    note = f"signed by {signature.signer}, " + ("verified" if keys.trusted else f"not verified: {TRUSTED} names no key")
+    return again.model_copy(update={"notes": [*again.notes, note]})
+
+
+def _untrusted(written: Manifest, why: str) -> Manifest:
+    rows = [_failed(row, "signature", "manifest", why) for row in written.targets]
+    return written.model_copy(update={"targets": rows, "status": "failed", "refusals": [why]})
 
 
 def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None]) -> Manifest:
@@ -46,7 +65,7 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None]) ->
         golden.load(root / GOLDEN)
         labelled.load(root, spec.evaluation, written.source.signatures)
     except Damaged as error:
-        rows = [_failed(row, "digests", str(error)) for row in written.targets]
+        rows = [_failed(row, "digests", "golden", str(error)) for row in written.targets]
         return _again(written, rows, spec)
     rows = []
     source = Source(
@@ -150,8 +169,8 @@ def _repeats(row: Row, before: Row, tolerance: float) -> list[CheckResult]:
     ]
 
 
-def _failed(row: Row, check_name: str, detail: str) -> Row:
-    finding = CheckResult(name=check_name, runtime="golden", status="failed", detail=detail)
+def _failed(row: Row, check_name: str, runtime: str, detail: str) -> Row:
+    finding = CheckResult(name=check_name, runtime=runtime, status="failed", detail=detail)
     return row.model_copy(update={"status": "failed", "reason": detail, "checks": [finding]})
 
 

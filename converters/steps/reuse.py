@@ -30,6 +30,7 @@ from converters.processes import userland
 from converters.release import files, manifest, publish
 from converters.release.assemble import Released
 from converters.release.manifest import Manifest, Row, SourceRecord
+from converters.release.signing import NO_KEYS, Keys
 from converters.release.staging import Staging
 from converters.source import inputs
 from converters.source.watch import Reads
@@ -123,8 +124,10 @@ class Reusable(NamedTuple):
             raise Damaged(f"{self.path / name} was changed while it was copied; deploy again")
 
 
-def look(releases: Path, spec: ModelSpec, recipe: Recipe) -> tuple[Reusable | None, list[str]]:
+def look(releases: Path, spec: ModelSpec, recipe: Recipe, keys: Keys = NO_KEYS) -> tuple[Reusable | None, list[str]]:
     """What of the current release may stay, by what `key.recipe` says now, if anything, and why the rest may not.
+
+    Nothing stays that is not signed as `keys` would have it.
 
     Reads files; imports nothing heavy.
     """
@@ -132,6 +135,8 @@ def look(releases: Path, spec: ModelSpec, recipe: Recipe) -> tuple[Reusable | No
     if version is None:
         return None, []
     path = releases / spec.name / str(version)
+    if unfit := keys.unfit(path):
+        return None, [unfit]
     try:
         written = manifest.read(path)
         recorded = Key.model_validate_json((path / KEY).read_bytes())

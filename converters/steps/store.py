@@ -9,12 +9,11 @@ that a store may be emptied whenever none runs.
 import os
 import uuid
 from pathlib import Path
-from typing import Any
 
-from converters.contract import secrets
-from converters.contract.errors import BadInput, Damaged, StoreFailed, raised
+from converters.contract.errors import Damaged, StoreFailed
 from converters.formats.digest import of_file
 from converters.release.files import copied
+from converters.release.place import Place
 
 
 class Store:
@@ -25,23 +24,8 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = secrets.shown(url)
-        self._secret = {self.url: url}
-        try:
-            from fsspec.core import url_to_fs
-
-            fs, root = url_to_fs(url)
-        except ImportError as error:
-            raise BadInput(
-                f"the store {self.url} cannot be opened: {self._told(str(error))}; install it, or tf-fanout with its extra "
-                "'cluster'"
-            ) from error
-        except ValueError as error:
-            raise BadInput(
-                f"the store {self.url} cannot be opened: {self._told(str(error))}; give a directory or a URL"
-            ) from error
-        self._fs: Any = fs
-        self._root = str(root).rstrip("/")
+        self._place = Place(url, "the store")
+        self.url, self._fs = self._place.url, self._place.fs
 
     def put(self, path: Path) -> str:
         """Store a file, unless it is there already. Returns its digest, in hex.
@@ -53,7 +37,7 @@ class Store:
         digest = of_file(path)
         name = self._name(digest)
         part = f"{name}.{uuid.uuid4().hex}.part"
-        try:
+        with self._place.access("written"):
             if self._fs.exists(name) and self._fs.size(name) == path.stat().st_size:
                 return digest
             self._fs.makedirs(name.rpartition("/")[0], exist_ok=True)
@@ -63,18 +47,14 @@ class Store:
                 self._fs.mv(part, name)
             else:
                 self._fs.rm_file(part)
-        except Exception as error:  # every kind of file system raises its own
-            raise StoreFailed(f"the store {self.url} cannot be written: {self._told(raised(error))}") from error
         if written != digest:
             raise Damaged(f"{path} was changed while it was copied to the store; deploy again")
         return digest
 
     def holds(self, digest: str) -> bool:
         """Whether there is a file of that digest. Raises StoreFailed."""
-        try:
+        with self._place.access("read"):
             return bool(self._fs.exists(self._name(digest)))
-        except Exception as error:  # as above
-            raise StoreFailed(f"the store {self.url} cannot be read: {self._told(raised(error))}") from error
 
     def get(self, digest: str, target: Path) -> None:
         """Fetch the file of a digest, and make it appear at `target` whole.
@@ -87,18 +67,15 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
         try:
-            with self._fs.open(name, "rb") as remote, part.open("wb") as local:
-                content = copied(remote, local)
-            if content == digest:
-                os.replace(part, target)
-            else:
-                self._fs.rm_file(name)
-        except FileNotFoundError as error:
-            raise StoreFailed(
-                f"the store {self.url} holds no sha256/{digest}; is it the same on all machines?"
-            ) from error
-        except Exception as error:  # as above
-            raise StoreFailed(f"the store {self.url} cannot be read: {self._told(raised(error))}") from error
+            with self._place.access("read"):
+                if not self._fs.exists(name):
+                    raise StoreFailed(f"the store {self.url} holds no sha256/{digest}; is it the same on all machines?")
+                with self._fs.open(name, "rb") as remote, part.open("wb") as local:
+                    content = copied(remote, local)
+                if content == digest:
+                    os.replace(part, target)
+                else:
+                    self._fs.rm_file(name)
         finally:
             part.unlink(missing_ok=True)
         if content != digest:
@@ -107,9 +84,5 @@ class Store:
                 "deploy again"
             )
 
-    def _told(self, message: str) -> str:
-        """What a file system says, without what is secret in the URL."""
-        return secrets.hidden(message, self._secret)
-
     def _name(self, digest: str) -> str:
-        return f"{self._root}/sha256/{digest[:2]}/{digest}"
+        return self._place.path(f"sha256/{digest[:2]}/{digest}")

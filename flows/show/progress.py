@@ -64,10 +64,8 @@ class Progress:
             line.append(f"  {event.detail}" if event.detail else "", style="dim")
         elif event.released is not None:
             sentence = event.released.sentence()
-            line.append(
-                f"  {sentence.removeprefix(event.model).strip()}",
-                style="red" if event.released.manifest.refusals else "green",
-            )
+            well = not event.released.manifest.refusals and event.released.only_here is None
+            line.append(f"  {sentence.removeprefix(event.model).strip()}", style="green" if well else "red")
         elif event.stage == "failed":
             line.append("  failed", style="red")
         else:

@@ -7,6 +7,8 @@ from pathlib import Path
 from converters.config.spec import ModelSpec
 from converters.release.assemble import Released, assemble
 from converters.release.manifest import Row, SourceRecord
+from converters.release.provenance import Run
+from converters.release.signing import NO_KEYS, Keys
 from converters.release.staging import staging
 from converters.release.verdict import row
 from converters.source.builder import Builder
@@ -16,7 +18,9 @@ from converters.steps.convert import convert
 from converters.steps.unit import Unit, plan
 
 
-def publish(spec: ModelSpec, releases: Path, pool: ThreadPoolExecutor, *, checked: bool = True) -> Released:
+def publish(
+    spec: ModelSpec, releases: Path, pool: ThreadPoolExecutor, *, checked: bool = True, keys: Keys = NO_KEYS
+) -> Released:
     """Deploy the model as the flow does; unchecked, every row is not run."""
     started = time.monotonic()
     with staging(releases, spec.name) as place:
@@ -35,4 +39,4 @@ def publish(spec: ModelSpec, releases: Path, pool: ThreadPoolExecutor, *, checke
 
         rows = [found for every in pool.map(made, plan(exported, spec)) for found in every]
         record = SourceRecord(kind=exported.kind, digest=exported.digest, signatures=exported.signatures)
-        return assemble(place, record, spec, rows, started)
+        return assemble(place, record, spec, rows, Run(started, "a test"), keys=keys)

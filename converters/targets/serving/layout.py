@@ -1,6 +1,6 @@
 """Names and files that ModelServer looks for, and a release laid out so that it finds them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,19 @@ def models_config(names: Iterable[str], releases: str = RELEASES) -> str:
 
     `releases` is where the ModelServer sees RELEASES.
     """
+    return config_of({name: f"{releases}/{name}/current/serving" for name in sorted(names)})
+
+
+def config_of(base_paths: Mapping[str, str]) -> str:
+    """The same for models by their names, each in a directory that holds its versions."""
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
     config = model_server_config_pb2.ModelServerConfig()
-    for name in sorted(names):
+    for name, path in base_paths.items():
         entry = config.model_config_list.config.add()
         entry.name = name
-        entry.base_path = f"{releases}/{name}/current/serving"
+        entry.base_path = path
         entry.model_platform = "tensorflow"
     return str(text_format.MessageToString(config))
 

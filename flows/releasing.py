@@ -1,0 +1,168 @@
+"""Commands on releases that exist: check, list, promote, roll back, publish elsewhere, prune; and keys to sign them."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from converters.contract.errors import BadInput
+from converters.processes import child
+from converters.release import figures, mirror, publish, signing
+from converters.release.history import Promotion
+from converters.release.manifest import read as read_manifest
+from flows import elsewhere
+from flows.settings import PUBLISH, Settings
+from flows.show.tables import ManifestTable
+from flows.terminal import Json, Model, Releases, err, out, print_json
+
+app = typer.Typer()
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the model's history.")]
+
+
+@app.command()
+def check(
+    release: Annotated[
+        str, typer.Argument(metavar="RELEASE", help="RELEASES/NAME/VERSION, or its current; or URL/NAME/VERSION.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Check a release again: its digests, its signature, and every check in every runtime."""
+    from converters.steps.recheck import recheck
+
+    child.warm_up()
+    keys = Settings.read().read_keys()
+    with mirror.fetched(release, keys) if "://" in release else nullcontext(Path(release).resolve()) as root:
+        manifest = recheck(
+            root, lambda target, variant: err.print(Text(f"checking {target} {variant}", style="dim")), keys
+        )
+    if as_json:
+        print_json(manifest.model_dump(mode="json", by_alias=True))
+    else:
+        out.print(ManifestTable(manifest))
+    raise typer.Exit(1 if manifest.refusals else 0)
+
+
+@app.command(name="releases")
+def list_releases(model: Model, releases: Releases = None, as_json: Json = False) -> None:
+    """List a model's releases, the newest last."""
+    settings = Settings.read(releases=releases)
+    root = settings.releases
+    current, past = publish.current(root, model), publish.past(root, model)
+    manifests = [read_manifest(root / model / str(version)) for version in publish.versions(root, model)]
+    entries = [
+        {
+            "version": each.version,
+            "status": each.status,
+            "current": each.version == current,
+            "created": each.created,
+            "seconds": each.seconds,
+            "bytes": each.bytes,
+        }
+        for each in manifests
+    ]
+    if as_json:
+        print_json({"model": model, "releases": entries, "history": [entry.model_dump() for entry in past]})
+        return
+    for entry in entries:
+        line = Text(f"{model} {entry['version']}", style="bold" if entry["current"] else "")
+        line.append(f"  {entry['created']}  {figures.size(int(entry['bytes']))}  ", style="dim")
+        line.append(str(entry["status"]), style="green" if entry["status"] == "passed" else "red")
+        out.print(line.append("  current", style="cyan") if entry["current"] else line)
+    if past:
+        out.print()
+    for promotion in past:
+        out.print(_promotion(promotion))
+    if settings.publish is not None:
+        there = settings.mirror()
+        out.print()
+        out.print(f"at {there.url}: {there.current(model) or 'none'} is current", soft_wrap=True)
+
+
+def _promotion(entry: Promotion) -> Text:
+    instead = f" in place of {entry.replaced}" if entry.replaced is not None else ""
+    line = Text(f"{entry.time:%Y-%m-%dT%H:%M:%SZ}  ", style="dim")
+    line.append(f"{entry.version} {entry.how}{instead}", style="default not dim")
+    return line.append(f" by {entry.by}" + (f": {entry.reason}" if entry.reason else ""))
+
+
+@app.command()
+def promote(
+    model: Model,
+    version: Annotated[int, typer.Argument(metavar="VERSION")],
+    reason: Reason = None,
+    releases: Releases = None,
+) -> None:
+    """Make a passed version the current one."""
+    settings = Settings.read(releases=releases)
+    publish.promote(settings.releases, model, version, reason=reason, keys=settings.read_keys())
+    out.print(f"{model} {version} is current")
+    _elsewhere(settings, model)
+
+
+@app.command()
+def rollback(model: Model, reason: Reason = None, releases: Releases = None) -> None:
+    """Go back to the version that was promoted before the current one."""
+    settings = Settings.read(releases=releases)
+    version = publish.rollback(settings.releases, model, reason=reason, keys=settings.read_keys())
+    out.print(f"{model} {version} is current")
+    _elsewhere(settings, model)
+
+
+@app.command(name="publish")
+def publish_elsewhere(
+    model: Model,
+    place: Annotated[
+        str | None, typer.Option("--publish", metavar="DIR|URL", envvar=PUBLISH, help="The other place.")
+    ] = None,
+    releases: Releases = None,
+) -> None:
+    """Have a model's current release in another place, too; what is there already is not sent again."""
+    settings = Settings.read(releases=releases, publish=place)
+    settings.mirror()
+    publish.versions(settings.releases, model)
+    if publish.current(settings.releases, model) is None:
+        raise BadInput(f"{model} has no promoted release to publish; promote one (fanout promote)")
+    _elsewhere(settings, model)
+
+
+def _elsewhere(settings: Settings, model: str) -> None:
+    done = elsewhere.publish(settings, model)
+    if done is not None:
+        what = (
+            f"{done.sent.files} files sent, {figures.size(done.sent.bytes)}"
+            if done.sent.files
+            else "all of it was there"
+        )
+        out.print(f"{model} {done.version} is current at {settings.mirror().url} ({what})", soft_wrap=True)
+
+
+@app.command()
+def keygen(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the two files are written.")],
+) -> None:
+    """Make a pair of keys: one to sign releases with, one by which others verify them."""
+    private, public = signing.generate(folder)
+    out.print(
+        f"{signing.SIGNING}={private.absolute()}   # signs; keep it secret\n{signing.TRUSTED}={public.absolute()}   # verifies",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def prune(
+    model: Model,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", help="How many of the newest versions stay.")],
+    releases: Releases = None,
+) -> None:
+    """Remove old versions; the current one always stays, and one that is being checked."""
+    settings = Settings.read(releases=releases)
+    pruned = publish.prune(settings.releases, model, keep)
+    out.print(f"removed {model} {', '.join(map(str, pruned.removed))}" if pruned.removed else "nothing to remove")
+    if settings.publish is not None and (
+        there := settings.mirror().prune(model, publish.versions(settings.releases, model))
+    ):
+        out.print(f"removed {model} {', '.join(map(str, there))} at {settings.mirror().url}", soft_wrap=True)
+    if pruned.read:
+        out.print(f"left {model} {', '.join(map(str, pruned.read))}, which is being read; prune again later")
