@@ -15,7 +15,7 @@ from converters.targets.registry import BUILT_IN, TARGETS
 from flows import releasing, running
 from flows.settings import DASK, PUBLISH, STORE, Settings
 from flows.show.tables import ManifestTable, complaint
-from flows.terminal import Json, Releases, err, out, print_json
+from flows.terminal import Json, Releases, TrustCode, err, out, print_json
 
 app = typer.Typer(
     help="One TensorFlow model in, every runtime out: converted in parallel, each output checked in its own runtime, "
@@ -59,6 +59,7 @@ def deploy(  # an option is a parameter, as Typer has it
     ] = None,
     releases: Releases = None,
     force: Annotated[bool, typer.Option("--force", help="Redo what is unchanged, too.")] = False,
+    trust_code: TrustCode = False,
     dask: Annotated[
         str | None,
         typer.Option(
@@ -84,11 +85,8 @@ def deploy(  # an option is a parameter, as Typer has it
         raise BadInput("--data belongs to one model; name that model alone, or give each config its own golden.data")
     # All bad input is told before anything is done.
     specs = {model: read.find(model, settings.configs) for model in chosen}
-    if only is not None:
-        specs = {model: spec.with_targets(only) for model, spec in specs.items()}
-    if data is not None:
-        specs = {model: spec.with_data(data) for model, spec in specs.items()}
-    outcome = running.deploy(running.Request(specs, only, force, data), settings, err)
+    specs = {model: spec.asked(only, data, trust_code) for model, spec in specs.items()}
+    outcome = running.deploy(running.Request(specs, only, force, data, trust_code), settings, err)
     _show(outcome, as_json)
     raise typer.Exit(outcome.status)
 

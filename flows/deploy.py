@@ -28,7 +28,7 @@ from converters.release.locking import reading
 from converters.release.provenance import Run
 from converters.release.publish import tidy
 from converters.release.staging import staging
-from converters.steps import key, reuse
+from converters.steps import again, key, reuse
 from converters.steps.reuse import Reusable
 from flows import one_at_a_time
 from flows.cluster.dask import connected
@@ -72,10 +72,12 @@ def deploy_model(
     force: bool = False,
     promote: bool = True,
     data: str | None = None,
+    trust_code: bool = False,
 ) -> State[Any]:
     """Deploy one model: a config's name, a config file, or the path of a SavedModel, .keras or .h5 file.
 
-    `data` are real inputs in place of the config's golden.data and representative, in the same forms.
+    `data` are real inputs in place of the config's golden.data and representative, in the same forms. `trust_code` runs
+    code that came with the model.
     """
     started = time.monotonic()
     if later := _caught_up_by():
@@ -83,12 +85,8 @@ def deploy_model(
     try:
         settings = in_force()
         keys = settings.ready()
-        spec = read.find(model, settings.configs)
-        if targets:
-            spec = spec.with_targets(targets)
-        if data:
-            spec = spec.with_data(data)
-        named = [model, *(("--data", str(spec.golden.data)) if data else ())]
+        spec = read.find(model, settings.configs).asked(targets or None, data, trust_code)
+        named = again.named(model, spec.golden.data if data else None, trust_code)
         waiting = Event(spec.name, "queued", detail="waiting for another deploy of this model")
         with (
             artifacts.live_progress(spec.name),
@@ -189,7 +187,11 @@ def _children_end_first(model: str) -> Iterator[None]:
 
 @flow(name="deploy-all", flow_run_name="deploy all", validate_parameters=True)
 def deploy_all(
-    models: list[str] | None = None, targets: list[str] | None = None, force: bool = False, promote: bool = True
+    models: list[str] | None = None,
+    targets: list[str] | None = None,
+    force: bool = False,
+    promote: bool = True,
+    trust_code: bool = False,
 ) -> State[Any]:
     """Deploy several models (every config, unless named); one that fails does not stop the others."""
     if later := _caught_up_by():
@@ -199,7 +201,7 @@ def deploy_all(
     if not chosen:
         raise BadInput(f"{configs} holds no config")
     with resident.keeping():
-        states = _side_by_side(chosen, targets, force, promote)
+        states = _side_by_side(chosen, targets, force, promote, trust_code)
     failed = {
         _short(model): state.message or str(state.name) for model, state in states.items() if not state.is_completed()
     }
@@ -216,7 +218,7 @@ def deploy_all(
 
 
 def _side_by_side(
-    models: Sequence[str], targets: list[str] | None, force: bool, promote: bool
+    models: Sequence[str], targets: list[str] | None, force: bool, promote: bool, trust_code: bool
 ) -> dict[str, State[Any]]:
     """The state of each model's own flow run. Several run at one time, in threads, and share the places for children."""
 
@@ -224,7 +226,7 @@ def _side_by_side(
 
     def run(number: int, model: str) -> State[Any]:
         _turn.set(Turn(slots, number))
-        return deploy_model(model, targets, force, promote, return_state=True)
+        return deploy_model(model, targets, force, promote, trust_code=trust_code, return_state=True)
 
     with ThreadPoolExecutor(MODELS_AT_ONCE, thread_name_prefix="model") as pool, _children_end_first("deploy all"):
         try:

@@ -22,8 +22,11 @@ def this_run() -> str:
 
 
 @flow(name="check-release", flow_run_name="check {model} {version}", validate_parameters=True)
-def check_release(model: str, version: int | None = None) -> State[Any]:
-    """Check a release's digests, and every check again; the current version unless one is named."""
+def check_release(model: str, version: int | None = None, trust_code: bool = False) -> State[Any]:
+    """Check a release's digests, and every check again; the current version unless one is named.
+
+    `trust_code` runs the code that came with it too: a metric of its own.
+    """
     logger = get_run_logger()
     try:
         settings = in_force()
@@ -34,6 +37,7 @@ def check_release(model: str, version: int | None = None) -> State[Any]:
             settings.releases / model / str(chosen),
             lambda target, variant: logger.info("checking %s %s", target, variant),
             settings.read_keys(),
+            trust_code=trust_code,
         )
     except FanoutError as error:
         return Failed(message=str(error))

@@ -15,7 +15,7 @@ from converters.release.manifest import read as read_manifest
 from flows import elsewhere
 from flows.settings import PUBLISH, Settings
 from flows.show.tables import ManifestTable
-from flows.terminal import Json, Model, Releases, err, out, print_json
+from flows.terminal import Json, Model, Releases, TrustCode, err, out, print_json
 
 app = typer.Typer()
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the model's history.")]
@@ -26,6 +26,7 @@ def check(
     release: Annotated[
         str, typer.Argument(metavar="RELEASE", help="RELEASES/NAME/VERSION, or its current; or URL/NAME/VERSION.")
     ],
+    trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
     """Check a release again: its digests, its signature, and every check in every runtime."""
@@ -35,7 +36,10 @@ def check(
     keys = Settings.read().read_keys()
     with mirror.fetched(release, keys) if "://" in release else nullcontext(Path(release).resolve()) as root:
         manifest = recheck(
-            root, lambda target, variant: err.print(Text(f"checking {target} {variant}", style="dim")), keys
+            root,
+            lambda target, variant: err.print(Text(f"checking {target} {variant}", style="dim")),
+            keys,
+            trust_code=trust_code,
         )
     if as_json:
         print_json(manifest.model_dump(mode="json", by_alias=True))

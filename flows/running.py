@@ -39,6 +39,7 @@ class Request(NamedTuple):
     targets: list[str] | None
     force: bool
     data: str | None = None
+    trust_code: bool = False
 
 
 class Outcome(NamedTuple):
@@ -111,9 +112,10 @@ def _run_flow(models: list[str], request: Request, console: Console) -> tuple[li
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Progress(console) as progress, listening(progress), listening(collect):
         if len(models) == 1:
-            state = deploy_model(models[0], request.targets, request.force, data=request.data, return_state=True)
+            more = {"data": request.data, "trust_code": request.trust_code}
+            state = deploy_model(models[0], request.targets, request.force, **more, return_state=True)
         else:
-            state = deploy_all(models, request.targets, request.force, return_state=True)
+            state = deploy_all(models, request.targets, request.force, trust_code=request.trust_code, return_state=True)
     if len(released) + len(errors) != len(models):  # the flow itself came to grief; its own exception says how
         state.result()
     return released, errors

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from flows.show.terminal import Terminal
 
 # A pipe or file has no width: tables there are as wide as they need.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, highlight=False)
+out = Terminal(width=None if sys.stdout.isatty() else 200)
+err = Terminal(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Releases = Annotated[
     Path | None,
     typer.Option("--releases", metavar="DIR", help="Where releases are; default FANOUT_RELEASES or releases/."),
+]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Run the code that came with what you name; you trust its maker.")
 ]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name.")]
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from converters.contract import paths
 from converters.contract.errors import BadInput
 from converters.processes import userland
 
@@ -62,7 +63,7 @@ def absolute(reference: str, field: str) -> str:
 
 
 def _absolute(path: str, base: Path) -> Path:
-    return (base / Path(path).expanduser()).resolve()
+    return paths.path(path, base).resolve()
 
 
 def _form(path: Path, field: str) -> Form:

@@ -4,14 +4,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from converters.config import data
+from converters.config import data, plain_yaml
 from converters.config.explain import choices, described
 from converters.config.spec import KERAS_SUFFIXES, ModelSpec
+from converters.contract import names as names_of
 from converters.contract.errors import BadInput
+from converters.contract.paths import path as path_of
 from converters.contract.settings import ACCURACY, Nightly
+from converters.formats import saved_model
 from converters.processes import userland
 from converters.targets.registry import TARGETS
 
@@ -47,7 +49,7 @@ def find(what: str, configs: Path = CONFIGS) -> ModelSpec:
     Raises:
         BadInput: nothing by that name or path, or a config that does not validate.
     """
-    path = Path(what).expanduser()
+    path = path_of(what)
     if path.suffix in (".yaml", ".yml"):
         return read(path)
     if "/" not in what and what != NIGHTLY and (configs / f"{what}.yaml").is_file():
@@ -83,11 +85,11 @@ def read(path: Path) -> ModelSpec:
 def _mapping(path: Path, least: str) -> dict[str, Any]:
     """A YAML file's content; `least` is what it should hold, for the error."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = plain_yaml.load(path.read_bytes())
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    except plain_yaml.NotPlain as error:
+        raise BadInput(f"{path}: is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path}: holds no mapping; it needs at least '{least}'")
     return content
@@ -96,8 +98,10 @@ def _mapping(path: Path, least: str) -> dict[str, Any]:
 def _require_files(spec: ModelSpec) -> None:
     if spec.built_by_python:
         userland.split(spec.model, spec.base, "model")
-    elif not (spec.base / spec.model).exists():
-        raise BadInput(f"model: {spec.base / spec.model} does not exist")
+    elif not (path := path_of(spec.model, spec.base)).exists():
+        raise BadInput(f"model: {path} does not exist")
+    elif path.is_dir():
+        saved_model.require_contained(path)
     evaluated = spec.evaluation.data if spec.evaluation else None
     for field, reference in (
         ("golden.data", spec.golden.data),
@@ -121,8 +125,15 @@ def without_config(path: Path) -> ModelSpec:
         raise BadInput(f"{path} does not exist")
     if path.is_dir() and not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
         raise BadInput(f"{path} is no SavedModel: it holds no saved_model.pb")
+    if path.is_dir():
+        saved_model.require_contained(path)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
     targets = {target: {"optional": True, "required": []} for target in TARGETS.choices()}
     whole = path.resolve()
-    content = {"name": name.strip("-._") or "model", "model": str(whole), "targets": targets, "base": whole.parent}
+    content = {
+        "name": name.strip("-._")[: names_of.LONGEST] or "model",
+        "model": str(whole),
+        "targets": targets,
+        "base": whole.parent,
+    }
     return ModelSpec.model_validate(content)

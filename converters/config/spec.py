@@ -1,7 +1,6 @@
 """What to deploy: a model's config, validated. Reads YAML, never imports TensorFlow."""
 
 import glob
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,25 +9,25 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_validator, mo
 
 from converters.config import data
 from converters.config.explain import TargetProblems, choices, described
+from converters.contract import names
 from converters.contract.errors import BadInput
 from converters.contract.settings import EvaluationSpec, GoldenSpec, Limits, OnFailure, RegressionSpec, Schedule
 from converters.contract.target import Options
-from converters.contract.values import Frozen, TensorSpec
-from converters.formats import digest
+from converters.contract.values import TensorSpec, Told
+from converters.formats import digest, specs
 from converters.targets.registry import TARGETS
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 KERAS_SUFFIXES = (".keras", ".h5")
 
 
-class MethodSpec(Frozen):
+class MethodSpec(Told):
     """A method to export, with the input specs it was not decorated with."""
 
     method: str
     inputs: dict[str, TensorSpec] = {}
 
 
-class ModelSpec(Frozen):
+class ModelSpec(Told):
     """One model: where it comes from, its signatures, its golden data, and what to make of it.
 
     `model` is `FILE.py:FUNCTION` (a builder that returns a tf_keras or Keras model, or a tf.Module), a SavedModel
@@ -58,6 +57,10 @@ class ModelSpec(Frozen):
         default=(),
         description="data and checkpoints that the builder reads: files, folders, or patterns such as ckpt/*",
     )
+    # Who checks a release elsewhere must say it again: it is not written into one.
+    trust_code: bool = Field(
+        default=False, exclude=True, description="run the code that came with the model; of a builder it is not asked"
+    )
     require_data: bool = Field(default=False, description="refuse a release that was judged on inputs nobody gave")
     targets: dict[str, SerializeAsAny[Options]] = Field(default={}, validate_default=True)
     limits: Limits = Limits()
@@ -73,8 +76,8 @@ class ModelSpec(Frozen):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, value: str) -> str:
-        if not NAME.fullmatch(value):
-            raise ValueError("use letters, digits, '.', '_' and '-', starting with a letter or digit")
+        if (fault := names.model_fault(value)) is not None:
+            raise ValueError(fault)
         return value
 
     @field_validator("signatures", mode="before")
@@ -108,26 +111,45 @@ class ModelSpec(Frozen):
         return typed
 
     @model_validator(mode="after")
+    def _sane_inputs(self) -> "ModelSpec":
+        for key, inputs in (("", self.inputs), *((key, method.inputs) for key, method in self.signatures.items())):
+            for name, tensor in inputs.items():
+                where = f"signatures.{key}.inputs.{name}" if key else f"inputs.{name}"
+                problem = names.fault(name) or specs.problem(tensor)
+                if problem is not None:
+                    raise ValueError(f"{where}: {problem}")
+        for key in self.signatures:
+            if (fault := names.fault(key)) is not None:
+                raise ValueError(f"signatures: {key!r} {fault}")
+        return self
+
+    @model_validator(mode="after")
     def _variants_exist(self) -> "ModelSpec":
         for name, options in self.targets.items():
             for variant in (*options.variants, *(options.required or ()), *options.tolerance, *options.quality):
-                names = [each.name for each in options.known]
-                if variant not in names:
-                    raise ValueError(f"targets.{name}: there is no variant {variant!r}; {choices(variant, names)}")
+                known = [each.name for each in options.known]
+                if variant not in known:
+                    raise ValueError(f"targets.{name}: there is no variant {variant!r}; {choices(variant, known)}")
         return self
 
-    def with_targets(self, names: Iterable[str]) -> "ModelSpec":
+    def with_targets(self, targets: Iterable[str]) -> "ModelSpec":
         """The same model with only these targets (the SavedModel, which all others are made from, always stays).
 
         Raises:
             BadInput: a name is no target.
         """
-        chosen = set(names) | (TARGETS.keys() - TARGETS.choices())
+        chosen = set(targets) | (TARGETS.keys() - TARGETS.choices())
         for name in sorted(chosen):
             if name not in TARGETS:
                 raise BadInput(f"there is no target {name!r}; {choices(name, TARGETS)}")
-        targets = {name: self.targets.get(name) or TARGETS[name].options() for name in TARGETS if name in chosen}
-        return self.model_copy(update={"targets": targets})
+        options = {name: self.targets.get(name) or TARGETS[name].options() for name in TARGETS if name in chosen}
+        return self.model_copy(update={"targets": options})
+
+    def asked(self, targets: Iterable[str] | None, data: str | None, trust_code: bool) -> "ModelSpec":
+        """The same model as somebody asks for it: only some targets, data of theirs, its own code trusted. Raises BadInput."""
+        spec = self if targets is None else self.with_targets(targets)
+        spec = spec.with_data(data) if data else spec
+        return spec.model_copy(update={"trust_code": True}) if trust_code else spec
 
     def with_data(self, reference: str) -> "ModelSpec":
         """The same model with these data in place of the config's for golden and calibration.

@@ -25,6 +25,8 @@ import errno
 import os
 from pathlib import Path
 
+from converters.contract.names import shown
+
 
 class FanoutError(Exception):
     """Base of every exception this project raises on purpose.
@@ -131,7 +133,7 @@ MOST = 300
 
 def said(error: object, most: int = MOST) -> str:
     """What an exception or a log says, in one line of at most `most` characters."""
-    return " ".join(str(error).split())[:most]
+    return shown(" ".join(str(error).split()))[:most]
 
 
 def raised(error: BaseException, most: int = MOST) -> str:

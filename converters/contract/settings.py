@@ -3,14 +3,14 @@
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
-from converters.contract.values import Frozen
+from converters.contract.values import Told
 
 NEVER = "never"
 
 
-class Schedule(Frozen):
+class Schedule(Told):
     """A cron expression and the time zone it is meant in; a string alone is the cron expression, or `never`."""
 
     cron: str = Field(description="five fields: minute, hour, day of month, month, day of week; or 'never'")
@@ -38,7 +38,7 @@ class Schedule(Frozen):
         return value
 
 
-class OnFailure(Frozen):
+class OnFailure(Told):
     """What is called when a run fails; `$NAME` and `${NAME}` stand for environment variables, so that secrets stay out."""
 
     webhook: str | None = Field(default=None, description="URL to which a JSON document is posted")
@@ -51,40 +51,44 @@ class OnFailure(Frozen):
         return self
 
 
-class Nightly(Frozen):
+class Nightly(Told):
     """configs/nightly.yaml: what holds for every model whose config does not say otherwise."""
 
     schedule: Schedule = Schedule(cron=NEVER)
     on_failure: OnFailure | None = None
 
 
-class Limits(Frozen):
+class Limits(Told):
     """What one child process may use."""
 
-    seconds: float = Field(default=600.0, gt=0, description="wall time of one build, conversion or prediction")
-    memory_gb: float = Field(default=8.0, gt=0, description="memory of the child and all it starts, in GiB")
+    seconds: float = Field(
+        default=600.0, gt=0, le=604800, description="wall time of one build, conversion or prediction"
+    )
+    memory_gb: float = Field(default=8.0, gt=0, le=65536, description="memory of the child and all it starts, in GiB")
 
 
-class Tolerance(Frozen):
+class Tolerance(Told):
     """How far an output may be from the live model's.
 
     `error` bounds max |error| / max |reference| of a float output, `mismatch` the share of unequal elements of
     an integer, bool or string output. `reason` says why the bound is what it is.
     """
 
-    error: float = Field(ge=0)
+    error: float = Field(ge=0, le=10)
     mismatch: float = Field(default=0.0, ge=0, lt=1)
     reason: str = "set in the config"
 
 
-class Quality(Frozen):
+class Quality(Told):
     """How much of the live model's outputs a variant must keep, beside `Tolerance`; without a value there is no limit.
 
     The figures are those of `measure.fidelity`. `max_drop` bounds how far the metric of labelled evaluation data may
     fall short of the live model's, in the metric's own unit; without it the evaluation's own bound holds.
     """
 
-    snr_db: float | None = Field(default=None, description="least signal-to-noise ratio of a float output, in dB")
+    snr_db: float | None = Field(
+        default=None, ge=-1000, le=1000, description="least signal-to-noise ratio of a float output, in dB"
+    )
     cosine: float | None = Field(default=None, ge=-1, le=1, description="least cosine similarity of a float output")
     top1: float | None = Field(
         default=None, ge=0, le=1, description="least share of samples whose top class is the live model's"
@@ -93,7 +97,7 @@ class Quality(Frozen):
     max_drop: float | None = Field(default=None, ge=0, description="in place of evaluation.max_drop")
 
 
-class RegressionSpec(Frozen):
+class RegressionSpec(Told):
     """The `regression:` part of a config: what may be worse than in the current release; null never refuses."""
 
     metric_drop: float | None = Field(
@@ -110,7 +114,7 @@ MAX_DROP = 0.02
 """Of accuracy: seven of 360 images, where float32 in another order of summation costs none or one."""
 
 
-class EvaluationSpec(Frozen):
+class EvaluationSpec(Told):
     """The `evaluation:` part of a config."""
 
     data: str = Field(
@@ -122,8 +126,8 @@ class EvaluationSpec(Frozen):
     output: str | None = Field(default=None, description="what accuracy is of; default: the signature's only output")
     metric: str = Field(default=ACCURACY, description="accuracy, or FILE.py:FUNCTION(outputs, labels) -> float")
     better: Literal["higher", "lower"] = Field(default="higher", description="which values of the metric are better")
-    samples: int = Field(default=256, ge=1, description="samples at most, in every runtime")
-    batch: int = Field(default=64, ge=1, description="samples in one call, where the batch is dynamic")
+    samples: int = Field(default=256, ge=1, le=2**31 - 1, description="samples at most, in every runtime")
+    batch: int = Field(default=64, ge=1, le=1_000_000, description="samples in one call, where the batch is dynamic")
     max_drop: float = Field(
         default=MAX_DROP, ge=0, description="how much worse than the live model's a target's metric may be"
     )
@@ -140,12 +144,14 @@ class EvaluationSpec(Frozen):
         return self.metric.rpartition(":")[2]
 
 
-class InputRange(Frozen):
+class InputRange(Told):
     """How to draw one golden input: uniform in [low, high), in a concrete shape; or the values to draw from."""
 
-    low: float | None = None
-    high: float | None = None
-    shape: tuple[int, ...] | None = Field(default=None, description="one sample's shape, without a dynamic batch")
+    low: float | None = Field(default=None, ge=-1e38, le=1e38)
+    high: float | None = Field(default=None, ge=-1e38, le=1e38)
+    shape: tuple[NonNegativeInt, ...] | None = Field(
+        default=None, description="one sample's shape, without a dynamic batch"
+    )
     values: tuple[str | float, ...] | None = Field(default=None, description="draw from these")
 
     @model_validator(mode="after")
@@ -162,7 +168,7 @@ class InputRange(Frozen):
         return low, low + width if self.high is None else self.high
 
 
-class GoldenSpec(Frozen):
+class GoldenSpec(Told):
     """The `golden:` part of a config."""
 
     data: str | None = Field(
@@ -173,8 +179,9 @@ class GoldenSpec(Frozen):
     samples: int | None = Field(
         default=None,
         ge=2,
+        le=2**31 - 1,
         description="samples to draw, or to take of the data at most; 16, or drawn as many as it takes",
     )
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     inputs: dict[str, InputRange] = Field(default={}, description="how to draw an input, by its name")
     constant: tuple[str, ...] = Field(default=(), description="outputs that are the same for every input, on purpose")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from converters.contract.settings import Quality, Tolerance
-from converters.contract.values import Artifact, Frozen, LayerLoss, Prediction, Soundness, Source, Structure, Tensors
+from converters.contract.values import Artifact, LayerLoss, Prediction, Soundness, Source, Structure, Tensors, Told
 
 Cases: TypeAlias = Mapping[str, Sequence[Tensors]]
 """The inputs of every call, by signature key ('' for an artifact without one)."""
@@ -87,7 +87,7 @@ class Runtime:
         return self.find is not None
 
 
-class Options(Frozen):
+class Options(Told):
     """What every target can be told. A target's own options extend this."""
 
     known: ClassVar[tuple[Variant, ...]] = ()
@@ -183,6 +183,8 @@ class Target(Generic[O]):
             its signature are given). Raises Damaged. Runs in a child process.
         always: made of every model, since the others are made from it, and left out by nobody.
         packages: the packages it works with, each with what for.
+        code: what of an artifact would do something beside calculating if it were loaded and run, as parts of a sentence;
+            None where its runtimes run nothing that could. Raises Damaged. Runs in a child process.
         describe: what a file of this format holds, for `fanout inspect`, by suffix or file name. Runs in a child process.
     """
 
@@ -197,6 +199,7 @@ class Target(Generic[O]):
     layers: Callable[[Artifact, Path, Tensors], list[LayerLoss]] | None = None
     sound: Callable[[Artifact, Path, Tensors], Soundness] | None = None
     always: bool = False
+    code: Callable[[Path], list[str]] | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
     describe: Mapping[str, Callable[[Path], dict[str, Any]]] = field(default_factory=dict)
 

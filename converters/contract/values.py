@@ -32,6 +32,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
+class Told(Frozen):
+    """What a person says in a config: numbers are finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
 class TensorSpec(Frozen):
     """Shape and dtype of one tensor. A dimension of None is dynamic; a shape of None is of unknown rank."""
 

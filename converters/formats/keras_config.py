@@ -27,7 +27,7 @@ def signature(config: Mapping[str, Any]) -> Signature:
                 name: TensorSpec(shape=None, dtype=_dtype(layers[layer]["config"])) for name, layer in outputs.items()
             },
         )
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError, RecursionError) as error:
         raise Damaged(f"the model's Keras config is not that of a Functional or Sequential model: {error!r}") from error
 
 
@@ -54,7 +54,7 @@ def is_portable(config: Mapping[str, Any]) -> bool:
 
 def custom_classes(config: Any) -> list[str]:
     """The classes in a config that are not Keras's own, sorted: those a program must have to load it."""
-    return sorted({str(item["class_name"]).rpartition(">")[2] for item in objects(config) if _is_custom(item)})
+    return sorted({str(item["class_name"]).rpartition(">")[2] for item in objects(config) if custom_class(item)})
 
 
 def has_class(config: Any, name: str) -> bool:
@@ -64,18 +64,22 @@ def has_class(config: Any, name: str) -> bool:
 
 def objects(config: Any) -> Iterator[Mapping[str, Any]]:
     """Every serialized object in a config, however deep."""
-    if isinstance(config, Mapping):
-        if "class_name" in config:
-            yield config
-        for item in config.values():
-            yield from objects(item)
-    elif isinstance(config, list):
-        for item in config:
-            yield from objects(item)
+    waiting = [config]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Mapping):
+            if "class_name" in item:
+                yield item
+            waiting += reversed(list(item.values()))
+        elif isinstance(item, list):
+            waiting += reversed(item)
 
 
-def _is_custom(item: Mapping[str, Any]) -> bool:
-    """Registered objects are named PACKAGE>CLASS; of others the module tells, where the config has it."""
+def custom_class(item: Mapping[str, Any]) -> bool:
+    """Whether an object is of a class that is not Keras's own.
+
+    Registered objects are named PACKAGE>CLASS; of others the module tells, where the config has it.
+    """
     module = item.get("module")
     outside = isinstance(module, str) and module.partition(".")[0] not in ("keras", "tf_keras", "builtins")
     return outside or any(">" in str(item.get(key)) for key in ("class_name", "registered_name"))

@@ -8,56 +8,40 @@ from typing import Any
 
 import numpy as np
 
-from converters.contract.errors import BadInput, said
+from converters.contract.errors import BadInput, Damaged, said
 from converters.contract.values import SourceKind, Tensors, TensorSpec
-from converters.formats import specs
+from converters.formats import keras_file, specs
 from converters.formats.internals_keras import layers_within
 from converters.processes import userland
 
 COMPOSITE = ("SparseTensorSpec", "RaggedTensorSpec")
 
 
-def load_keras(path: Path, builder: Path | None = None) -> Any:
+def load_keras(path: Path, builder: Path | None = None, *, trusted: bool = False) -> Any:
     """A .keras or .h5 file, loaded by the Keras that wrote it; `builder` is imported first, to register custom objects.
+
+    Whether anything in it would run is for the caller to ask (`code.of_keras`). Unless it is `trusted`, Keras does not load
+    what it knows to hold Python code either.
 
     Raises:
         BadInput: neither Keras can load the file.
     """
     if builder is not None:
         userland.load(builder)
-    version = _keras_version(path)
+    try:
+        version = keras_file.read(path).version
+    except Damaged as error:
+        raise BadInput(str(error)) from error
     try:
         if version.startswith("3"):
             import keras
 
-            return keras.saving.load_model(path, compile=False)
+            return keras.saving.load_model(path, compile=False, safe_mode=not trusted)
         import tf_keras
 
-        return tf_keras.models.load_model(path, compile=False)
+        return tf_keras.models.load_model(path, compile=False, safe_mode=not trusted)
     except Exception as error:  # Keras raises of every kind here: ValueError, TypeError, OSError, KeyError, ...
         raise BadInput(f"{path.name}: Keras {version or '2'} cannot load it: {said(error, 400)}") from error
-
-
-def _keras_version(path: Path) -> str:
-    """The version of Keras that wrote the file, or '' where it does not say."""
-    import json
-    import zipfile
-
-    import h5py
-
-    try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
-        with h5py.File(path) as file:
-            if "model_config" not in file.attrs:
-                raise BadInput(
-                    f"{path} holds weights only; give a whole model (model.save), or a builder that loads them"
-                )
-            version = file.attrs.get("keras_version", "")
-            return version.decode() if isinstance(version, bytes) else str(version)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{path} is no {path.suffix} file: {error}") from error
 
 
 def kind_of(model: Any) -> SourceKind | None:

@@ -1,16 +1,19 @@
 """Reading saved_model.pb: its MetaGraphDef for the `serve` tag-set, and that one's signatures. TensorFlow is not needed."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
+from converters.contract import names
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.values import SERVE, Signature
 from converters.formats import dtypes, graph, specs
 from converters.formats.protos import load
 
+CHUNKED = "saved_model.cpb"
 VALUES = "variables/variables.index"
 """The file without which variables have no values."""
 _OPS = ("__saved_model_init_op", "__saved_model_train_op")
@@ -46,6 +49,45 @@ def read(saved_model: Path) -> Any:
         sets = ", ".join("{" + ",".join(each.meta_info_def.tags) + "}" for each in meta_graphs) or "none"
         raise BadInput(f"{saved_model} has no tag-set with {SERVE!r}, which TF Serving loads; it has {sets}")
     return min(serving, key=lambda each: len(each.meta_info_def.tags))
+
+
+def require_contained(folder: Path) -> None:
+    """Refuse a SavedModel that is not all in its folder: what a link leads to would become part of a release.
+
+    Raises:
+        BadInput: names the link, or what is no file.
+    """
+    home = folder.resolve()
+    for place, folders, files in os.walk(home):
+        for path in (Path(place) / name for name in (*folders, *files)):
+            where = f"{folder}: {path.relative_to(home).as_posix()!r}"
+            if path.is_symlink() and (path.is_dir() or not path.exists() or home not in path.resolve().parents):
+                raise BadInput(
+                    f"{where} is a link to {os.readlink(path)!r}, and no file of the SavedModel; copy it with what its links "
+                    "lead to (cp -rL), if that is yours"
+                )
+            if not path.is_dir() and not path.is_file():
+                raise BadInput(f"{where} is no file; remove it")
+    if (home / CHUNKED).is_file():
+        raise BadInput(f"{folder}: {CHUNKED} is in the chunked form, which is not read; save the model whole")
+
+
+def require_names(meta_graph: Any, where: Path) -> None:
+    """Refuse signatures and tensors whose names are none that can be shown, or be part of a path; and sizes beyond reason.
+
+    Raises:
+        BadInput: names the first.
+    """
+    for key, signature in signatures(meta_graph).items():
+        if (fault := names.fault(key)) is not None:
+            raise BadInput(f"{where}: the signature {key!r} {fault}; rename it")
+        for side in (signature.inputs, signature.outputs):
+            for name in side:
+                if (fault := names.fault(name)) is not None:
+                    raise BadInput(f"{where}: {name!r} of the signature {key!r} {fault}; rename it")
+        for name, spec in signature.inputs.items():
+            if (problem := specs.problem(spec)) is not None:
+                raise BadInput(f"{where}: input {name!r} of the signature {key!r}: {problem}")
 
 
 def signatures(meta_graph: Any) -> dict[str, Signature]:

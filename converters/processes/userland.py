@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from converters.contract import paths
 from converters.contract.errors import BadInput, BuilderFailed
 
 
@@ -20,7 +21,7 @@ def split(reference: str, base: Path, field: str) -> tuple[Path, str]:
     file, _, function = reference.rpartition(":")
     if not file.endswith(".py") or not function.isidentifier():
         raise BadInput(f"{field}: {reference!r} is not of the form FILE.py:FUNCTION")
-    path = (base / file).resolve()
+    path = paths.path(file, base).resolve()
     if not path.is_file():
         raise BadInput(f"{field}: {path} does not exist")
     return path, function

@@ -7,14 +7,17 @@ where each one's inputs come from. String tensors
 are stored as bytes of fixed width whose last byte, 0x01, ends the element, because NumPy drops trailing zeros.
 """
 
+import math
+import os
 import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from pydantic import TypeAdapter
 
 from converters.contract.errors import BadInput, Damaged
@@ -74,16 +77,40 @@ def load(path: Path) -> Golden:
     try:
         # NumPy leaves a damaged file open if it is given its path, and returns a bare array if the file holds one.
         with path.open("rb") as file:
+            _require_whole(file, path)
             stored = np.load(file, allow_pickle=False)
             if not isinstance(stored, np.lib.npyio.NpzFile):
                 raise Damaged(f"{path}: golden data cannot be read: it holds a single array")
             return _golden(dict(stored), path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(f"{path}: golden data cannot be read: {error}") from error
+
+
+def _require_whole(file: IO[bytes], path: Path) -> None:
+    """Refuse arrays that declare more than the file holds; `save` compresses nothing. Raises Damaged, BadZipFile."""
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                held = info.file_size if info.compress_type == zipfile.ZIP_STORED else -1
+                if not 0 <= _declared(member) <= held <= size:
+                    raise Damaged(f"{path}: {info.filename!r} declares more than it holds")
+    file.seek(0)
+
+
+def _declared(member: IO[bytes]) -> int:
+    """The bytes that an array's header speaks of. Raises ValueError."""
+    version = npy.read_magic(member)  # type: ignore[no-untyped-call]
+    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = header(member)  # type: ignore[no-untyped-call]
+    return int(math.prod(shape)) * int(dtype.itemsize)
 
 
 def _golden(arrays: Tensors, path: Path) -> Golden:
     facts: dict[str, Any] = {}
+    for name in {VARIABLES, PRECISION} & arrays.keys():
+        if arrays[name].dtype.kind != "S" or arrays[name].ndim != (name == VARIABLES):
+            raise Damaged(f"{path}: {name!r} is no text")
     if VARIABLES in arrays:
         facts["variables"] = tuple(line[:-1].decode() for line in arrays.pop(VARIABLES).tolist())
     if COVERAGE in arrays:

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,10 @@ class EvaluationRecord(Frozen):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Labelled data of one release, read back. `metric` is the copy of the user's file, if the metric is theirs."""
+    """Labelled data of one release, read back. `metric` is the copy of the user's file, if the metric is theirs.
+
+    `withheld` says why that is not to be run, if it is not.
+    """
 
     spec: EvaluationSpec
     signature: str
@@ -51,6 +54,7 @@ class Evaluation:
     calls: list[Case]
     labels: np.ndarray[Any, Any]
     metric: Path | None
+    withheld: str | None = None
 
     def first(self, samples: int | None) -> "Evaluation":
         """The calls with no more samples than this (but at least one call)."""
@@ -64,7 +68,7 @@ class Evaluation:
             if not left:
                 break
         labels = self.labels[: samples - left]
-        return Evaluation(self.spec, self.signature, self.output, taken, labels, self.metric)
+        return replace(self, calls=taken, labels=labels)
 
     def _size(self, call: Case) -> int:
         return 1 if len(self.calls) == len(self.labels) else call.batch
@@ -149,8 +153,11 @@ def record(
         raise BadInput(f"evaluation.metric ({spec.metric}) is {live} for the live model; it must be a finite number")
 
 
-def load(release: Path, spec: EvaluationSpec | None, signatures: Mapping[str, Signature]) -> Evaluation | None:
-    """What `record` wrote into a release; None where the config asks for none.
+def load(
+    release: Path, spec: EvaluationSpec | None, signatures: Mapping[str, Signature], withheld: str | None = None
+) -> Evaluation | None:
+    """What `record` wrote into a release; None where the config asks for none. `withheld`: why a metric of its own is not
+    to be run.
 
     Raises:
         Damaged: the files are missing or cannot be read.
@@ -167,7 +174,7 @@ def load(release: Path, spec: EvaluationSpec | None, signatures: Mapping[str, Si
     metric = release / METRIC if spec.metric != ACCURACY else None
     if metric is not None and not metric.is_file():
         raise Damaged(f"{metric} is missing, and with it the metric {spec.name!r}")
-    return Evaluation(spec, key, output, calls, labels, metric)
+    return Evaluation(spec, key, output, calls, labels, metric, withheld if metric is not None else None)
 
 
 def chosen(spec: EvaluationSpec, signatures: Mapping[str, Signature]) -> tuple[str, str | None]:

@@ -4,11 +4,12 @@ import json
 import platform
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
+from converters.contract import names
 from converters.contract.errors import BadInput
 from converters.contract.layout import MANIFEST
 from converters.contract.values import (
@@ -36,6 +37,23 @@ class Losses(Frozen):
     error: str | None = None
 
 
+def _of_a_model(name: str) -> str:
+    if (fault := names.model_fault(name)) is not None:
+        raise ValueError(f"{name!r} is no model's name: {fault}")
+    return name
+
+
+def _inside(path: str) -> str:
+    if names.climbs(path) or path != PurePosixPath(path).as_posix() or path == ".":
+        raise ValueError(f"{path!r} is no path inside a release")
+    return path
+
+
+ModelName = Annotated[str, AfterValidator(_of_a_model)]
+Inside = Annotated[str, AfterValidator(_inside)]
+"""A path relative to the release, with slashes, that leads nowhere else."""
+
+
 class Row(RowName):
     """One artifact of one signature, and what every check found. Times are in seconds.
 
@@ -46,7 +64,7 @@ class Row(RowName):
     status: Status
     reason: str | None = None
     data: Data | None = None
-    path: str | None = None
+    path: Inside | None = None
     bytes: int | None = None
     seconds: dict[str, float] = {}
     memory_mb: dict[str, float] = {}
@@ -172,7 +190,7 @@ class Manifest(Frozen):
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
-    model: str
+    model: ModelName
     version: int
     status: Literal["passed", "failed"]
     created: str
@@ -182,7 +200,7 @@ class Manifest(Frozen):
     peak_memory_mb: float | None = None
     """The most that all processes of the run held together (proportional set size), in MB."""
     targets: list[Row]
-    files: dict[str, FileRecord] = {}
+    files: dict[Inside, FileRecord] = {}
     evaluation: EvaluationRecord | None = None
     comparison: Comparison | None = None
     refusals: list[str] = []
@@ -251,7 +269,7 @@ def is_sealed(release: Path) -> bool:
         document = json.loads(text)
         same = text == _text(document).encode()
         return same and document.pop("digest") == _digest(document)
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from converters.config.spec import NAME
 from converters.contract.errors import BadInput, Damaged, SignatureFailed, StoreFailed
 from converters.contract.layout import MANIFEST, SIGNATURE
+from converters.contract.names import MODEL as NAME
 from converters.release import durable
 from converters.release import manifest as manifests
 from converters.release.files import copied

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
+from converters.contract import names
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.values import Frozen
 from converters.release import durable, files, history, locking, staging
@@ -40,7 +41,7 @@ class Pruned(Frozen):
 
 def versions(releases: Path, model: str) -> list[int]:
     """The published versions of a model, oldest first. Raises BadInput where the model has none."""
-    model_dir = releases / model
+    model_dir = _folder(releases, model)
     try:
         numbers = sorted(int(p.name) for p in model_dir.iterdir() if p.name.isdigit()) if model_dir.is_dir() else []
         others = sorted(p.name for p in releases.iterdir() if p.is_dir()) if releases.is_dir() else []
@@ -53,13 +54,20 @@ def versions(releases: Path, model: str) -> list[int]:
 
 def current(releases: Path, model: str) -> int | None:
     """The promoted version, if any. Raises BadInput where `current` leads to no version."""
-    link = releases / model / CURRENT
+    link = _folder(releases, model) / CURRENT
     if not link.is_symlink():
         return None
     target = os.readlink(link)
     if not target.isdigit():
         raise BadInput(f"{link} leads to {target!r}, which is no version; remove it and promote one (fanout promote)")
     return int(target)
+
+
+def _folder(releases: Path, model: str) -> Path:
+    """Where a model's releases are, and nothing else is. Raises BadInput where the name is none of a model."""
+    if names.model_fault(model) is not None:
+        raise BadInput(f"{model!r} is no model's name; give that of a config or of a release")
+    return releases / model
 
 
 def past(releases: Path, model: str) -> list[Promotion]:

@@ -1,11 +1,14 @@
 """The model that a config names, built and with its weights."""
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from converters.config.spec import KERAS_SUFFIXES, MethodSpec, ModelSpec
-from converters.contract.errors import BadInput, raised
+from converters.contract import names
+from converters.contract.errors import BadInput, Damaged, raised
 from converters.contract.values import DEFAULT_SIGNATURE
-from converters.formats import internals_tf, specs
+from converters.formats import code, internals_tf, keras_config, keras_file, specs
 from converters.formats.keras_model import (
     call_keras,
     declared_inputs,
@@ -40,8 +43,33 @@ def bring_up(spec: ModelSpec) -> Live:
     if not path.exists():
         raise BadInput(f"model: {path} does not exist")
     if path.suffix in KERAS_SUFFIXES:
-        return _from_object(load_keras(path), spec, path.name)
+        _require_no_code(path, code.of_keras, spec)
+        _require_names(path)
+        return _from_object(load_keras(path, trusted=spec.trust_code), spec, path.name)
+    _require_no_code(path, code.of_saved_model, spec)
     return from_saved_model(path, spec)
+
+
+def _require_names(path: Path) -> None:
+    """Refuse a Keras file with a layer whose name is none that can be shown, or be part of a path. Raises BadInput."""
+    try:
+        config = keras_file.read(path).config
+    except Damaged as error:
+        raise BadInput(str(error)) from error
+    for item in keras_config.objects(config):
+        inner = item.get("config")
+        name = inner.get("name") if isinstance(inner, Mapping) else None
+        if isinstance(name, str) and (fault := names.fault(name)) is not None:
+            raise BadInput(f"{path}: the name of layer {name!r} {fault}; rename it")
+
+
+def _require_no_code(path: Path, reading: Callable[[Path], list[str]], spec: ModelSpec) -> None:
+    """Refuse what came with a model that was made elsewhere, before anything of it is loaded, unless it is trusted."""
+    if not spec.trust_code:
+        try:
+            code.require_none(str(path), reading(path))
+        except Damaged as error:
+            raise BadInput(str(error)) from error
 
 
 def _from_object(model: Any, spec: ModelSpec, where: str) -> Live:

@@ -15,7 +15,7 @@ from converters.source import export
 from converters.source.bring_up import bring_up
 from converters.source.data.given import Given, given, labelled_data
 from converters.source.data.ranges import expected
-from converters.source.inputs import require_known, widest
+from converters.source.inputs import require_known, require_plain, widest
 from converters.source.live import Live
 from converters.source.making import make
 from converters.source.repeating import require_repeatable
@@ -68,6 +68,7 @@ class Session:
         self.live = live = bring_up(spec)
         for endpoint in live.endpoints.values():
             endpoint.trace()
+        require_plain(spec.model, live)
         require_known(spec.golden, spec.classifiers, live.signatures)
         data = given(spec, live)
         said, self._folders = list(data.said), [*data.folders]

@@ -9,7 +9,7 @@ import numpy as np
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged, raised
 from converters.contract.values import SERVE, Signature, Tensors
-from converters.formats import flat, saved_model, variables
+from converters.formats import flat, saved_model, savers, variables
 from converters.formats.flat import Flat
 from converters.formats.variables import Variables
 from converters.reference import coverage, dataflow, hints
@@ -32,6 +32,8 @@ def from_saved_model(path: Path, spec: ModelSpec) -> Live:
         meta_graph = saved_model.read(path)
     except Damaged as error:
         raise BadInput(str(error)) from error
+    saved_model.require_names(meta_graph, path)
+    savers.require_own_assets(meta_graph, path)
     signatures, refused = _signatures(meta_graph, spec, path)
     if saved_model.lacks_values(meta_graph, path):
         raise BadInput(f"{path} cannot be loaded: it has variables, but {saved_model.VALUES} is missing")

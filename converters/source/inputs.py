@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import partial
 
 from converters.config.spec import ModelSpec
-from converters.contract import settings
+from converters.contract import names, settings
 from converters.contract.errors import BadInput
 from converters.contract.settings import InputRange, Tolerance
 from converters.contract.values import Signature, Tensors
-from converters.formats import precision
+from converters.formats import precision, specs
 from converters.reference import choosing, drawing, edges
 from converters.source.live import Endpoint, Live
 from converters.targets.registry import TARGETS
@@ -50,6 +50,21 @@ def widest(spec: ModelSpec, computed_in: str = "float32") -> Tolerance:
     )
 
 
+def require_plain(where: str, live: Live) -> None:
+    """Refuse a model with a name that cannot be shown or be part of a path, or an input that nobody could hold.
+
+    Raises:
+        BadInput: names the signature and the input or output.
+    """
+    for key, signature in live.signatures.items():
+        for name in (key, *signature.inputs, *signature.outputs):
+            if (fault := names.fault(name)) is not None:
+                raise BadInput(f"{where}: signatures.{key!r}: the name {name!r} {fault}; rename it")
+        for name, spec in signature.inputs.items():
+            if (problem := specs.problem(spec)) is not None:
+                raise BadInput(f"{where}: signatures.{key}: input {name!r}: {problem}")
+
+
 def require_known(
     golden_spec: settings.GoldenSpec, classifiers: Sequence[str], signatures: Mapping[str, Signature]
 ) -> None:
@@ -59,7 +74,7 @@ def require_known(
         ("golden.constant", golden_spec.constant, "outputs"),
         ("classifiers", classifiers, "outputs"),
     ):
-        names = sorted({name for signature in signatures.values() for name in getattr(signature, side)})
+        known = sorted({name for signature in signatures.values() for name in getattr(signature, side)})
         for name in named:
-            if name not in names:
-                raise BadInput(f"{field}: the model has no {side[:-1]} {name!r}; it has {', '.join(names)}")
+            if name not in known:
+                raise BadInput(f"{field}: the model has no {side[:-1]} {name!r}; it has {', '.join(known)}")

@@ -27,16 +27,17 @@ FELL_SHORT = ("values", "batch", "snr", "cosine", "top1", "metric")
 """The checks that a quantization can fail for its own sake."""
 
 
-def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True) -> list[Row]:
+def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True, withheld: str | None = None) -> list[Row]:
     """One row for each artifact, with every check's finding.
 
-    With `keep_log`, what examining layers printed is kept in the release, where nothing else is written.
+    With `keep_log`, what examining layers printed is kept in the release, where nothing else is written. `withheld` says why
+    a metric of the release's own is not to be run, where it is not.
 
     Raises:
         Damaged: golden or the labelled data cannot be read.
     """
     started = time.monotonic()
-    evaluation = labelled.load(unit.release, unit.spec.evaluation, unit.source.signatures)
+    evaluation = labelled.load(unit.release, unit.spec.evaluation, unit.source.signatures, withheld)
     judge = Judge(unit, golden.load(unit.source.golden), evaluation)
     children = Children(unit.limits, unit.log)
     if unit.log is not None:

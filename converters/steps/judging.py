@@ -169,6 +169,8 @@ class Judge:
     def _metric(self, outputs: Sequence[Tensors], runtime: str) -> CheckResult:
         """The metric of labelled data in one runtime, against the live model's on the same samples."""
         assert self._evaluation is not None
+        if (why := self._evaluation.withheld) is not None:
+            return CheckResult(name="metric", runtime=runtime, status="not_run", detail=why, required=False)
         spec, samples, limits = self._evaluation.spec, len(self._evaluation.labels), self._unit.limits
         try:
             value, live = self._evaluation.score(outputs, limits), self._evaluation.live(limits)

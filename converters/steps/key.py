@@ -68,6 +68,8 @@ def source(spec: ModelSpec) -> Ingredients:
     if settings.is_file():
         ingredients["keras.json"] = digest.of_file(settings)
     files = (*spec.given_files(), *spec.declared_files())
+    if spec.trust_code:
+        ingredients["trust_code"] = "true"
     return ingredients | {os.path.relpath(path, spec.base): digest.of_file(path) for path in files}
 
 

@@ -1,6 +1,6 @@
 """Check a release that exists: digests, and every check again, from nothing but the release."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from converters.config.explain import described
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged, SignatureFailed
-from converters.contract.layout import CONFIG, GOLDEN, MANIFEST, SAVED_MODEL
+from converters.contract.layout import CONFIG, GOLDEN, MANIFEST, METRIC, SAVED_MODEL
 from converters.contract.values import Artifact, CheckResult, Source
-from converters.processes import resident
+from converters.formats import code
+from converters.processes import child, resident
 from converters.reference import golden, labelled
 from converters.reference.bounds import NONSENSE
 from converters.release import files, manifest, verdict
@@ -21,10 +22,15 @@ from converters.release.verdict import row_status
 from converters.steps.check import check
 from converters.steps.convert import Conversion
 from converters.steps.unit import Unit
+from converters.targets.registry import TARGETS
 
 
 def recheck(
-    root: Path, tell: Callable[[str, str], None] = lambda target, variant: None, keys: Keys = NO_KEYS
+    root: Path,
+    tell: Callable[[str, str], None] = lambda target, variant: None,
+    keys: Keys = NO_KEYS,
+    *,
+    trust_code: bool = False,
 ) -> Manifest:
     """The release's manifest as it would be written today, with the checks that speak against it. Writes nothing.
 
@@ -33,8 +39,11 @@ def recheck(
     `tell` is called with target and variant before each is checked. The release is not pruned meanwhile. Of
     one that `keys` do not trust nothing is read or run but the manifest, and all its rows fail.
 
+    Code that came with it runs only with `trust_code`: its own metric, which is `not_run` otherwise, and what its files would
+    do beside calculating. A metric that is not the file of the manifest never runs.
+
     Raises:
-        BadInput: `root` is no release.
+        BadInput: `root` is no release, or its files hold code that nobody said to trust.
     """
     written = manifest.read(root)
     with reading(root):
@@ -44,7 +53,7 @@ def recheck(
             return _untrusted(written, str(error))
         if root.name.isdigit() and root.name != str(written.version):
             return _untrusted(written, f"{root} holds {written.model} {written.version}, which was published elsewhere")
-        again = _checked(root, written, tell)
+        again = _checked(root, written, tell, trust_code)
     if signature is None:
         return again
     note = f"signed by {signature.signer}, " + ("verified" if keys.trusted else f"not verified: {TRUSTED} names no key")
@@ -56,8 +65,9 @@ def _untrusted(written: Manifest, why: str) -> Manifest:
     return written.model_copy(update={"targets": rows, "status": "failed", "refusals": [why]})
 
 
-def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None]) -> Manifest:
+def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], trust_code: bool) -> Manifest:
     spec = _spec(root)
+    _require_known(root, written, spec)
     changed = files.changed_files(root, written)
     if not manifest.is_sealed(root):
         changed[MANIFEST] = "is not what was written"
@@ -67,6 +77,12 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None]) ->
     except Damaged as error:
         rows = [_failed(row, "digests", "golden", str(error)) for row in written.targets]
         return _again(written, rows, spec)
+    conversions = [*_conversions(root, written)]
+    if not trust_code:
+        code.require_none(
+            str(root), child.run(_code_in, root, [made for made, _ in conversions], limits=spec.limits).value
+        )
+    withheld = _withheld(changed, trust_code)
     rows = []
     source = Source(
         model=written.model,
@@ -78,13 +94,48 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None]) ->
         golden=root / GOLDEN,
     )
     with resident.keeping():
-        for conversion, old in _conversions(root, written):
+        for conversion, old in conversions:
             tell(conversion.target, conversion.variant)
             unit = Unit(target=conversion.target, variant=conversion.variant, source=source, spec=spec, release=root)
-            again = zip(check(unit, conversion, keep_log=False), old, strict=True)
+            again = zip(check(unit, conversion, keep_log=False, withheld=withheld), old, strict=True)
             tolerance = (unit.options.tolerance.get(unit.variant) or unit.kind.tolerance).error
             rows += [_with_history(row, before, _of(before, changed, written), tolerance) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
+
+
+def _require_known(root: Path, written: Manifest, spec: ModelSpec) -> None:
+    """Refuse rows about what does not exist here, or is no part of the release's own config. Raises BadInput."""
+    for row in written.targets:
+        known = row.target in spec.targets and row.variant in [each.name for each in spec.targets[row.target].known]
+        if not known or row.signature not in (None, *written.source.signatures):
+            raise BadInput(f"{root / MANIFEST}: {row.title!r} is no row of a target and signature that it has")
+    if len({row.identity for row in written.targets}) != len(written.targets):
+        raise BadInput(f"{root / MANIFEST}: two rows are about the same")
+
+
+def _code_in(root: Path, conversions: Sequence[Conversion]) -> list[str]:
+    """What of a release's files would do something beside calculating. One that cannot be read is not loaded either."""
+    found: dict[str, None] = {}
+    paths = {(SAVED_MODEL, root / SAVED_MODEL)} | {
+        (made.target, artifact.path) for made in conversions for artifact in made.artifacts if artifact.path is not None
+    }
+    for target, path in sorted(paths):
+        of_file = TARGETS[target].code
+        if of_file is None:
+            continue
+        try:
+            listed = of_file(path)
+        except Damaged:
+            continue  # its own check says so
+        found |= dict.fromkeys(f"{path.relative_to(root)}: {each}" for each in listed)
+    return list(found)
+
+
+def _withheld(changed: Mapping[str, str], trust_code: bool) -> str | None:
+    """Why the metric is not to be run, if the release has one of its own."""
+    if METRIC in changed:
+        return f"{METRIC} {changed[METRIC]}, and so it was not run"
+    return None if trust_code else f"{METRIC} is code that came with the release; it is run where --trust-code says so"
 
 
 def _spec(root: Path) -> ModelSpec:

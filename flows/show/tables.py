@@ -33,7 +33,11 @@ class ManifestTable:
         yield headline.append(f"  {manifest.seconds:.1f} s", style="dim")
         metric = manifest.evaluation.metric if manifest.evaluation is not None else None
         cells = [figures.cells(row, metric) for row in manifest.targets]
-        names = [name for name in cells[0] if name in (*_ALWAYS, metric) or any(each[name] for each in cells)]
+        names = [
+            name
+            for name in (cells[0] if cells else ())
+            if name in (*_ALWAYS, metric) or any(each[name] for each in cells)
+        ]
         names = [name for name in names if name not in ("runtimes", "reason")]
         wide = options.max_width >= _WIDE + sum(len(name) + 4 for name in names if name not in _ALWAYS)
         kinds = {row.data for row in manifest.targets if row.data is not None}

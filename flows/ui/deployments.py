@@ -95,7 +95,7 @@ def _scheduled(schedules: Mapping[str, Schedule | None], common: Schedule) -> tu
 def _deployments(
     models: Sequence[str], released: Sequence[str], own: Sequence[Scheduled], together: Sequence[Scheduled]
 ) -> list[Deployment]:
-    doing = {"targets": _TARGETS, "force": _FORCE, "promote": _PROMOTE}
+    doing = {"targets": _TARGETS, "force": _FORCE, "promote": _PROMOTE, "trust_code": _TRUST_CODE}
     a_release = {"model": _choice("The model.", released), "version": _VERSION}
     return [
         Deployment(
@@ -116,7 +116,7 @@ def _deployments(
             "check-release",
             "flows.operations.check_release",
             "Check a release again: its files' digests, and every check in every runtime. Changes nothing.",
-            _form(a_release, ["model"]),
+            _form({**a_release, "trust_code": _TRUST_CODE}, ["model"]),
         ),
         Deployment(
             "promote",
@@ -261,6 +261,7 @@ _PROMOTE = {
     "default": True,
     "description": "Make the new version the current one if every check passed. Without it, it is published only.",
 }
+_TRUST_CODE = {"type": "boolean", "default": False, "description": "Run code that came with it; you trust its maker."}
 _DATA = {
     "type": "string",
     "description": f"Real inputs in place of the config's golden.data and representative: {data.FORMS}. By an absolute path.",

@@ -22,8 +22,8 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from converters.config.spec import NAME
 from converters.contract.layout import MANIFEST, REPORT
+from converters.contract.names import MODEL as NAME
 from flows import api
 from flows.settings import Settings
 from flows.ui.guard import Door, Hosts, Neighbours, Passwords

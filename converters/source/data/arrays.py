@@ -1,5 +1,6 @@
 """Arrays: what a user's function returns, .npz and .npy files. Nothing is unpickled."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ from converters.contract.errors import raised
 from converters.formats.dtypes import Array
 from converters.processes import userland
 from converters.source.data.asked import Asked, Read
+
+MOST_BYTES = 8 << 30
+"""Of the samples of one array that are read: as much memory as a build may take, unless its limits are raised."""
 
 
 def of_function(located: Located, base: Path, asked: Asked, field: str) -> Read:
@@ -40,7 +44,8 @@ def of_npz(located: Located, asked: Asked) -> Read:
             for name, member in names.items():
                 with archive.open(member) as file:
                     # What is not asked for is named in messages alone.
-                    data[name] = _first(file, asked, name) if name in wanted else None
+                    held = archive.getinfo(member).file_size
+                    data[name] = _first(file, asked, name, held) if name in wanted else None
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
         raise asked.fail(f" cannot be read as .npz: {raised(error)}") from error
     nested = {
@@ -62,14 +67,14 @@ def of_npy(located: Located, asked: Asked) -> Read:
         raise asked.fail(f" holds no {asked.labels!r}; give an .npz file of inputs and labels")
     try:
         with located.path.open("rb") as file:
-            array = _first(file, asked, located.path.name)
+            array = _first(file, asked, located.path.name, located.path.stat().st_size)
     except (OSError, EOFError) as error:
         raise asked.fail(f" cannot be read as .npy: {raised(error)}") from error
     return Read({key: {next(iter(signature.inputs)): array} for key, signature in chosen.items()})
 
 
-def _first(file: IO[bytes], asked: Asked, name: str) -> Array:
-    """The first samples of an array in NumPy's format; no more of the file is read than they take."""
+def _first(file: IO[bytes], asked: Asked, name: str, held: int) -> Array:
+    """The first samples of an array in NumPy's format, of `held` bytes; no more of the file is read than they take."""
     try:
         version = npy.read_magic(file)  # type: ignore[no-untyped-call]
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -80,7 +85,9 @@ def _first(file: IO[bytes], asked: Asked, name: str) -> Array:
         raise asked.fail(f": {name!r} holds Python objects, which are not unpickled; save numbers, or text as bytes")
     rows = min(shape[0], asked.most) if shape and not fortran_order else None
     wanted = shape if rows is None else (rows, *shape[1:])
-    size = int(np.prod(wanted, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(wanted) * dtype.itemsize
+    if not 0 <= size <= min(held, MOST_BYTES):
+        raise asked.fail(f": {name!r} declares {size} bytes, and has {held}; {MOST_BYTES} are the most")
     content = file.read(size)
     if len(content) != size:
         raise asked.fail(f": {name!r} ends after {len(content)} of {size} bytes")

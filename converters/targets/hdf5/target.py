@@ -6,6 +6,7 @@ from typing import ClassVar
 from converters.contract.settings import Tolerance
 from converters.contract.target import Options, Runtime, Target, Trial, Variant
 from converters.contract.values import Source
+from converters.formats import code
 from converters.targets.hdf5 import NAME, check, convert, describe, lacking
 
 VARIANTS = (
@@ -43,6 +44,7 @@ TARGET = Target(
     inspect=check.inspect,
     runtimes=(KERAS, H5PY),
     chosen=chosen,
+    code=code.of_keras,
     describe={".keras": describe.keras_archive, ".h5": describe.hdf5, ".hdf5": describe.hdf5},
     packages={"tf-keras": "Keras 2 models, HDF5", "keras": "Keras 3 models"},
 )

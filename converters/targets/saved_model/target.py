@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from converters.contract.settings import Tolerance
 from converters.contract.target import Options, Runtime, Target, Variant
+from converters.formats import code
 from converters.targets.saved_model import NAME, check, convert, describe
 
 DEFAULT = Variant(
@@ -28,6 +29,7 @@ TARGET = Target(
     inspect=check.inspect,
     runtimes=(C_LOADER,),
     always=True,
+    code=code.of_saved_model,
     describe={"saved_model.pb": describe.saved_model_pb, "saved_model.pbtxt": describe.saved_model_pb},
     packages={"tensorflow": "building, exporting, TF Lite"},
 )

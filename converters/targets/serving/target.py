@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from converters.contract.target import Options, Runtime, Target, Variant
+from converters.formats import code
 from converters.targets.saved_model.target import C_LOADER, DEFAULT
 from converters.targets.serving import NAME, check, convert, model_server
 
@@ -38,5 +39,6 @@ TARGET = Target(
     convert=convert.convert,
     inspect=check.inspect,
     runtimes=(C_LOADER, WARMUP, MODEL_SERVER),
+    code=code.of_saved_model,
     packages={"tensorflow-serving-api": "TF Serving's warmup requests and config"},
 )

@@ -234,11 +234,11 @@ def _options(name: str, operator: Any) -> dict[str, Any]:
     if custom is not None and len(custom):
         held["customOptions"] = bytes(bytearray(custom))
         if name.startswith(flatbuffer.FLEX):
-            held["customOptions"] = _node(held["customOptions"])
+            held["customOptions"] = select_op(held["customOptions"])
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in held.items()}
 
 
-def _node(options: bytes) -> Any:
+def select_op(options: bytes) -> Any:
     """The NodeDef of a select TF op, whose attributes the converter writes in no order. Raises Damaged."""
     from flatbuffers import flexbuffers
 

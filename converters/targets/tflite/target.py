@@ -1,7 +1,7 @@
 """TF Lite: float32, float16, dynamic-range and full-int8 files, each with every signature."""
 
 from converters.contract.target import Runtime, Target
-from converters.targets.tflite import NAME, check, convert, describe, layers, sound
+from converters.targets.tflite import NAME, check, code, convert, describe, layers, sound
 from converters.targets.tflite.options import TFLiteOptions
 
 LITERT = Runtime("litert", "ai-edge-litert", check.run_litert, check.litert_version, stays="litert")
@@ -17,6 +17,7 @@ TARGET = Target(
     runtimes=(LITERT, TENSORFLOW_LITE),
     layers=layers.losses,
     sound=sound.soundness,
+    code=code.code_in,
     describe={".tflite": describe.tflite},
     packages={"ai-edge-litert": "checking TF Lite"},
 )
