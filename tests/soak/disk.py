@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,8 +47,8 @@ def can_mount() -> bool:
         ).returncode == 0 and (subprocess.run(["umount", place], check=True).returncode == 0)
 
 
-def sweep(steps: int, folder: Path) -> Counter[str]:
-    """Counts of what became of the runs. Raises AssertionError."""
+def sweep(shares: Sequence[float], folder: Path) -> Counter[str]:
+    """Counts of what became of runs that had these shares of what they need. Raises AssertionError."""
     command, config = material.Command(folder), material.configs(folder)[0]
     status, printed = command.run("deploy", config)
     assert status == 0, printed
@@ -58,8 +58,8 @@ def sweep(steps: int, folder: Path) -> Counter[str]:
     found = Counter[str]()
     for place in (command.releases, command.temporary):
         held = size if place == command.releases else 0
-        for step in range(1, steps + 1):
-            free = int((size if held else TEMPORARY) * 1.3 * step / steps)
+        for share in shares:
+            free = int((size if held else TEMPORARY) * share)
             with mounted(place, f"size={PAGE * ((held + free) // PAGE + 1)}"):
                 if place == command.releases:
                     shutil.copytree(kept, place, symlinks=True, dirs_exist_ok=True)
@@ -134,7 +134,8 @@ def main() -> None:
         os.execvp("unshare", ["unshare", "--map-root-user", "--mount", sys.executable, *sys.argv])
     with tempfile.TemporaryDirectory() as name:
         found = Counter[str]()
-        for part in (partial(sweep, round(20 * arguments.many)), read_only, vanished):
+        steps = max(2, round(20 * arguments.many))
+        for part in (partial(sweep, [1.3 * step / steps for step in range(steps)]), read_only, vanished):
             folder = Path(tempfile.mkdtemp(dir=name))
             found += part(folder)
             print("disk:", dict(found), flush=True)

@@ -55,10 +55,11 @@ def write(place: Path, template: Path, changes: int, seed: int, told: Any) -> No
     told.put(done)
 
 
-def read(place: Path, stop: Any, told: Any) -> None:
+def read(place: Path, ready: Any, stop: Any, told: Any) -> None:
     """Look at every file of the current version, again and again."""
     seen = Counter[str]()
-    while not stop.is_set():
+    ready.wait()
+    while not (stop.is_set() and seen):
         try:
             release = (place / MODEL / "current").resolve(strict=True)
             found = material.problems(release)
@@ -76,14 +77,15 @@ def _served(release: Path) -> Path:
     return version
 
 
-def serve(place: Path, template: Path, stop: Any, told: Any) -> None:
+def serve(place: Path, template: Path, ready: Any, stop: Any, told: Any) -> None:
     """Load what models.config lists, again and again."""
     from converters.targets.saved_model.c_api import Model
 
     seen = Counter[str]()
     with Model(_served(template)):  # TensorFlow is there from now on
         pass
-    while not stop.is_set():
+    ready.wait()
+    while not (stop.is_set() and seen):
         try:
             listed = layout.parse_models_config((place / layout.CONFIG).read_text())
             base = Path(str(place) + listed[MODEL].removeprefix(layout.RELEASES)).resolve(strict=True)
@@ -110,7 +112,9 @@ def sweep(changes: int, folder: Path, template: Path, writers: int = 3) -> tuple
         process.start()
         return process
 
-    watching = [begun(read, stop), begun(read, stop), begun(serve, template, stop)]
+    ready = context.Barrier(4)
+    watching = [begun(read, ready, stop), begun(read, ready, stop), begun(serve, template, ready, stop)]
+    ready.wait()
     writing = [begun(write, template, changes // writers, seed) for seed in range(writers)]
     counts, faults, reports = Counter[str](), [], 0
     while reports < len(writing) + len(watching):
