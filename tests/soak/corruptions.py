@@ -15,8 +15,14 @@ from pathlib import Path
 
 import releases
 import samples
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from staying import staying
 
+from converters.contract.errors import SignatureFailed
+from converters.contract.layout import MANIFEST, SIGNATURE
+from converters.release import durable, files
+from converters.release import manifest as manifests
+from converters.release.signing import Keys, key_id
 from tests.soak import material
 
 Change = Callable[[random.Random, Path, list[Path]], None]
@@ -106,6 +112,35 @@ def sweep(changes: int, release: Path, scratch: Path, seed: int = 0) -> Counter[
     return found
 
 
+FORGED: list[Change] = [_bit, _truncation, _deletion, _swap, _extra]
+
+
+def forgery(changes: int, release: Path, scratch: Path, seed: int = 0) -> int:
+    """How many changes were found by the signature alone, all digests being those of the changed files. Raises AssertionError."""
+    generator, key = random.Random(seed), Ed25519PrivateKey.generate()
+    keys = Keys(signing=key, trusted={key_id(key.public_key()): key.public_key()})
+    for number in range(changes):
+        root = scratch / f"forged-{number}"
+        shutil.copytree(release, root)
+        signature = keys.sign((root / MANIFEST).read_bytes())
+        assert signature is not None
+        (root / SIGNATURE).write_bytes(signature)
+        assert keys.verify(root) is not None
+        listed = [root / name for name in sorted(manifests.read(root).files)]
+        FORGED[number % len(FORGED)](generator, root, listed)
+        durable.settle(root)  # as whoever forges it would
+        written = manifests.read(root).model_copy(update={"files": files.record_files(root)})
+        (root / MANIFEST).write_text(written.sealed().to_json())
+        assert material.problems(root) == []
+        try:
+            keys.verify(root)
+        except SignatureFailed:
+            shutil.rmtree(root)
+        else:
+            raise AssertionError(f"forgery {number} was not found")
+    return changes
+
+
 def made(folder: Path) -> Path:
     """A release of a small model with every target that needs no browser."""
     spec = samples.write_spec(folder, samples.KERAS, targets={"tflite": {}, "hdf5": {}, "serving": {}})
@@ -120,8 +155,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        found = sweep(round(1000 * arguments.many), made(Path(name)), Path(name), arguments.seed)
+        release = made(Path(name))
+        found = sweep(round(1000 * arguments.many), release, Path(name), arguments.seed)
+        forged = forgery(round(200 * arguments.many), release, Path(name), arguments.seed)
     print(f"corruptions: {found.total()} of {round(1000 * arguments.many)} found: {dict(found)}", flush=True)
+    print(f"forgeries: {forged} found", flush=True)
 
 
 if __name__ == "__main__":

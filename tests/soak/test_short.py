@@ -10,8 +10,10 @@ pytestmark = pytest.mark.tensorflow
 
 
 def test_every_corruption_is_found(tmp_path: Path) -> None:
-    found = corruptions.sweep(5 * len(corruptions.CHANGES), corruptions.made(tmp_path), tmp_path)
+    release = corruptions.made(tmp_path)
+    found = corruptions.sweep(5 * len(corruptions.CHANGES), release, tmp_path)
     assert set(found.values()) == {5}
+    assert corruptions.forgery(20, release, tmp_path) == 20
 
 
 def test_nobody_sees_less_than_a_version_while_others_switch(tmp_path: Path) -> None:
