@@ -1,6 +1,5 @@
 """Releases in another place: whole or not there at all, whatever ends the one who brings them."""
 
-import random
 import shutil
 import socket
 import subprocess
@@ -24,7 +23,6 @@ from converters.release.staging import staging
 from converters.targets.serving import layout
 
 FILES = 12
-KILLS = 4
 
 
 def released(releases: Path, keys: Keys = NO_KEYS, model: str = "m", files: int = FILES) -> Path:
@@ -307,23 +305,3 @@ def test_a_killed_upload_shows_nobody_anything_and_the_next_sends_what_is_missin
     assert sent.files == len(files) + 1 == FILES - 7 + 2
     assert (mirror.current("m"), whole(mirror, "m", 2)) == (2, True)
     print(f"killed after 7 of {FILES + 2} files; the next call sent {sent.files} files")
-
-
-def test_readers_see_whole_releases_only_whenever_publishing_is_killed(
-    server: s3.S3, bucket: str, tmp_path: Path
-) -> None:
-    mirror, chance = Mirror(bucket), random.Random(0)
-    mirror.publish(released(tmp_path / "releases", files=5))
-    for version in range(2, KILLS + 2):
-        release = released(tmp_path / "releases", files=5)
-        begun, after = len(server.puts()), chance.randint(1, 12)
-        killed(bucket, release, lambda begun=begun, after=after: len(server.puts()) >= begun + after)
-        current = mirror.current("m")
-        assert current in (version - 1, version)
-        assert whole(mirror, "m", current)
-        assert served(bucket)["m"] in {f"{bucket}/m/{each}/serving" for each in (version - 1, version)}
-        mirror.publish(release)
-        assert (mirror.current("m"), whole(mirror, "m", version)) == (version, True)
-        assert served(bucket) == {"m": f"{bucket}/m/{version}/serving"}
-    assert not [name for name in names(bucket) if name.endswith(".part")]
-    print(f"{KILLS} kills, 0 half releases seen")

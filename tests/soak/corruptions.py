@@ -112,7 +112,17 @@ def sweep(changes: int, release: Path, scratch: Path, seed: int = 0) -> Counter[
     return found
 
 
-FORGED: list[Change] = [_bit, _truncation, _deletion, _swap, _extra]
+def _claim(generator: random.Random, root: Path, listed: list[Path]) -> None:
+    """Another manifest that is one."""
+    written = manifests.read(root)
+    row = generator.randrange(len(written.targets))
+    better = written.targets[row].model_copy(update={"checks": [], "seconds": {"check": generator.random()}})
+    rows = [*written.targets[:row], better, *written.targets[row + 1 :]]
+    (root / MANIFEST).write_text(written.model_copy(update={"targets": rows}).to_json())
+
+
+FORGED: list[Change] = [_bit, _truncation, _deletion, _swap, _extra, _claim]
+SIGNED = ["as before", "not at all", "by another"]
 
 
 def forgery(changes: int, release: Path, scratch: Path, seed: int = 0) -> int:
@@ -128,9 +138,18 @@ def forgery(changes: int, release: Path, scratch: Path, seed: int = 0) -> int:
         assert keys.verify(root) is not None
         listed = [root / name for name in sorted(manifests.read(root).files)]
         FORGED[number % len(FORGED)](generator, root, listed)
-        durable.settle(root)  # as whoever forges it would
+        for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()  # as whoever forges it would
+        durable.settle(root)
         written = manifests.read(root).model_copy(update={"files": files.record_files(root)})
         (root / MANIFEST).write_text(written.sealed().to_json())
+        match SIGNED[number // len(FORGED) % len(SIGNED)]:
+            case "not at all":
+                (root / SIGNATURE).unlink()
+            case "by another":
+                other = Keys(signing=Ed25519PrivateKey.generate()).sign((root / MANIFEST).read_bytes())
+                (root / SIGNATURE).write_bytes(other or b"")
         assert material.problems(root) == []
         try:
             keys.verify(root)
@@ -157,7 +176,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         release = made(Path(name))
         found = sweep(round(1000 * arguments.many), release, Path(name), arguments.seed)
-        forged = forgery(round(200 * arguments.many), release, Path(name), arguments.seed)
+        forged = forgery(round(1000 * arguments.many), release, Path(name), arguments.seed)
     print(f"corruptions: {found.total()} of {round(1000 * arguments.many)} found: {dict(found)}", flush=True)
     print(f"forgeries: {forged} found", flush=True)
 
