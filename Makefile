@@ -49,7 +49,7 @@ mutants: $(READY) ## Mutate releases in every way known, and check them
 	@$(BIN)/pytest --mutants all tests/whole/test_sensitivity.py tests/whole/test_sensitivity_digits.py tests/whole/test_false_alarms.py
 
 soak: $(READY) ## Kill runs, corrupt releases, fill the disk and switch versions, for an hour or two (MANY=0.1: a tenth of it)
-	@for program in corruptions switching disk kills; do \
+	@for program in corruptions switching together disk kills; do \
 		PYTHONPATH=.:tests/support $(BIN)/python tests/soak/$$program.py --many $(or $(MANY),1); done
 
 bench: $(READY) ## Time it against a plain script and the command lines, or another checkout (ROUNDS=5, AGAINST=DIR)
