@@ -193,7 +193,10 @@ def test_nightly_run_appears_and_runs_when_its_minute_comes(home: Home) -> None:
 
     wait_until(ran, home.said)
     run = ran()[0]
-    assert (run["name"], run["parameters"]) == ("deploy clock", {"model": "clock", "force": False, "promote": True})
+    assert (run["name"], run["parameters"]) == (
+        "deploy clock",
+        {"model": "clock", "force": False, "promote": True, "trust_code": False},
+    )
     assert home.deployment("deploy-all")["schedules"] == []
     (schedule,) = home.deployment("deploy-model")["schedules"]
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
