@@ -49,7 +49,7 @@ mutants: $(READY) ## Mutate releases in every way known, and check them
 	@$(BIN)/pytest --mutants all tests/whole/test_sensitivity.py tests/whole/test_sensitivity_digits.py tests/whole/test_false_alarms.py
 
 soak: $(READY) ## Kill runs, corrupt releases, fill the disk, switch versions and fuzz, for an hour or two (MANY=0.1: a tenth of it)
-	@for program in corruptions switching together disk kills; do \
+	@for program in corruptions switching uploads together disk kills; do \
 		PYTHONPATH=.:tests/support $(BIN)/python tests/soak/$$program.py --many $(or $(MANY),1); done
 	@FUZZ_SECONDS=600 $(BIN)/pytest -n0 -q tests/test_fuzz.py
 

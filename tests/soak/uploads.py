@@ -27,8 +27,10 @@ _PUBLISH = """
 import sys
 from pathlib import Path
 from converters.release.mirror import Mirror
+mirror = Mirror(sys.argv[1])
+mirror.current(sys.argv[2])  # all that it takes is loaded, and connected
 print("ready", flush=True)
-Mirror(sys.argv[1]).publish(Path(sys.argv[2]))
+mirror.publish(Path(sys.argv[3]))
 """
 
 
@@ -76,7 +78,7 @@ def _version(folder: Path, template: Path) -> Path:
 
 
 def _killed(url: str, release: Path, seconds: float) -> None:
-    process = subprocess.Popen([sys.executable, "-c", _PUBLISH, url, str(release)], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", _PUBLISH, url, MODEL, str(release)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
