@@ -42,6 +42,7 @@ NEEDS = {
 
 
 LONGEST = (
+    "soak/test_long_runs.py",
     *("flows/ui/test_ui.py", "flows/cluster/test_dask.py", "whole/test_matrix.py", "targets/test_registry.py"),
     *(
         "flows/test_deploy.py",

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ RUNS_AT_ONCE = 2
 """Each run uses all cores; a second one keeps a long deploy from holding up a promotion."""
 _LONGEST_PAUSE = 60.0
 _TIDY_SECONDS = 600.0
-"""How often what is old is removed from Prefect's database."""
+"""How often what is old is removed from Prefect's database; more often where less than an hour and a half is kept."""
 
 
 class _Ended(Exception):
@@ -87,7 +88,9 @@ def _serve(host: str, port: int, settings: Settings, console: Console) -> None:
                     console.print(Text(f"{name} crashed; it can be retried in the UI", style="yellow"))
 
             def tidy() -> float:
-                return _tidy(lambda: retention.forget(client, settings.keep_days) == retention.AT_ONCE, console)
+                done = _tidy(lambda: retention.forget(client, settings.keep_days) < retention.AT_ONCE, console)
+                kept = timedelta(days=settings.keep_days).total_seconds()
+                return min(_TIDY_SECONDS, max(1.0, kept / 10)) if done else 1.0
 
             recover("what ran this was ended without a word; retry it")
             deployments.register(client, plan.deployments)
@@ -127,13 +130,13 @@ def _keep_working(
         time.sleep(pause)
 
 
-def _tidy(forget: Callable[[], bool], console: Console) -> float:
-    """Remove what is old; in how many seconds again. `forget` says whether there may be more."""
+def _tidy(forget: Callable[[], bool], console: Console) -> bool:
+    """Remove what is old: whether that was all for now. `forget` says whether it was."""
     try:
-        return 1.0 if forget() else _TIDY_SECONDS
+        return forget()
     except httpx.HTTPError as error:  # a busy server; if it is gone, others say so
-        console.print(Text(f"old runs were not removed: {raised(error)}; tried again in 10 minutes", style="dim"))
-        return _TIDY_SECONDS
+        console.print(Text(f"old runs were not removed, which is tried again later: {raised(error)}", style="dim"))
+        return True
 
 
 def _require_safe(host: str, auth: SecretStr | None) -> None:

@@ -7,6 +7,8 @@ from datetime import timedelta
 from flows import api
 from flows.settings import AUTH, AUTH_FILE, Settings
 
+EVENT_DAYS = 7.0
+"""Prefect's own default: most of what it writes are events, which nobody asks for when a run is long over."""
 _SETTINGS = {
     "PREFECT_UI_API_URL": "/api",  # whatever name or proxy the page was reached by, it asks where it came from
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -41,6 +43,6 @@ def configure(host: str, port: int, settings: Settings) -> tuple[dict[str, str],
 def _retention(days: float) -> dict[str, str]:
     """What Prefect's server removes by itself; see `flows.ui.retention`."""
     return {
-        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{timedelta(days=days).total_seconds():.0f}S",
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{timedelta(days=min(days, EVENT_DAYS)).total_seconds():.0f}S",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
     }
