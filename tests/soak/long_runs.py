@@ -46,7 +46,7 @@ AT_ONCE = {
 
 def unbounded(measured: Sequence[Figures]) -> list[str]:
     """The figures that grow, a sentence each."""
-    third = len(measured) // 3
+    third = len(measured) // (3 * len(MODELS)) * len(MODELS) or 1  # as often after each model
     found = []
     for name in measured[-1]:
         before, after = (
@@ -58,11 +58,11 @@ def unbounded(measured: Sequence[Figures]) -> list[str]:
     return found
 
 
-def runs(deploys: int, folder: Path) -> Iterator[Figures]:
+def runs(deploys: int, folder: Path, models: Sequence[str] = MODELS) -> Iterator[Figures]:
     """Deploy so many times in that empty folder; what was measured after each."""
     with serving(folder) as home:
         for number in range(deploys):
-            model = MODELS[number % len(MODELS)]
+            model = models[number % len(models)]
             run = home.wait(home.start("deploy-model", model=model, force=True))
             assert run["state"]["type"] == "COMPLETED", (run["state"], home.said())
             publish.prune(home.releases, model, KEPT)
@@ -126,10 +126,10 @@ def measure(home: Home) -> Figures:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 1 where something grows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--deploys", type=int, default=200, help="at least 3")
-    deploys = parser.parse_args(arguments).deploys
-    if deploys < 3:
-        parser.error("--deploys must be at least 3: the last third is compared with the third before")
+    parser.add_argument("--deploys", type=int, help="at least 6, for the last third is compared with the third before")
+    parser.add_argument("--many", type=float, default=1.0, help="without --deploys: a share of 200")
+    given = parser.parse_args(arguments)
+    deploys = max(6, given.deploys or round(200 * given.many))
     measured: list[Figures] = []
     with tempfile.TemporaryDirectory(prefix="long-runs-") as folder:
         for number, figures in enumerate(runs(deploys, Path(folder)), 1):

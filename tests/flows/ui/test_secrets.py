@@ -29,6 +29,7 @@ GIVEN = {
     "FANOUT_WEBHOOK": "s3cret-of-the-webhook",
     "FANOUT_PAGER": "s3cret-of-the-pager",
     "FANOUT_STORE": "s3://k3y-of-the-store:s3cret-of-the-store@bucket/folder",
+    "FANOUT_PUBLISH": "memory://k3y-of-the-place:s3cret-of-the-place@place/folder",
     "FANOUT_ANY": "s3cret-of-anything",
     "TF_ANY": "s3cret-of-tensorflow",
     "KERAS_ANY": "s3cret-of-keras",
@@ -38,7 +39,7 @@ GIVEN = {
 AUTH = f"ann:{PASSWORD}"
 SECRETS = [
     *GIVEN.values(),
-    *("k3y-of-the-store", "s3cret-of-the-store", PASSWORD, LITERAL),
+    *("k3y-of-the-store", "s3cret-of-the-store", "k3y-of-the-place", "s3cret-of-the-place", PASSWORD, LITERAL),
     base64.b64encode(AUTH.encode()).decode(),
 ]
 ROOT = Path(__file__).parents[3]
