@@ -48,7 +48,7 @@ quick: $(READY) ## Run what needs neither TensorFlow nor server nor browser, and
 mutants: $(READY) ## Mutate releases in every way known, and check them
 	@$(BIN)/pytest --mutants all tests/whole/test_sensitivity.py tests/whole/test_sensitivity_digits.py tests/whole/test_false_alarms.py
 
-soak: $(READY) ## Kill runs, corrupt releases, fill the disk, switch versions and deploy 200 times, for some hours (MANY=0.1: a tenth of it)
+soak: $(READY) ## Kill runs, corrupt releases, fill the disk, switch versions, deploy 200 times and fuzz, for some hours (MANY=0.1: a tenth of it)
 	@for program in corruptions switching uploads together disk kills long_runs; do \
 		PYTHONPATH=.:tests/support $(BIN)/python tests/soak/$$program.py --many $(or $(MANY),1); done
 	@FUZZ_SECONDS=600 $(BIN)/pytest -n0 -q tests/test_fuzz.py
