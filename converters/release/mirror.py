@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from converters.contract import secrets
 from converters.contract.errors import BadInput, Damaged, SignatureFailed, StoreFailed
 from converters.contract.layout import MANIFEST, SIGNATURE
 from converters.contract.names import MODEL as NAME
@@ -266,10 +267,10 @@ def fetched(url: str, keys: Keys = NO_KEYS) -> Iterator[Path]:
     """As `Mirror.fetch`, of URL/NAME/VERSION or URL/NAME/current. Raises BadInput, Damaged, StoreFailed."""
     place, model, which = ["", "", *url.rstrip("/").rsplit("/", 2)][-3:]
     if "://" not in f"{place}/" or not NAME.fullmatch(model) or not (which == CURRENT or _NUMBER.fullmatch(which)):
-        raise BadInput(f"{url} names no release; give URL/NAME/VERSION or URL/NAME/{CURRENT}")
+        raise BadInput(f"{secrets.shown(url)} names no release; give URL/NAME/VERSION or URL/NAME/{CURRENT}")
     mirror = Mirror(place)
     version = mirror.current(model) if which == CURRENT else int(which)
     if version is None:
-        raise BadInput(f"{url}: no release of {model} is current there")
+        raise BadInput(f"{secrets.shown(url)}: no release of {model} is current there")
     with mirror.fetch(model, version, keys) as root:
         yield root

@@ -14,6 +14,9 @@ from converters.release import publish
 from converters.steps.recheck import recheck
 from tests.soak import material
 
+ANEW = 4
+"""One in so many of the runs that follow does everything anew."""
+
 
 def sweep(kills: int, folder: Path, seed: int = 0, *, every: int = 1) -> dict[str, int]:
     """Returns counts. Every so many kills all checks are done again, and digests after each. Raises AssertionError."""
@@ -41,11 +44,14 @@ def sweep(kills: int, folder: Path, seed: int = 0, *, every: int = 1) -> dict[st
                     found = recheck(command.releases / model / str(now))
                     assert not found.refusals, found.refusals
                     counts["checked"] += 1
-            status, printed = command.run("deploy", *configs)
+            anew = ["--force"] if number % ANEW == ANEW - 1 else []  # else it finds out that all is there
+            status, printed = command.run("deploy", *configs, *anew)
             assert status == 0, printed
             assert (left := command.left()) == [], left
             for model in material.MODELS:
                 publish.prune(command.releases, model, 2)
+            if number % 10 == 9:
+                print(f"kill sweep: {counts}", flush=True)
     return counts
 
 
