@@ -74,7 +74,7 @@ class Tolerance(Told):
     an integer, bool or string output. `reason` says why the bound is what it is.
     """
 
-    error: float = Field(ge=0, le=10)
+    error: float = Field(ge=0, le=1e6)
     mismatch: float = Field(default=0.0, ge=0, lt=1)
     reason: str = "set in the config"
 

@@ -145,6 +145,8 @@ def difference(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str | None
         there, here = theirs.get(name), ours.get(name)
         if there != here and name.startswith("the "):
             return f"{name} is another there"
+        if there != here and name.startswith("$"):  # only its digest is known, since a value may be a secret
+            return f"{name} is {_set(there)} there and {_set(here, another=there is not None)} here"
         if there != here:
             return f"{name} is {there or 'missing'} there and {here or 'missing'} here"
     return None
@@ -168,3 +170,7 @@ def _python(source: Source, spec: ModelSpec, reads: Reads | None) -> tuple[Path 
     used: Sequence[Path] = [source.builder, *(base / name for name in (reads.files if reads else ()))]
     files = {f"{_BASE}/{path.relative_to(home)}": path for path in used if home in path.parents and path.is_file()}
     return Path(_BASE) / source.builder.relative_to(home), files
+
+
+def _set(value: str | None, *, another: bool = False) -> str:
+    return "not set" if value is None else "set to something else" if another else "set"

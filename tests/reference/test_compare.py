@@ -421,7 +421,7 @@ def judged(
         outputs={"y": TensorSpec(shape=(None, None), dtype="float32")},
     )
     prediction = Prediction(runtime="test", outputs=[{"y": np.asarray(got)}])
-    held = Bounds(tolerance=Tolerance(error=1e9), quality=quality, classifiers=classifiers, **bounds)
+    held = Bounds(tolerance=Tolerance(error=10), quality=quality, classifiers=classifiers, **bounds)
     results = parity.compare([case(y=reference)], prediction, known, as_is, held)
     return {result.name: result for result in results}
 

@@ -112,7 +112,7 @@ def _mutant(written: Manifest, release: Path, target: str, variant: str, one: Wr
 def write_manifest(written: Manifest, rows: Sequence[Row], folder: Path) -> None:
     """A manifest of these rows, with the digests of what is there."""
     fresh = written.model_copy(update={"targets": list(rows), "files": files.record_files(folder)})
-    (folder / layout.MANIFEST).write_text(fresh.to_json())
+    (folder / layout.MANIFEST).write_text(fresh.sealed().to_json())
 
 
 def compose(

@@ -84,7 +84,7 @@ def test_deploy_publishes_the_documented_layout_when_it_passes(deployed: Ran, re
     assert (releases / "digits" / "current").resolve() == release
     served = layout.parse_models_config((releases / "models.config").read_text())
     assert served == {"digits": "/models/digits/current/serving"}
-    assert sorted(path.name for path in (releases / "digits").iterdir()) == ["1", "current"]
+    assert sorted(path.name for path in (releases / "digits").iterdir()) == ["1", "current", "history.jsonl"]
 
 
 def test_deploy_records_every_file_when_it_publishes(deployed: Ran, releases: Path) -> None:
