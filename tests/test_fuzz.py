@@ -28,7 +28,7 @@ from converters.contract.values import Case
 from converters.formats import code, keras_config, keras_file, saved_model, savers
 from converters.reference import golden
 from converters.reference.golden import Golden
-from converters.release import files, manifest, publish
+from converters.release import files, manifest, publish, sealing
 from converters.release.manifest import Manifest
 from flows.show.tables import ManifestTable
 from flows.show.terminal import Terminal
@@ -256,7 +256,7 @@ def test_read_takes_or_refuses_any_manifest_and_what_it_takes_can_be_shown(fuzz:
         path.write_text(json.dumps(changed(MANIFEST, where, change)), errors="replace")
         written = manifest.read(folder)
         files.changed_files(folder, written)
-        manifest.is_sealed(folder)
+        sealing.is_sealed(folder)
         shown.print(ManifestTable(written))
         assert "\x1b" not in shown.file.getvalue()  # type: ignore[attr-defined]
 
@@ -266,7 +266,7 @@ def test_read_takes_or_refuses_any_manifest_and_what_it_takes_can_be_shown(fuzz:
 def test_read_takes_or_refuses_any_bytes_of_a_manifest(fuzz: Fuzz, folder: Path) -> None:
     def examine(content: bytes) -> None:
         (folder / "manifest.json").write_bytes(content)
-        manifest.is_sealed(folder)
+        sealing.is_sealed(folder)
         manifest.read(folder)
 
     fuzz(st.one_of(mutated(json.dumps(MANIFEST).encode()), st.just(b"[" * 5000)), examine)

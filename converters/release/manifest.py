@@ -1,11 +1,9 @@
 """The manifest: what a release holds and what every check found. The one place where a status is decided."""
 
-import json
 import platform
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -24,6 +22,7 @@ from converters.contract.values import (
     UnitName,
 )
 from converters.reference.labelled import EvaluationRecord
+from converters.release import sealing
 from converters.targets.registry import TARGETS
 
 _PACKAGES = ("numpy", "protobuf", "prefect")
@@ -243,11 +242,11 @@ class Manifest(Frozen):
     def sealed(self) -> "Manifest":
         """The same with the digest of the file's text."""
         document = self.model_dump(mode="json", by_alias=True, exclude={"digest"})
-        return self.model_copy(update={"digest": _digest(document)})
+        return self.model_copy(update={"digest": sealing.digest(document)})
 
     def to_json(self) -> str:
         """The file's text."""
-        return _text(self.model_dump(mode="json", by_alias=True))
+        return sealing.text(self.model_dump(mode="json", by_alias=True))
 
 
 def environment() -> dict[str, str]:
@@ -261,26 +260,6 @@ def environment() -> dict[str, str]:
     return versions
 
 
-def is_sealed(release: Path) -> bool:
-    """Whether a release's manifest is, to the last byte, what was written. Raises OSError."""
-    path = release / MANIFEST
-    text = path.read_bytes()
-    try:
-        document = json.loads(text)
-        same = text == _text(document).encode()
-        return same and document.pop("digest") == _digest(document)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return False
-
-
-def _text(document: Any) -> str:
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
-
-
-def _digest(document: Any) -> str:
-    return f"sha256:{sha256(_text(document).encode()).hexdigest()}"
-
-
 def read(release: Path) -> Manifest:
     """The manifest of a release on disk.
 
@@ -289,10 +268,14 @@ def read(release: Path) -> Manifest:
     """
     path = release / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        written = Manifest.model_validate_json(content)
     except OSError as error:
         raise BadInput(f"{release} is no release: {path} cannot be read ({error.strerror})") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BadInput(f"{path} is no manifest of schema 1: {where}: {first['msg']}") from error
+    if endless := sealing.endless(content):
+        raise BadInput(f"{path} is no manifest of schema 1: it holds {endless[0]}, which is no number of JSON")
+    return written

@@ -14,7 +14,7 @@ from converters.formats import code
 from converters.processes import child, resident
 from converters.reference import golden, labelled
 from converters.reference.bounds import NONSENSE
-from converters.release import files, manifest, verdict
+from converters.release import files, manifest, sealing, verdict
 from converters.release.locking import reading
 from converters.release.manifest import Manifest, Row
 from converters.release.signing import NO_KEYS, TRUSTED, Keys
@@ -69,7 +69,7 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], tr
     spec = _spec(root)
     _require_known(root, written, spec)
     changed = files.changed_files(root, written)
-    if not manifest.is_sealed(root):
+    if not sealing.is_sealed(root):
         changed[MANIFEST] = "is not what was written"
     try:
         golden.load(root / GOLDEN)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from converters.contract.errors import BadInput
 from converters.contract.target import Options
 from converters.contract.values import Artifact, CheckResult, LayerLoss, Signature, TensorSpec
-from converters.release import files
+from converters.release import files, sealing
 from converters.release import manifest as manifests
 from converters.release.manifest import Losses, Manifest, Row, SourceRecord
 from converters.release.verdict import leave_out, refusals, row, row_status
@@ -260,12 +260,12 @@ def test_read_gives_back_the_manifest_when_it_was_written(tmp_path: Path) -> Non
 def test_is_sealed_unless_a_bit_of_the_manifest_was_changed(tmp_path: Path) -> None:
     path, written = tmp_path / "manifest.json", FULL.sealed().to_json().encode()
     path.write_bytes(written)
-    assert manifests.is_sealed(tmp_path)
+    assert sealing.is_sealed(tmp_path)
     generator = random.Random(1)
     for _ in range(300):
         place, bit = generator.randrange(len(written)), generator.randrange(8)
         path.write_bytes(written[:place] + bytes([written[place] ^ 1 << bit]) + written[place + 1 :])
-        assert not manifests.is_sealed(tmp_path)
+        assert not sealing.is_sealed(tmp_path)
 
 
 def test_to_json_has_the_keys_of_the_interface() -> None:
@@ -302,6 +302,14 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
 def test_read_raises_bad_input_when_it_is_no_manifest(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(BadInput, match=rf"manifest\.json is no manifest of schema 1: .*{words}"):
+        manifests.read(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_read_raises_bad_input_when_a_number_is_none_of_json(tmp_path: Path, number: str) -> None:
+    text = FULL.to_json()
+    (tmp_path / "manifest.json").write_text(text.replace('"seconds": ' + repr(FULL.seconds), f'"seconds": {number}', 1))
+    with pytest.raises(BadInput, match=f"it holds {number}, which is no number of JSON"):
         manifests.read(tmp_path)
 
 

@@ -14,7 +14,7 @@ import samples
 import yaml
 
 from converters.contract.errors import BadInput
-from converters.release import files, staging
+from converters.release import files, sealing, staging
 from converters.release import manifest as manifests
 
 MARK = "FANOUT_SOAK"
@@ -108,7 +108,7 @@ def problems(release: Path) -> list[str]:
     except BadInput as error:
         return [str(error)]
     said = [f"{name} {problem}" for name, problem in found.items()]
-    return said if manifests.is_sealed(release) else [*said, "manifest.json is not what was written"]
+    return said if sealing.is_sealed(release) else [*said, "manifest.json is not what was written"]
 
 
 def another(releases: Path, model: str, template: Path) -> int:
