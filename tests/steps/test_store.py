@@ -94,7 +94,10 @@ def test_difference_names_what_two_machines_do_not_share() -> None:
     assert remote.difference(dict(ours), ours) is None
     assert remote.difference({**ours, "tensorflow": "2.18.0"}, ours) == "tensorflow is 2.18.0 there and 2.19.0 here"
     assert remote.difference({**ours, "the code of tf-fanout": "2"}, ours) == "the code of tf-fanout is another there"
-    assert remote.difference({**ours, "$TF_X": "1"}, ours) == "$TF_X is 1 there and missing here"
+    assert remote.difference({**ours, "$TF_X": "1"}, ours) == "$TF_X is set there and not set here"
+    both = {**ours, "$TF_X": "1"}
+    assert remote.difference({**ours, "$TF_X": "2"}, both) == "$TF_X is set there and set to something else here"
+    assert remote.difference(ours, both) == "$TF_X is not set there and set here"
 
 
 @pytest.mark.tensorflow
