@@ -78,10 +78,10 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], tr
         rows = [_failed(row, "digests", "golden", str(error)) for row in written.targets]
         return _again(written, rows, spec)
     conversions = [*_conversions(root, written)]
+    unseen: dict[Path, str] = {}
     if not trust_code:
-        code.require_none(
-            str(root), child.run(_code_in, root, [made for made, _ in conversions], limits=spec.limits).value
-        )
+        listed, unseen = child.run(_code_in, root, [made for made, _ in conversions], limits=spec.limits).value
+        code.require_none(str(root), listed)
     withheld = _withheld(changed, trust_code)
     rows = []
     source = Source(
@@ -97,7 +97,13 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], tr
         for conversion, old in conversions:
             tell(conversion.target, conversion.variant)
             unit = Unit(target=conversion.target, variant=conversion.variant, source=source, spec=spec, release=root)
-            again = zip(check(unit, conversion, keep_log=False, withheld=withheld), old, strict=True)
+            why = next((unseen[each.path] for each in conversion.artifacts if each.path in unseen), None)
+            now = (
+                check(unit, conversion, keep_log=False, withheld=withheld)
+                if why is None
+                else [_failed(row, "loads", "not run", why) for row in old]
+            )
+            again = zip(now, old, strict=True)
             tolerance = (unit.options.tolerance.get(unit.variant) or unit.kind.tolerance).error
             rows += [_with_history(row, before, _of(before, changed, written), tolerance) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
@@ -113,9 +119,13 @@ def _require_known(root: Path, written: Manifest, spec: ModelSpec) -> None:
         raise BadInput(f"{root / MANIFEST}: two rows are about the same")
 
 
-def _code_in(root: Path, conversions: Sequence[Conversion]) -> list[str]:
-    """What of a release's files would do something beside calculating. One that cannot be read is not loaded either."""
+def _code_in(root: Path, conversions: Sequence[Conversion]) -> tuple[list[str], dict[Path, str]]:
+    """What of a release's files would do something beside calculating, and why others do not tell.
+
+    Those are not to be loaded: what reads them here is stricter than what would run them.
+    """
     found: dict[str, None] = {}
+    unseen: dict[Path, str] = {}
     paths = {(SAVED_MODEL, root / SAVED_MODEL)} | {
         (made.target, artifact.path) for made in conversions for artifact in made.artifacts if artifact.path is not None
     }
@@ -125,10 +135,11 @@ def _code_in(root: Path, conversions: Sequence[Conversion]) -> list[str]:
             continue
         try:
             listed = of_file(path)
-        except Damaged:
-            continue  # its own check says so
+        except Damaged as error:
+            unseen[path] = str(error)
+            continue
         found |= dict.fromkeys(f"{path.relative_to(root)}: {each}" for each in listed)
-    return list(found)
+    return list(found), unseen
 
 
 def _withheld(changed: Mapping[str, str], trust_code: bool) -> str | None:

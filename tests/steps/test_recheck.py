@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import hostile
 import labelled
 import numpy as np
@@ -118,6 +119,18 @@ def test_recheck_reports_a_file_that_cannot_be_read_and_runs_the_rest(release: P
     (release / "hdf5" / "model.h5").write_bytes(b"nothing")
     found = recheck(release)
     assert {row.target for row in found.targets if row.status != "passed"} == {"hdf5"}
+
+
+def test_recheck_loads_no_file_that_does_not_tell_what_it_would_run(release: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    keras(release, marker)
+    with h5py.File(release / "hdf5" / "model.h5", "a") as file:  # which the reader refuses, and Keras does not look at
+        file["elsewhere"] = h5py.ExternalLink("other.h5", "/")
+    rows = {row.target: row for row in recheck(release).targets}
+    assert not marker.exists()
+    assert rows["hdf5"].status == "failed"
+    assert {check.name for check in rows["hdf5"].checks} == {"digests", "loads"}
+    assert rows["tflite"].status == "passed"
 
 
 def test_code_in_names_select_ops_that_touch_files(release: Path, tmp_path: Path) -> None:
