@@ -22,13 +22,11 @@ def sweep(kills: int, folder: Path, seed: int = 0, *, every: int = 1) -> dict[st
     """Returns counts. Every so many kills all checks are done again, and digests after each. Raises AssertionError."""
     command, configs = material.Command(folder), material.configs(folder)
     generator = random.Random(seed)
-    started = time.monotonic()
-    status, printed = command.run("deploy", *configs)
-    assert status == 0, printed
-    longest = time.monotonic() - started
+    longest = _seconds(command, *configs)
     counts = {"kills": 0, "ended before": 0, "checked": 0, "promoted": 0}
     with resident.keeping():
-        for number in range(kills):
+        while counts["kills"] < kills:
+            number = counts["kills"] + counts["ended before"]
             before = {model: publish.current(command.releases, model) for model in material.MODELS}
             process = command.start("deploy", *configs, "--force")
             time.sleep(generator.uniform(0, longest))
@@ -44,15 +42,23 @@ def sweep(kills: int, folder: Path, seed: int = 0, *, every: int = 1) -> dict[st
                     found = recheck(command.releases / model / str(now))
                     assert not found.refusals, found.refusals
                     counts["checked"] += 1
-            anew = ["--force"] if number % ANEW == ANEW - 1 else []  # else it finds out that all is there
-            status, printed = command.run("deploy", *configs, *anew)
-            assert status == 0, printed
+            if number % ANEW == ANEW - 1:
+                longest = _seconds(command, *configs, "--force")
+            else:  # finds out that all is there, unless the killed run had begun with something new
+                _seconds(command, *configs)
             assert (left := command.left()) == [], left
             for model in material.MODELS:
                 publish.prune(command.releases, model, 2)
             if number % 10 == 9:
                 print(f"kill sweep: {counts}", flush=True)
     return counts
+
+
+def _seconds(command: material.Command, *arguments: str) -> float:
+    started = time.monotonic()
+    status, printed = command.run("deploy", *arguments)
+    assert status == 0, printed
+    return time.monotonic() - started
 
 
 def main() -> None:
