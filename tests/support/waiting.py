@@ -26,7 +26,7 @@ def http_client() -> httpx.Client:
 
     Each question has a connection of its own, since the server may be about to close one that is kept.
     """
-    return httpx.Client(verify=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+    return httpx.Client(verify=False, timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def alive(pid: int) -> bool:
