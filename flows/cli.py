@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from converters.config import read
+from converters.config.asked import Asked
 from converters.contract.errors import BadInput, ClusterFailed, FanoutError, ServerFailed, StoreFailed, of_disk
 from converters.processes import child, imports, scratch
 from converters.release.staging import require_writable
@@ -59,7 +60,27 @@ def deploy(  # an option is a parameter, as Typer has it
     ] = None,
     releases: Releases = None,
     force: Annotated[bool, typer.Option("--force", help="Redo what is unchanged, too.")] = False,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What the model is called; default: its config or path says.")
+    ] = None,
+    tags: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="The tag-set of the SavedModel, with commas; default: the one with 'serve'."),
+    ] = None,
+    custom: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py",
+            help="The classes that a Keras file was made with, and a function for each Lambda layer, of its name.",
+        ),
+    ] = None,
     trust_code: TrustCode = False,
+    accept_contract_change: Annotated[
+        bool,
+        typer.Option(
+            "--accept-contract-change", help="Promote also if signatures are not those of the current release."
+        ),
+    ] = False,
     dask: Annotated[
         str | None,
         typer.Option(
@@ -81,12 +102,18 @@ def deploy(  # an option is a parameter, as Typer has it
     settings = Settings.read(releases=releases, dask=dask, store=store, publish=publish)
     chosen = read.names(settings.configs) if everything else list(dict.fromkeys(models or []))
     only = [target.strip() for target in targets.split(",")] if targets is not None else None
-    if data is not None and (everything or len(chosen) > 1):
-        raise BadInput("--data belongs to one model; name that model alone, or give each config its own golden.data")
+    asked = Asked(
+        targets=None if only is None else tuple(only), data=data, name=name, tags=tags, custom=custom,
+        trust_code=trust_code, accept_contract_change=accept_contract_change,
+    )  # fmt: skip
+    for field, option in running.OF_ONE.items():
+        if getattr(asked, field) is not None and (everything or len(chosen) > 1):
+            raise BadInput(f"{option} belongs to one model; name that model alone, or say it in each model's config")
     # All bad input is told before anything is done.
     specs = {model: read.find(model, settings.configs) for model in chosen}
-    specs = {model: spec.asked(only, data, trust_code) for model, spec in specs.items()}
-    outcome = running.deploy(running.Request(specs, only, force, data, trust_code), settings, err)
+    specs = {model: asked.of(spec) for model, spec in specs.items()}
+    read.require_distinct(specs)
+    outcome = running.deploy(running.Request(specs, asked, force), settings, err)
     _show(outcome, as_json)
     raise typer.Exit(outcome.status)
 

@@ -3,7 +3,7 @@
 import contextvars
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import chain
@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from converters.config import read
+from converters.config.asked import Asked
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, FanoutError, of_disk
 from converters.processes import child, ending, memory, resident, scratch
@@ -28,7 +29,7 @@ from converters.release.locking import reading
 from converters.release.provenance import Run
 from converters.release.publish import tidy
 from converters.release.staging import staging
-from converters.steps import again, key, reuse
+from converters.steps import key, reuse
 from converters.steps.reuse import Reusable
 from flows import one_at_a_time
 from flows.cluster.dask import connected
@@ -73,11 +74,16 @@ def deploy_model(
     promote: bool = True,
     data: str | None = None,
     trust_code: bool = False,
+    accept_contract_change: bool = False,
+    name: str | None = None,
+    tags: str | None = None,
+    custom: str | None = None,
 ) -> State[Any]:
     """Deploy one model: a config's name, a config file, or the path of a SavedModel, .keras or .h5 file.
 
     `data` are real inputs in place of the config's golden.data and representative, in the same forms. `trust_code` runs
-    code that came with the model.
+    code that came with the model, `accept_contract_change` promotes it though its signatures are not the current release's.
+    `name`, `tags` and `custom` are those of `Asked`.
     """
     started = time.monotonic()
     if later := _caught_up_by():
@@ -85,8 +91,11 @@ def deploy_model(
     try:
         settings = in_force()
         keys = settings.ready()
-        spec = read.find(model, settings.configs).asked(targets or None, data, trust_code)
-        named = again.named(model, spec.golden.data if data else None, trust_code)
+        asked = Asked(
+            targets=tuple(targets) if targets else None, data=data, name=name, tags=tags, custom=custom,
+            trust_code=trust_code, accept_contract_change=accept_contract_change,
+        )  # fmt: skip
+        spec = asked.of(read.find(model, settings.configs))
         waiting = Event(spec.name, "queued", detail="waiting for another deploy of this model")
         with (
             artifacts.live_progress(spec.name),
@@ -103,7 +112,7 @@ def deploy_model(
             else:
                 for reason in reasons:
                     tell(Event(spec.name, "changed", detail=reason))
-                released = _deploy(named, spec, current, recipe, settings, started, promote)
+                released = _deploy([model, *asked.words()], spec, current, recipe, settings, started, promote)
                 stage = "refused" if released.manifest.refusals else "released"
             if settings.publish is not None and released.promoted:
                 there: Any = publish_elsewhere(released, return_state=True).result(raise_on_failure=False)
@@ -192,6 +201,7 @@ def deploy_all(
     force: bool = False,
     promote: bool = True,
     trust_code: bool = False,
+    accept_contract_change: bool = False,
 ) -> State[Any]:
     """Deploy several models (every config, unless named); one that fails does not stop the others."""
     if later := _caught_up_by():
@@ -200,8 +210,10 @@ def deploy_all(
     chosen = models or read.names(configs)
     if not chosen:
         raise BadInput(f"{configs} holds no config")
+    read.require_distinct(_found(chosen, configs))
+    allowed = {"trust_code": trust_code, "accept_contract_change": accept_contract_change}
     with resident.keeping():
-        states = _side_by_side(chosen, targets, force, promote, trust_code)
+        states = _side_by_side(chosen, targets, force, promote, allowed)
     failed = {
         _short(model): state.message or str(state.name) for model, state in states.items() if not state.is_completed()
     }
@@ -217,8 +229,19 @@ def deploy_all(
     return Completed(message="; ".join(said))
 
 
+def _found(models: Sequence[str], configs: Path) -> dict[str, ModelSpec]:
+    """The specs of those that have a right one; of the others their own runs say what is wrong."""
+    found = {}
+    for model in models:
+        try:
+            found[model] = read.find(model, configs)
+        except BadInput:
+            continue
+    return found
+
+
 def _side_by_side(
-    models: Sequence[str], targets: list[str] | None, force: bool, promote: bool, trust_code: bool
+    models: Sequence[str], targets: list[str] | None, force: bool, promote: bool, allowed: Mapping[str, bool]
 ) -> dict[str, State[Any]]:
     """The state of each model's own flow run. Several run at one time, in threads, and share the places for children."""
 
@@ -226,7 +249,7 @@ def _side_by_side(
 
     def run(number: int, model: str) -> State[Any]:
         _turn.set(Turn(slots, number))
-        return deploy_model(model, targets, force, promote, trust_code=trust_code, return_state=True)
+        return deploy_model(model, targets, force, promote, **allowed, return_state=True)
 
     with ThreadPoolExecutor(MODELS_AT_ONCE, thread_name_prefix="model") as pool, _children_end_first("deploy all"):
         try:

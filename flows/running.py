@@ -12,6 +12,7 @@ import psutil
 from rich.console import Console
 from rich.text import Text
 
+from converters.config.asked import Asked
 from converters.config.spec import ModelSpec
 from converters.contract.errors import FanoutError
 from converters.processes import child, imports
@@ -24,22 +25,19 @@ from flows import api, elsewhere
 from flows.settings import Settings, given
 from flows.show.tables import complaint
 
+OF_ONE = {"data": "--data", "name": "--name", "tags": "--tags", "custom": "--custom"}
+"""What can be asked for one model alone, and by which option."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM, as shells have it for SIGINT."""
 GRACE_SECONDS = 5.0
 
 
 class Request(NamedTuple):
-    """What to deploy: specs by what the models were called, and the targets to which they were reduced, if they were.
-
-    `data` is what the only model was given in place of its config's.
-    """
+    """What to deploy: specs by what the models were called, as they were `asked` for."""
 
     specs: Mapping[str, ModelSpec]
-    targets: list[str] | None
+    asked: Asked
     force: bool
-    data: str | None = None
-    trust_code: bool = False
 
 
 class Outcome(NamedTuple):
@@ -111,11 +109,12 @@ def _run_flow(models: list[str], request: Request, console: Console) -> tuple[li
     # As Ctrl-C does; without it the server that Prefect started for this run would be left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Progress(console) as progress, listening(progress), listening(collect):
+        asked = request.asked.model_dump(mode="json")
         if len(models) == 1:
-            more = {"data": request.data, "trust_code": request.trust_code}
-            state = deploy_model(models[0], request.targets, request.force, **more, return_state=True)
+            state = deploy_model(models[0], force=request.force, **asked, return_state=True)
         else:
-            state = deploy_all(models, request.targets, request.force, trust_code=request.trust_code, return_state=True)
+            of_all = {name: asked[name] for name in asked if name not in OF_ONE}
+            state = deploy_all(models, force=request.force, **of_all, return_state=True)
     if len(released) + len(errors) != len(models):  # the flow itself came to grief; its own exception says how
         state.result()
     return released, errors

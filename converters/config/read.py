@@ -1,19 +1,22 @@
 """Reading configs: by name, by file, or none at all for a model named by its path."""
 
 import re
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from converters.config import data, plain_yaml
+from converters.config.asked import python_file
 from converters.config.explain import choices, described
-from converters.config.spec import KERAS_SUFFIXES, ModelSpec
+from converters.config.spec import ModelSpec
 from converters.contract import names as names_of
 from converters.contract.errors import BadInput
 from converters.contract.paths import path as path_of
 from converters.contract.settings import ACCURACY, Nightly
-from converters.formats import saved_model
+from converters.formats import recognise, saved_model
 from converters.processes import userland
 from converters.targets.registry import TARGETS
 
@@ -54,11 +57,10 @@ def find(what: str, configs: Path = CONFIGS) -> ModelSpec:
         return read(path)
     if "/" not in what and what != NIGHTLY and (configs / f"{what}.yaml").is_file():
         return read(configs / f"{what}.yaml")
-    if path.is_dir() or path.suffix in KERAS_SUFFIXES:
+    if path.exists():
         return without_config(path)
-    if "/" in what or path.suffix or path.exists():
-        kind = "is no SavedModel directory, .keras or .h5 file" if path.exists() else "does not exist"
-        raise BadInput(f"{what} {kind}; give a model's name, a config, or the path of a model")
+    if "/" in what or path.suffix:
+        raise BadInput(f"{what} does not exist; give a model's name, a config, or the path of a model")
     raise BadInput(f"there is no model {what!r} in configs/; {choices(what, names(configs))}")
 
 
@@ -100,8 +102,8 @@ def _require_files(spec: ModelSpec) -> None:
         userland.split(spec.model, spec.base, "model")
     elif not (path := path_of(spec.model, spec.base)).exists():
         raise BadInput(f"model: {path} does not exist")
-    elif path.is_dir():
-        saved_model.require_contained(path)
+    else:
+        _require_model(path)
     evaluated = spec.evaluation.data if spec.evaluation else None
     for field, reference in (
         ("golden.data", spec.golden.data),
@@ -111,6 +113,8 @@ def _require_files(spec: ModelSpec) -> None:
         if reference is not None:
             data.locate(reference, spec.base, field)
     spec.declared_files()
+    if spec.custom is not None:
+        python_file(spec.custom, spec.base, "custom")
     if spec.evaluation is not None and spec.evaluation.metric != ACCURACY:
         userland.split(spec.evaluation.metric, spec.base, "evaluation.metric")
 
@@ -119,21 +123,58 @@ def without_config(path: Path) -> ModelSpec:
     """A spec for a model named by its path: signatures are read from it, golden is seeded, no target or variant required.
 
     Raises:
-        BadInput: the path is missing, or a directory that is no SavedModel.
+        BadInput: the path is missing, or no model.
     """
     if not path.exists():
         raise BadInput(f"{path} does not exist")
-    if path.is_dir() and not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        raise BadInput(f"{path} is no SavedModel: it holds no saved_model.pb")
-    if path.is_dir():
-        saved_model.require_contained(path)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
+    _require_model(path)
     targets = {target: {"optional": True, "required": []} for target in TARGETS.choices()}
     whole = path.resolve()
     content = {
-        "name": name.strip("-._")[: names_of.LONGEST] or "model",
+        "name": name_of(whole),
         "model": str(whole),
         "targets": targets,
         "base": whole.parent,
     }
     return ModelSpec.model_validate(content)
+
+
+def _require_model(path: Path) -> None:
+    if recognise.kind(path) == "saved_model":
+        saved_model.require_contained(path)
+
+
+def name_of(path: Path) -> str:
+    """What a model is called that is named by its path alone: the last part of it that tells models apart.
+
+    `prices/1`, `prices/saved_model` and `prices/model.keras` are all called `prices`.
+    """
+    parts = [path.name if path.is_dir() else path.stem, *(parent.name for parent in path.parents)]
+    plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-._")[: names_of.LONGEST].rstrip("-._") for part in parts]
+    return next((part for part in plain if part and not _SAYS_NOTHING.fullmatch(part)), plain[0] or "model")
+
+
+_SAYS_NOTHING = re.compile(
+    r"(v|ver|version|epoch|step|ckpt|export)?[-_.]?\d[\d._-]*"  # TF Serving's versions, time stamps, dates
+    r"|((keras|tf|tf2|saved|my|the|final|best|latest|trained|full|whole)[-_.]?)*"
+    r"(model|net|network|h5|keras|saved)?s?"
+    r"|(best|latest|final)?[-_]?(export|exporter|exports|exported|servo|serving|checkpoint|output|out|result|results)",
+    re.IGNORECASE,
+)
+"""Names that people and tools give to any model, and to its folder."""
+
+
+def require_distinct(specs: Mapping[str, ModelSpec]) -> None:
+    """Refuse models of one name, of which the second would take the first one's place. Raises BadInput.
+
+    Args:
+        specs: by what the models were called.
+    """
+    called: dict[str, list[str]] = defaultdict(list)
+    for what, spec in specs.items():
+        called[spec.name].append(what)
+    for name, several in called.items():
+        if len(several) > 1:
+            raise BadInput(
+                f"{' and '.join(several)} would both be releases of {name!r}; deploy them one by one, each with a --name of its own"
+            )

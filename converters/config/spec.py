@@ -17,8 +17,6 @@ from converters.contract.values import TensorSpec, Told
 from converters.formats import digest, specs
 from converters.targets.registry import TARGETS
 
-KERAS_SUFFIXES = (".keras", ".h5")
-
 
 class MethodSpec(Told):
     """A method to export, with the input specs it was not decorated with."""
@@ -57,9 +55,21 @@ class ModelSpec(Told):
         default=(),
         description="data and checkpoints that the builder reads: files, folders, or patterns such as ckpt/*",
     )
+    custom: str | None = Field(
+        default=None,
+        description="a FILE.py with the classes that a .keras or .h5 file was made with, and functions that take the place of "
+        "its Lambda layers, by their names",
+    )
+    tags: tuple[str, ...] | None = Field(
+        default=None, description="the tag-set to take of a given SavedModel; default: the one with 'serve'"
+    )
     # Who checks a release elsewhere must say it again: it is not written into one.
     trust_code: bool = Field(
         default=False, exclude=True, description="run the code that came with the model; of a builder it is not asked"
+    )
+    # It is about a release and the one before it, not about what is in it.
+    accept_contract_change: bool = Field(
+        default=False, exclude=True, description="promote also where signatures are not those of the current release"
     )
     require_data: bool = Field(default=False, description="refuse a release that was judged on inputs nobody gave")
     targets: dict[str, SerializeAsAny[Options]] = Field(default={}, validate_default=True)
@@ -145,12 +155,6 @@ class ModelSpec(Told):
         options = {name: self.targets.get(name) or TARGETS[name].options() for name in TARGETS if name in chosen}
         return self.model_copy(update={"targets": options})
 
-    def asked(self, targets: Iterable[str] | None, data: str | None, trust_code: bool) -> "ModelSpec":
-        """The same model as somebody asks for it: only some targets, data of theirs, its own code trusted. Raises BadInput."""
-        spec = self if targets is None else self.with_targets(targets)
-        spec = spec.with_data(data) if data else spec
-        return spec.model_copy(update={"trust_code": True}) if trust_code else spec
-
     def with_data(self, reference: str) -> "ModelSpec":
         """The same model with these data in place of the config's for golden and calibration.
 
@@ -166,6 +170,11 @@ class ModelSpec(Told):
             return []
         path = (self.base / self.model).resolve()
         return list(digest.in_folder(path))
+
+    @property
+    def custom_file(self) -> Path | None:
+        """The file that `custom` names."""
+        return None if self.custom is None else (self.base / self.custom).resolve()
 
     @property
     def by_path(self) -> bool:

@@ -1,6 +1,6 @@
 """Code that comes with a model: what loading or running it would do beside calculating. Answered by reading alone."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from converters.contract.errors import BadInput
@@ -19,9 +19,9 @@ def of_saved_model(folder: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def of_keras(path: Path) -> list[str]:
-    """What the classes and functions in a .keras or .h5 file are beside Keras's own; likewise. Raises Damaged."""
-    return keras_file.code_in(path)
+def of_keras(path: Path, known: Collection[str] = ()) -> list[str]:
+    """What the classes and functions in a .keras or .h5 file are beside Keras's own and those known; likewise. Raises Damaged."""
+    return keras_file.code_in(path, known)
 
 
 def require_none(where: str, found: Iterable[str]) -> None:

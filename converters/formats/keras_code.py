@@ -2,11 +2,11 @@
 
 import builtins
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from converters.contract.errors import Damaged
-from converters.formats import effects
+from converters.formats import effects, keras_lambda
 from converters.formats.archive import json_of
 from converters.formats.keras_config import custom_class, objects
 
@@ -35,12 +35,30 @@ _SOME = {"io": ("decode_", "encode_", "parse_", "serialize_tensor"), "debugging"
 """Modules of which only functions that begin so are calculations."""
 
 
-def of_config(config: Any) -> list[str]:
+def of_config(config: Any, known: Collection[str] = ()) -> list[str]:
     """Each object of a model's config that does something beside calculating, and what, as a sentence's part.
+
+    Classes of those names are `known`, and Lambda layers of those names call a function of that name: they are given
+    beside the file.
 
     Raises Damaged.
     """
-    return list(dict.fromkeys(f"{name} {does}" for item in objects(config) for name, does in _of_object(item)))
+    return list(
+        dict.fromkeys(
+            f"{name} {does}"
+            for item in objects(config)
+            if not _is_given(item, known)
+            for name, does in _of_object(item)
+        )
+    )
+
+
+def _is_given(item: Mapping[str, Any], known: Collection[str]) -> bool:
+    """Whether its code comes from what is known, and not from the file."""
+    kind = str(item["class_name"]).rpartition(">")[2]
+    if kind == "Lambda":
+        return keras_lambda.function_of(item) in known
+    return kind in known and kind not in _CODE and custom_class(item)
 
 
 def _of_object(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

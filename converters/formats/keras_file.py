@@ -1,13 +1,15 @@
 """What is in a Keras model's .keras or .h5 file, read without Keras: nothing that came with it is run."""
 
+import json
+import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from converters.contract.errors import BadInput, Damaged
 from converters.formats import archive as archives
-from converters.formats import keras_code
+from converters.formats import keras_code, keras_lambda
 
 
 class KerasFile(NamedTuple):
@@ -15,6 +17,10 @@ class KerasFile(NamedTuple):
 
     version: str
     config: Any
+
+    @property
+    def is_of_keras_3(self) -> bool:
+        return self.version.startswith("3")
 
 
 def read(path: Path) -> KerasFile:
@@ -25,19 +31,43 @@ def read(path: Path) -> KerasFile:
         Damaged: it is no such file, leads out of itself, or declares more than it can hold.
     """
     try:
-        return _archive(path) if path.suffix == ".keras" else _hdf5(path)
+        return _archive(path) if zipfile.is_zipfile(path) else _hdf5(path)
     except Damaged as error:
         raise Damaged(f"{path}: {error}") from error
     except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise Damaged(f"{path} is no {path.suffix} file: {error}") from error
+        raise Damaged(f"{path} is no file of Keras: {error}") from error
 
 
-def code_in(path: Path) -> list[str]:
-    """What of a .keras or .h5 file would run, or read files, if it were loaded; as parts of a sentence. Raises Damaged."""
+def code_in(path: Path, known: Collection[str] = ()) -> list[str]:
+    """What of a .keras or .h5 file would run, or read files, if it were loaded; as parts of a sentence.
+
+    What is `known` by name is given beside the file, and takes the place of what it holds. Raises Damaged.
+    """
     try:
-        return keras_code.of_config(read(path).config)
+        return keras_code.of_config(with_functions(read(path), known).config, known)
     except BadInput:  # weights alone
         return []
+
+
+def with_functions(file: KerasFile, known: Collection[str]) -> KerasFile:
+    """The same with Lambda layers that call functions which are known by the layers' names."""
+    changed = keras_lambda.with_functions(file.config, known, keras_3=file.is_of_keras_3)
+    return file._replace(config=changed)
+
+
+def write_again(path: Path, config: Any, to: Path) -> None:
+    """A copy of the file with another config."""
+    text = json.dumps(config)
+    if not zipfile.is_zipfile(path):
+        import h5py
+
+        shutil.copyfile(path, to)
+        with h5py.File(to, "r+") as file:
+            file.attrs["model_config"] = text
+        return
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(to, "w") as new:
+        for info in old.infolist():
+            new.writestr(info, text if info.filename == "config.json" else old.read(info))
 
 
 def _archive(path: Path) -> KerasFile:

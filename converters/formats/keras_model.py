@@ -1,8 +1,13 @@
 """Any model of either Keras: loading its file, its inputs and outputs by name, its call."""
 
 import inspect
+import platform
+import re
 import sys
-from collections.abc import Mapping
+import tempfile
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,7 @@ import numpy as np
 
 from converters.contract.errors import BadInput, Damaged, said
 from converters.contract.values import SourceKind, Tensors, TensorSpec
-from converters.formats import keras_file, specs
+from converters.formats import keras_config, keras_file, keras_lambda, specs
 from converters.formats.internals_keras import layers_within
 from converters.processes import userland
 
@@ -18,30 +23,89 @@ COMPOSITE = ("SparseTensorSpec", "RaggedTensorSpec")
 
 
 def load_keras(path: Path, builder: Path | None = None, *, trusted: bool = False) -> Any:
-    """A .keras or .h5 file, loaded by the Keras that wrote it; `builder` is imported first, to register custom objects.
+    """A .keras or .h5 file, loaded by the Keras that wrote it.
 
-    Whether anything in it would run is for the caller to ask (`code.of_keras`). Unless it is `trusted`, Keras does not load
-    what it knows to hold Python code either.
+    `builder` is imported first; its classes and functions are the file's custom objects, and a function of a Lambda layer's
+    name takes the place of the layer's own. Whether anything in the file would run is for the caller to ask (`code.of_keras`).
+    Unless it is `trusted`, Keras does not load what it knows to hold Python code either.
 
     Raises:
         BadInput: neither Keras can load the file.
     """
-    if builder is not None:
-        userland.load(builder)
+    known = userland.objects(builder) if builder is not None else {}
     try:
-        version = keras_file.read(path).version
+        written = keras_file.read(path)
     except Damaged as error:
         raise BadInput(str(error)) from error
+    given = keras_file.with_functions(written, known)
+    if unreadable := keras_lambda.unreadable(given.config):
+        raise BadInput(f"{path.name}: {_unreadable(unreadable)}")
     try:
-        if version.startswith("3"):
-            import keras
+        with _as_loaded(path, given.config if given.config is not written.config else None) as file:
+            if written.is_of_keras_3:
+                import keras
 
-            return keras.saving.load_model(path, compile=False, safe_mode=not trusted)
-        import tf_keras
+                return keras.saving.load_model(file, custom_objects=known, compile=False, safe_mode=not trusted)
+            import tf_keras
 
-        return tf_keras.models.load_model(path, compile=False, safe_mode=not trusted)
+            return tf_keras.models.load_model(file, custom_objects=known, compile=False, safe_mode=not trusted)
     except Exception as error:  # Keras raises of every kind here: ValueError, TypeError, OSError, KeyError, ...
-        raise BadInput(f"{path.name}: Keras {version or '2'} cannot load it: {said(error, 400)}") from error
+        why, remedy = _explained(error, given.config, known)
+        raise BadInput(f"{path.name}: Keras {written.version or '2'} cannot load it: {why}{remedy}") from error
+
+
+def _unreadable(layers: Sequence[str]) -> str:
+    return (
+        f"the Lambda layer{'s' if len(layers) > 1 else ''} {', '.join(layers)} hold{'' if len(layers) > 1 else 's'} bytecode "
+        f"of another Python, which this one ({platform.python_version()}) cannot read; write what it computes as a "
+        f"function of that name in a FILE.py (def {layers[0]}(x): ...), and give it: --custom FILE.py, or custom: in a config"
+    )
+
+
+_INNERMOST = "Exception encountered: "
+"""Before what was raised within, where Keras tells which layer of which model could not be loaded."""
+_UNKNOWN = re.compile(r"(?:Unknown [a-z ]+|Could not locate (?:class|function)):? '?\"?(\w+)")
+"""How tf_keras and Keras 3 begin to say that a class or function is not there."""
+
+
+def _explained(error: Exception, config: Any, known: Collection[str]) -> tuple[str, str]:
+    """What Keras says, and what may help, where it could not load a model of this config; two parts of one sentence."""
+    told = str(error).rpartition(_INNERMOST)[2]
+    unknown = _UNKNOWN.search(told)
+    why = told[unknown.start() : unknown.end() + 1] if unknown else said(told.rstrip(". \n"), 400)
+    classes = [name for name in keras_config.custom_classes(config) if name not in known]
+    return why, _remedy([unknown[1]] if unknown else classes, config, known)
+
+
+def _remedy(classes: Sequence[str], config: Any, known: Collection[str]) -> str:
+    layers = [name for name in keras_lambda.names(config) if name not in known]
+    if classes:
+        return f"; give the Python that defines {', '.join(classes)}: --custom FILE.py, or custom: in a config"
+    if layers:
+        return (
+            f"; if it is for a Lambda layer, write what that computes as a function of its name ({', '.join(layers)}) in a "
+            "FILE.py, and give it: --custom FILE.py, or custom: in a config"
+        )
+    return ""
+
+
+@contextmanager
+def _as_loaded(path: Path, config: Any | None) -> Iterator[Path]:
+    """The file with that config in place of its own, where there is one, by the suffix of its content.
+
+    Both Keras go by the suffix, and tf.keras before 2.12 wrote HDF5 to any name.
+    """
+    suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
+    if path.suffix == suffix and config is None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="fanout-keras-") as folder:
+        file = Path(folder) / f"model{suffix}"
+        if config is None:
+            file.symlink_to(path.resolve())
+        else:
+            keras_file.write_again(path, config, file)
+        yield file
 
 
 def kind_of(model: Any) -> SourceKind | None:

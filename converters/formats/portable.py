@@ -1,5 +1,6 @@
 """Making a given SavedModel one that every runtime can load: one tag-set, `serve`, and no devices."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ from converters.formats.saved_model import read
 _CPU = frozenset({"", "CPU"})
 
 
-def make_portable(saved_model: Path) -> list[str]:
+def make_portable(saved_model: Path, wanted: Iterable[str] | None = None) -> list[str]:
     """Change the SavedModel's graph in place where a runtime could refuse it; a sentence for each change.
 
     Runtimes load the tag-set that is exactly `serve`, and know none that is `serve,gpu`; where several are there, the
-    one that `saved_model.read` chooses stays. They place a node on the device it names or, without soft placement
-    (tensorflow/core/common_runtime/placer.cc), refuse the whole graph: every placement but the host's own CPU goes.
+    one that `saved_model.read` chooses stays, of the tags that are `wanted` where some are. They place a node on the device
+    it names or, without soft placement (tensorflow/core/common_runtime/placer.cc), refuse the whole graph: every placement
+    but the host's own CPU goes.
     """
-    chosen = read(saved_model)
+    chosen = read(saved_model, wanted)
     notes = []
     tags = list(chosen.meta_info_def.tags)
     if tags != [SERVE]:

@@ -1,6 +1,7 @@
 """Reading saved_model.pb: its MetaGraphDef for the `serve` tag-set, and that one's signatures. TensorFlow is not needed."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from converters.contract import names
 from converters.contract.errors import BadInput, Damaged
+from converters.contract.names import shown
 from converters.contract.values import SERVE, Signature
 from converters.formats import dtypes, graph, specs
 from converters.formats.protos import load
@@ -36,19 +38,27 @@ def read_all(saved_model: Path) -> list[Any]:
         raise Damaged(f"{saved_model} cannot be read as a SavedModel: {error}") from error
 
 
-def read(saved_model: Path) -> Any:
-    """The MetaGraphDef whose tag-set is exactly `serve`, or else the first that holds `serve`.
+def read(saved_model: Path, tags: Iterable[str] | None = None) -> Any:
+    """The MetaGraphDef of that tag-set; without one the MetaGraphDef of exactly `serve`, or else the first that holds `serve`.
 
     Raises:
-        BadInput: no tag-set holds it; names those there are.
+        BadInput: there is none; names the tag-sets there are.
         Damaged: see `read_all`.
     """
     meta_graphs = read_all(saved_model)
-    serving = [each for each in meta_graphs if SERVE in each.meta_info_def.tags]
-    if not serving:
-        sets = ", ".join("{" + ",".join(each.meta_info_def.tags) + "}" for each in meta_graphs) or "none"
-        raise BadInput(f"{saved_model} has no tag-set with {SERVE!r}, which TF Serving loads; it has {sets}")
-    return min(serving, key=lambda each: len(each.meta_info_def.tags))
+    if tags is not None:
+        fitting = [each for each in meta_graphs if set(each.meta_info_def.tags) == set(tags)]
+    else:
+        fitting = [each for each in meta_graphs if SERVE in each.meta_info_def.tags]
+    if not fitting:
+        sets = ", ".join(_written(each.meta_info_def.tags) for each in meta_graphs) or "none"
+        wanted = f"tag-set with {SERVE!r}" if tags is None else f"tag-set {_written(tags)}"
+        raise BadInput(f"{saved_model} has no {wanted}; it has {sets}; name one of these: --tags, or tags: in a config")
+    return min(fitting, key=lambda each: len(each.meta_info_def.tags))
+
+
+def _written(tags: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(map(shown, tags))) + "}"
 
 
 def require_contained(folder: Path) -> None:

@@ -63,6 +63,16 @@ def load(path: Path) -> ModuleType:
     return module
 
 
+def objects(path: Path) -> dict[str, Any]:
+    """The classes and functions that the user's file defines, by name, without those that begin with `_`. Raises as `load`."""
+    module = load(path)
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    }
+
+
 def guarded(path: Path, function: Callable[[], Any]) -> Any:
     """Call user code; what it raises becomes a BuilderFailed naming the last line of theirs.
 

@@ -11,7 +11,7 @@ from converters.contract.values import Frozen
 from converters.reference import golden
 from converters.reference import labelled as evaluation
 from converters.reference.labelled import EvaluationRecord
-from converters.release import files, notes, provenance, publish, regression, report, verdict
+from converters.release import contracts, files, notes, provenance, publish, regression, report, verdict
 from converters.release import manifest as manifests
 from converters.release.manifest import Comparison, Manifest, Row, SourceRecord
 from converters.release.provenance import Run
@@ -62,7 +62,7 @@ def assemble(
     labelled = evaluation.load(place.release, spec.evaluation, source.signatures)
     record = labelled.record(spec.limits) if labelled is not None else None
     rows = verdict.leave_out(rows, spec.targets, place.release)
-    comparison = _with_current(place, spec, rows, record)
+    comparison = _with_current(place, spec, source, rows, record)
     refusals = verdict.refusals(rows, spec.targets, comparison, require_data=spec.require_data)
     manifest = Manifest(
         model=spec.name,
@@ -91,11 +91,16 @@ def assemble(
 
 
 def _with_current(
-    place: Staging, spec: ModelSpec, rows: Sequence[Row], record: EvaluationRecord | None
+    place: Staging, spec: ModelSpec, source: SourceRecord, rows: Sequence[Row], record: EvaluationRecord | None
 ) -> Comparison | None:
     """The new rows against the current release's; None where there is none. Raises BadInput where it cannot be read."""
     version = publish.current(place.model_dir.parent, spec.name)
     if version is None:
         return None
     current = manifests.read(place.model_dir / str(version))
-    return regression.compare(current, spec.name, place.version, rows, record, spec.regression, spec.targets)
+    before = current
+    if spec.accept_contract_change:  # what a signature that is gone had cannot be missed
+        left = [row for row in current.targets if row.signature is None or row.signature in source.signatures]
+        before = current.model_copy(update={"targets": left})
+    compared = regression.compare(before, spec.name, place.version, rows, record, spec.regression, spec.targets)
+    return contracts.judged(compared, current, source.signatures, accepted=spec.accept_contract_change)

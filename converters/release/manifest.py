@@ -160,14 +160,22 @@ class Difference(RowName):
 
 
 class Comparison(Frozen):
-    """A new release against `version`, which was current when it was made."""
+    """A new release against `version`, which was current when it was made.
+
+    The contract is what callers rely on: signatures, with names, data types and shapes. `contract_changes` says what is other,
+    a clause each, and `contract_refusal` why that speaks against the new release, where nobody accepted it.
+    """
 
     version: int
+    contract: Literal["same", "changed"] = "same"
+    contract_changes: list[str] = []
+    contract_refusal: str | None = None
     differences: list[Difference] = []
 
     def refusals(self) -> list[str]:
         """Why the new release must not take the current one's place, a sentence each."""
-        return [d.refusal for d in self.differences if d.refusal is not None]
+        found = [self.contract_refusal, *(d.refusal for d in self.differences)]
+        return [sentence for sentence in found if sentence is not None]
 
     def worst(self, figure: Figure) -> Difference | None:
         """The row whose figure became worse by most."""

@@ -72,7 +72,8 @@ def _sources(spec: ModelSpec, reads: Mapping[str, str]) -> list[dict[str, Any]]:
     """The files that the model was made of: what the build read, what the config names, and the code that did it all."""
     base = spec.base.resolve()
     files = dict(reads)
-    for path in (*spec.given_files(), *spec.declared_files()):
+    custom = [spec.custom_file] if spec.custom_file is not None else []
+    for path in (*spec.given_files(), *spec.declared_files(), *custom):
         inside = path.resolve().is_relative_to(base)
         files[path.resolve().relative_to(base).as_posix() if inside else str(path)] = digest.of_file(path)
     named = [{"name": _without_folders(name), "digest": {"sha256": content}} for name, content in sorted(files.items())]

@@ -1,14 +1,15 @@
 """The model that a config names, built and with its weights."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from converters.config.spec import KERAS_SUFFIXES, MethodSpec, ModelSpec
+from converters.config.spec import MethodSpec, ModelSpec
 from converters.contract import names
 from converters.contract.errors import BadInput, Damaged, raised
 from converters.contract.values import DEFAULT_SIGNATURE
-from converters.formats import code, internals_tf, keras_config, keras_file, specs
+from converters.formats import code, internals_tf, keras_config, keras_file, recognise, specs
 from converters.formats.keras_model import (
     call_keras,
     declared_inputs,
@@ -42,10 +43,13 @@ def bring_up(spec: ModelSpec) -> Live:
     path = (spec.base / spec.model).resolve()
     if not path.exists():
         raise BadInput(f"model: {path} does not exist")
-    if path.suffix in KERAS_SUFFIXES:
-        _require_no_code(path, code.of_keras, spec)
+    if recognise.kind(path) != "saved_model":
+        known = userland.objects(spec.custom_file) if spec.custom_file is not None else {}
+        _require_no_code(path, partial(code.of_keras, known=known), spec)
         _require_names(path)
-        return _from_object(load_keras(path, trusted=spec.trust_code), spec, path.name)
+        live = _from_object(load_keras(path, spec.custom_file, trusted=spec.trust_code), spec, path.name)
+        live.builder = spec.custom_file
+        return live
     _require_no_code(path, code.of_saved_model, spec)
     return from_saved_model(path, spec)
 

@@ -92,7 +92,7 @@ class Session:
     def export(self) -> Source:
         """Write `out_dir/saved_model` and, of a Keras model, its file in `work_dir`. Raises BadInput."""
         live, saved_model = self.live, self.out_dir / SAVED_MODEL
-        digest, notes = export.export(live, saved_model, self.spec.model)
+        digest, notes = export.export(live, saved_model, self.spec.model, self.spec.tags)
         keras_file, keras_problem = export.save_keras(live, self.work_dir)
         representative = self.work_dir / REPRESENTATIVE
         return Source(

@@ -3,6 +3,7 @@
 import shutil
 import traceback
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from converters.formats.portable import make_portable
 from converters.source.live import Live
 
 
-def export(live: Live, path: Path, model: str) -> tuple[str, list[str]]:
+def export(live: Live, path: Path, model: str, tags: Iterable[str] | None = None) -> tuple[str, list[str]]:
     """Write the live model as a SavedModel. Its digest, and what was changed in the copy of a given one, a sentence each.
 
     Args:
         model: what the config calls it, for messages.
+        tags: the tag-set to take of a given SavedModel, where one was named.
 
     Raises:
         BadInput: the model cannot be exported as a SavedModel.
@@ -26,7 +28,7 @@ def export(live: Live, path: Path, model: str) -> tuple[str, list[str]]:
         shutil.copytree(live.model, path)
     else:
         _save(live, path, model)
-    notes = make_portable(path)
+    notes = make_portable(path, tags if live.kind == "saved_model" else None)
     written = saved_model.signatures(saved_model.read(path))
     # TensorFlow renames what it cannot keep, and only logs it.
     for key, signature in live.signatures.items():

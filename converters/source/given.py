@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged, raised
-from converters.contract.values import SERVE, Signature, Tensors
+from converters.contract.values import Signature, Tensors
 from converters.formats import flat, saved_model, savers, variables
 from converters.formats.flat import Flat
 from converters.formats.variables import Variables
@@ -29,7 +29,7 @@ def from_saved_model(path: Path, spec: ModelSpec) -> Live:
     import tensorflow as tf
 
     try:
-        meta_graph = saved_model.read(path)
+        meta_graph = saved_model.read(path, spec.tags)
     except Damaged as error:
         raise BadInput(str(error)) from error
     saved_model.require_names(meta_graph, path)
@@ -117,7 +117,7 @@ class _Given(Live):
 
 
 def _tags(meta_graph: Any) -> list[str]:
-    return list(meta_graph.meta_info_def.tags) or [SERVE]
+    return list(meta_graph.meta_info_def.tags)
 
 
 def _signatures(meta_graph: Any, spec: ModelSpec, path: Path) -> tuple[dict[str, Signature], dict[str, str]]:

@@ -23,11 +23,6 @@ def head(log: Path, what: str, command: Sequence[str]) -> None:
         file.write(f"{_MARK}{what}; again, in the release's directory: {shlex.join(command)}\n")
 
 
-def named(model: str, data: str | None, trust_code: bool) -> list[str]:
-    """A model and what was said of it, as words of a command."""
-    return [model, *(("--data", data) if data else ()), *(("--trust-code",) if trust_code else ())]
-
-
 def is_empty(log: Path) -> bool:
     """Whether nothing was printed after it."""
     return all(line.startswith(_MARK) for line in log.read_text(errors="replace").splitlines())

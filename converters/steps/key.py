@@ -67,7 +67,8 @@ def source(spec: ModelSpec) -> Ingredients:
     settings = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
     if settings.is_file():
         ingredients["keras.json"] = digest.of_file(settings)
-    files = (*spec.given_files(), *spec.declared_files())
+    custom = [spec.custom_file] if spec.custom_file is not None else []
+    files = (*spec.given_files(), *spec.declared_files(), *custom)
     if spec.trust_code:
         ingredients["trust_code"] = "true"
     return ingredients | {os.path.relpath(path, spec.base): digest.of_file(path) for path in files}

@@ -31,6 +31,9 @@ class ManifestTable:
         if out := manifest.left_out():
             headline.append(f"  without {len(out)} of {len(manifest.targets)} rows", style=STYLES["failed"])
         yield headline.append(f"  {manifest.seconds:.1f} s", style="dim")
+        if manifest.comparison is not None and (changes := manifest.comparison.contract_changes):
+            line = Text(f"contract changed against release {manifest.comparison.version}: ", style="yellow")
+            yield line.append("; ".join(changes), style="default")
         metric = manifest.evaluation.metric if manifest.evaluation is not None else None
         cells = [figures.cells(row, metric) for row in manifest.targets]
         names = [

@@ -95,7 +95,13 @@ def _scheduled(schedules: Mapping[str, Schedule | None], common: Schedule) -> tu
 def _deployments(
     models: Sequence[str], released: Sequence[str], own: Sequence[Scheduled], together: Sequence[Scheduled]
 ) -> list[Deployment]:
-    doing = {"targets": _TARGETS, "force": _FORCE, "promote": _PROMOTE, "trust_code": _TRUST_CODE}
+    doing = {
+        "targets": _TARGETS,
+        "force": _FORCE,
+        "promote": _PROMOTE,
+        "trust_code": _TRUST_CODE,
+        "accept_contract_change": _ACCEPT,
+    }
     a_release = {"model": _choice("The model.", released), "version": _VERSION}
     return [
         Deployment(
@@ -262,6 +268,11 @@ _PROMOTE = {
     "description": "Make the new version the current one if every check passed. Without it, it is published only.",
 }
 _TRUST_CODE = {"type": "boolean", "default": False, "description": "Run code that came with it; you trust its maker."}
+_ACCEPT = {
+    "type": "boolean",
+    "default": False,
+    "description": "Promote it though its signatures are not those of the current release.",
+}
 _DATA = {
     "type": "string",
     "description": f"Real inputs in place of the config's golden.data and representative: {data.FORMS}. By an absolute path.",

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hostile
 import pytest
 
 from converters.config import read
+from converters.config.asked import Asked
 from converters.contract.errors import BadInput
 from converters.contract.settings import Tolerance
 from converters.targets.registry import TARGETS
@@ -192,8 +194,8 @@ def test_find_says_that_a_path_does_not_exist_when_it_looks_like_one(what: str) 
 
 
 def test_find_says_what_it_takes_when_the_file_is_of_another_kind(tmp_path: Path) -> None:
-    path = write(tmp_path, "", "model.onnx")
-    with pytest.raises(BadInput, match=r"is no SavedModel directory, \.keras or \.h5 file; give a model's name"):
+    path = write(tmp_path, "something", "model.onnx")
+    with pytest.raises(BadInput, match=r"model\.onnx is an ONNX model; convert it"):
         read.find(str(path))
 
 
@@ -203,11 +205,24 @@ def test_find_raises_bad_input_when_the_directory_is_no_saved_model(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("made", "name"), [("My model (v2)", "My-model-v2"), ("a.b", "a.b"), ("--", "model"), ("plain", "plain")]
+    ("made", "name"),
+    [
+        *(("My model (v2)", "My-model-v2"), ("a.b", "a.b"), ("prices/--", "prices"), ("plain", "plain")),
+        *(
+            ("prices/1", "prices"),
+            ("cats/1", "cats"),
+            ("prices/saved_model", "prices"),
+            ("prices/export/0042", "prices"),
+        ),
+        *(("prices/export/Servo/1599999999", "prices"), ("prices/v2", "prices"), ("prices/my-model", "prices")),
+        *(("prices/mobilenet_v2", "mobilenet_v2"), ("prices/model_b", "model_b"), ("prices/20240101-120000", "prices")),
+    ],
 )
-def test_find_makes_every_target_optional_when_the_path_has_no_config(tmp_path: Path, made: str, name: str) -> None:
-    (tmp_path / made).mkdir()
-    write(tmp_path / made, "", "saved_model.pb")
+def test_find_names_the_model_after_what_tells_it_apart_when_the_path_has_no_config(
+    tmp_path: Path, made: str, name: str
+) -> None:
+    (tmp_path / made).mkdir(parents=True)
+    write(tmp_path / made, "some", "saved_model.pb")
     found = read.find(str(tmp_path / made))
     assert found.name == name
     assert found.model == str(tmp_path / made)
@@ -218,8 +233,38 @@ def test_find_makes_every_target_optional_when_the_path_has_no_config(tmp_path: 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_find_names_the_model_by_its_file_when_it_is_keras(tmp_path: Path, suffix: str) -> None:
-    found = read.find(str(write(tmp_path, "", f"scores.v3{suffix}")))
-    assert found.name == "scores.v3"
+    path = hostile.keras_hdf5(tmp_path / f"scores.v3{suffix}", {"class_name": "Sequential", "config": {}})
+    assert read.find(str(path)).name == "scores.v3"
+    (tmp_path / "prices").mkdir()
+    assert read.find(str(path.rename(tmp_path / "prices" / f"model{suffix}"))).name == "prices"
+
+
+def test_require_distinct_refuses_two_paths_when_both_mean_the_same_model(tmp_path: Path) -> None:
+    empty = {"class_name": "Sequential", "config": {}}
+    paths = [str(hostile.keras_hdf5(tmp_path / f"mine{suffix}", empty)) for suffix in (".keras", ".h5")]
+    specs = {path: read.find(path) for path in paths}
+    with pytest.raises(BadInput, match=r"mine\.keras and .*mine\.h5 would both be releases of 'mine'; .* --name"):
+        read.require_distinct(specs)
+    specs[paths[0]] = Asked(name="other").of(specs[paths[0]])
+    read.require_distinct(specs)
+
+
+def test_asked_says_again_what_was_asked_and_refuses_what_is_wrong(tmp_path: Path) -> None:
+    spec = read.read(write(tmp_path, MODEL))
+    (own := tmp_path / "own.py").touch()
+    asked = Asked(name="other", tags="serve, gpu", custom=str(own), trust_code=True, accept_contract_change=True)
+    changed = asked.of(spec)
+    assert (changed.name, changed.tags, changed.custom_file) == ("other", ("serve", "gpu"), own)
+    assert changed.trust_code
+    assert changed.accept_contract_change
+    assert asked.words() == [
+        *("--name", "other", "--tags", "serve, gpu", "--custom", str(own), "--trust-code", "--accept-contract-change")
+    ]
+    assert Asked().of(spec) == spec
+    with pytest.raises(BadInput, match=r"--name '\.\./x': use letters"):
+        Asked(name="../x").of(spec)
+    with pytest.raises(BadInput, match=r"--custom: .*absent\.py does not exist; give a FILE\.py"):
+        Asked(custom=str(tmp_path / "absent.py")).of(spec)
 
 
 def test_with_targets_keeps_options_when_targets_are_chosen(tmp_path: Path) -> None:

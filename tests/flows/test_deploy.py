@@ -76,6 +76,30 @@ def test_deploy_refuses_and_keeps_current_when_a_check_fails(
     assert "failed its checks" in refused.err
 
 
+def test_deploy_refuses_a_changed_contract_until_it_is_accepted(
+    config: Callable[..., Path], releases: Path, fanout: Fanout, server: Server
+) -> None:
+    targets = {"targets": {"serving": {}}}
+    path = config("contract", **targets)
+    assert fanout("deploy", path, releases=releases).status == 0
+    path = config(
+        "contract", samples.MODULE.replace('"squashed"', '"pressed"').replace("def summary", "def total"), **targets
+    )
+    refused = fanout("deploy", path, releases=releases)
+    assert refused.status == 1
+    assert "contract changed against release 1: output 'squashed' is gone (serving_default)" in refused.out
+    assert "its signatures are not those of release 1, whose callers it would break" in refused.out
+    assert (releases / "contract" / "current").resolve().name == "1"
+    manifest = json.loads((releases / "contract" / "2" / "manifest.json").read_text())
+    assert manifest["comparison"]["contract"] == "changed"
+    assert "Contract changed" in (releases / "contract" / "2" / "report.html").read_text()
+    accepted = fanout("deploy", path, "--accept-contract-change", releases=releases)
+    assert accepted.status == 0, accepted.err
+    assert (releases / "contract" / "current").resolve().name == "3"
+    assert fanout("deploy", path, releases=releases).status == 0  # it is the contract now
+    assert (releases / "contract" / "current").resolve().name == "3"
+
+
 def test_deploy_fails_only_the_rows_of_a_conversion_that_dies_when_others_finish(
     config: Callable[..., Path], releases: Path, fanout: Fanout
 ) -> None:

@@ -246,9 +246,10 @@ def _scores(sample: Sample) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_build_raises_bad_input_when_the_keras_file_is_damaged(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"broken{suffix}"
-    path.write_bytes(b"neither zip nor HDF5")
-    with pytest.raises(BadInput, match=rf"broken\{suffix} is no \{suffix} file"):
-        only_build(read.find(str(path)), tmp_path)
+    path.write_bytes({".keras": b"PK\x03\x04", ".h5": b"\x89HDF\r\n\x1a\n"}[suffix] + bytes(3000))
+    spec = ModelSpec(name="broken", model=str(path))
+    with pytest.raises(BadInput, match=rf"broken\{suffix} begins like .* and is cut off or damaged .*; copy it again"):
+        only_build(spec, tmp_path)
 
 
 def test_build_reads_signatures_when_the_source_is_a_saved_model(module_sample: Sample, tmp_path: Path) -> None:

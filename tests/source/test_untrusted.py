@@ -13,6 +13,7 @@ from hostile import STRING, function, layer, node, writes
 from samples import only_build
 
 from converters.config import read
+from converters.config.asked import Asked
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, Damaged
 from converters.reference import golden
@@ -90,7 +91,7 @@ def test_build_refuses_what_would_run_and_runs_it_when_it_is_trusted(
         built(spec, tmp_path)
     assert not marker.exists()
     with contextlib.suppress(BadInput):  # some do nothing else well
-        built(spec.asked(None, None, trust_code=True), tmp_path)
+        built(Asked(trust_code=True).of(spec), tmp_path)
     assert marker.exists(), "what is refused is hostile indeed"
 
 
@@ -174,7 +175,7 @@ def test_build_never_unpickles_data(ending: str, tmp_path: Path) -> None:
     marker, path = tmp_path / "marker", tmp_path / f"data{ending}"
     array = np.array([Marking(marker)], object)
     np.save(path, array) if ending == ".npy" else np.savez(path, x=array)
-    spec = read.find(str(hostile.saved_model(tmp_path / "m"))).asked(None, str(path), trust_code=False)
+    spec = Asked(data=str(path)).of(read.find(str(hostile.saved_model(tmp_path / "m"))))
     with pytest.raises(BadInput, match="Python objects, which are not unpickled"):
         built(spec, tmp_path)
     assert not marker.exists()
@@ -188,7 +189,7 @@ def test_build_refuses_data_that_declare_more_than_they_hold(shape: str, tmp_pat
     changed = f"'shape': (4, {shape}), }}".encode()
     content = path.read_bytes().replace(header + b" " * (len(changed) - len(header)), changed)
     path.write_bytes(content)
-    spec = read.find(str(hostile.saved_model(tmp_path / "m"))).asked(None, str(path), trust_code=False)
+    spec = Asked(data=str(path)).of(read.find(str(hostile.saved_model(tmp_path / "m"))))
     with pytest.raises(BadInput, match=r"declares .* bytes, and has"):
         built(spec, tmp_path)
 
