@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
-from converters.contract.errors import ChildDied, ChildFailed, ChildTimedOut, ChildTooLarge
+from converters.contract.errors import ChildDied, ChildFailed, ChildTimedOut, ChildTooLarge, said
 from converters.contract.settings import Limits
 from converters.processes import ending, memory
 from converters.processes.launch import no_main_module
@@ -37,7 +37,6 @@ T = TypeVar("T")
 
 POLL_SECONDS = 0.2
 MEASURE_SECONDS = 1.0
-TAIL_LINES = 12
 
 _starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 _forkserver = multiprocessing.get_context("forkserver")
@@ -208,18 +207,10 @@ class Child:
         return self._failure(ChildDied, f"was ended by {name}{hint}")
 
     def _failure(self, kind: type[ChildFailed], what: str) -> ChildFailed:
+        """One sentence; all that the child printed is in its log."""
         printed = self.log.read_bytes()[self._printed_before :].decode(errors="replace")
-        # faulthandler ends with one line of several thousand characters that helps nobody.
-        tail = [line for line in printed.strip().splitlines() if not line.startswith("Extension modules:")]
-        # After a crash what matters is what was running, which faulthandler tells first.
-        crash = next((n for n, line in enumerate(tail) if line.startswith("Fatal Python error")), None)
-        fatal = next((match[1] for line in tail if (match := _FATAL.search(line))), None)
-        what += f" ({fatal})" if fatal else ""
-        tail = tail[-TAIL_LINES:] if crash is None else tail[crash : crash + TAIL_LINES]
-        if kind is ChildTooLarge:  # what it printed before says nothing of its memory
-            tail = []
-        last = "; its last output:\n" + "\n".join(tail) if tail else ""
-        return kind(f"the child process {what}{last}")
+        # What it printed before says nothing of its memory.
+        return kind(f"the child process {what}{'' if kind is ChildTooLarge else _last_words(printed)}")
 
     def _tree(self) -> list[psutil.Process]:
         """The child and all it started; what was seen below it before it died is among them still."""
@@ -250,5 +241,19 @@ class Child:
         self._process.join(10)
 
 
+def _last_words(printed: str) -> str:
+    """What a child did last, by what it printed, as the end of a sentence: where it crashed, or else its last line."""
+    _, crashed, dump = printed.rpartition("Fatal Python error")
+    if crashed and (frame := _FRAME.search(dump)):
+        file, line, function = frame.groups()
+        ran = f" in {function} ({'/'.join(Path(file).parts[-2:])}, line {line})"
+        fatal = _FATAL.search(printed)
+        return f"{ran}: {said(fatal[1], 200)}" if fatal else ran
+    lines = [line for line in printed.splitlines() if line.strip()]
+    return f"; it printed last: {said(lines[-1], 200)}" if lines else ""
+
+
+_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
+"""One of faulthandler's, of which the first is what was running (Python's library reference, faulthandler)."""
 _FATAL = re.compile(r": F \S+:\d+\] (.+)")
 """What TensorFlow logs before it aborts: time, severity, file, line, reason (tsl/platform/default/logging.cc)."""
