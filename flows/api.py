@@ -1,27 +1,22 @@
 """Which Prefect API is used. Imports nothing heavy; call `prepare` before importing Prefect, which reads the environment."""
 
-import base64
 import ipaddress
 import os
-from collections.abc import Mapping
+from urllib.parse import urlsplit
 
-import httpx
 from pydantic import SecretStr
 
 from converters.contract import secrets
 from converters.contract.errors import BadInput
-from flows import settings
+from flows import answers, connection, proxies
+from flows.connection import CLIENT_AUTH, URL, Connection
 
 DEFAULT = "http://127.0.0.1:4200/api"
-URL = "PREFECT_API_URL"
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
-CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
-CONNECT_SECONDS = 5.0
-"""Whoever listens is connected to at once, by the system, however busy the program is."""
-ANSWER_SECONDS = 90.0
-"""How long a server may be busy: its database can be locked for as long as 60 s."""
+_OWN = ("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "PREFECT_SERVER_EPHEMERAL_ENABLED")
+"""Names of one setting. Prefect's default profile sets it, a person's own need not."""
 
 _DEFAULTS = {
     # Nothing is sent to any outside host.
@@ -36,9 +31,12 @@ _DEFAULTS = {
 
 
 def set_defaults(auth: SecretStr | None) -> None:
-    """Set Prefect's environment; what the user has set stays."""
+    """Set Prefect's environment; what the user has set stays. Raises BadInput where a proxy is none."""
+    proxies.require_usable()
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if not any(os.environ.get(name) for name in _OWN):
+        os.environ[_OWN[0]] = "true"
     if auth:
         os.environ.setdefault(CLIENT_AUTH, auth.get_secret_value())
 
@@ -46,20 +44,37 @@ def set_defaults(auth: SecretStr | None) -> None:
 def prepare(auth: SecretStr | None) -> str:
     """Set Prefect's environment; what the user has set stays. Returns the API that will be used, for a person.
 
-    That is PREFECT_API_URL, or a server on Prefect's default port, or else one that Prefect starts for this process.
+    That is what PREFECT_API_URL or one of Prefect's files says, or a server on Prefect's default port, or else one that Prefect
+    starts for this process.
 
     Raises:
-        BadInput: PREFECT_API_URL is set and nothing answers there, or too late, or the server wants another user and password.
+        BadInput: a server is named that is none, or of no use here (`answers.require_prefect`), or Prefect refuses a setting.
     """
     set_defaults(auth)
-    url = os.environ.get(URL)
-    if url and not _answers(url):
-        raise BadInput(f"no Prefect server answers at {URL}={secrets.shown(url)}; start it, or unset the variable")
-    if not url and _answers(DEFAULT):
-        os.environ[URL] = url = DEFAULT
-    if url:
-        _require_welcome(url)
-    return secrets.shown(url) if url else "a server of its own, for this run"
+    if not os.environ.get(URL):
+        os.environ.pop(URL, None)
+    there = connection.read(frozenset((*_DEFAULTS, *(name for name in _OWN if os.environ.get(name) == "true"))))
+    default = Connection(DEFAULT, None, *there[2:])
+    note = ""
+    if there.url is None:
+        found = answers.at(default)
+        if found == "Prefect":
+            there = default
+        elif not there.own:
+            raise BadInput(
+                f"no Prefect server answers at {DEFAULT}, and {_OWN[0]} forbids one for this run; start one "
+                f"(`fanout ui`), set {URL}, or set {_OWN[0]}=true"
+            )
+        elif found == "another program":
+            note = f" (what listens at {secrets.shown(DEFAULT).removesuffix('/api')} is no Prefect server)"
+    if there.url is None:
+        return f"a server of its own, for this run{note}"
+    os.environ[URL] = there.url
+    host = urlsplit(there.url).hostname or ""
+    if is_loopback(host):
+        proxies.except_this_machine(host)
+    answers.require_prefect(there)
+    return there.shown()
 
 
 def server_runs() -> bool:
@@ -79,37 +94,3 @@ def address(host: str, port: int) -> str:
     """The URL of a server that listens there, for this machine: where it listens everywhere, by the loopback."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}"
-
-
-def _require_welcome(url: str) -> None:
-    auth = os.environ.get(CLIENT_AUTH)
-    headers = {"Authorization": f"Basic {base64.b64encode(auth.encode()).decode()}"} if auth else {}
-    status = _get(f"{url}/version", headers).status_code
-    if status == httpx.codes.TOO_MANY_REQUESTS:
-        raise BadInput(f"the Prefect server at {secrets.shown(url)} was given too many wrong passwords; wait a minute")
-    if status == httpx.codes.UNAUTHORIZED:
-        wrong = "does not accept the user and password in" if auth else "wants a user and password; set"
-        raise BadInput(
-            f"the Prefect server at {secrets.shown(url)} {wrong} {settings.AUTH}=USER:PASSWORD (or {CLIENT_AUTH})"
-        )
-
-
-def _answers(url: str) -> bool:
-    """Whether an HTTP server is there; one that wants a password answers too, and so does one that is slow.
-
-    Raises BadInput where one is there, and does not answer in time.
-    """
-    try:
-        _get(f"{url}/health")
-    except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
-        raise BadInput(
-            f"what listens at {secrets.shown(url)} has not answered for {ANSWER_SECONDS:g} s; if it is a Prefect server, wait "
-            f"until it is less busy or start it again, or set {URL} to another"
-        ) from error
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return False
-    return True
-
-
-def _get(url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
-    return httpx.get(url, headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))

@@ -13,7 +13,7 @@ from converters.contract.errors import BadInput, ClusterFailed, FanoutError, Ser
 from converters.processes import child, imports, scratch
 from converters.release.staging import require_writable
 from converters.targets.registry import BUILT_IN, TARGETS
-from flows import releasing, running
+from flows import proxies, releasing, running
 from flows.settings import DASK, PUBLISH, STORE, Settings
 from flows.show.tables import ManifestTable, complaint
 from flows.terminal import Json, Releases, TrustCode, err, out, print_json
@@ -212,6 +212,7 @@ def _complain(error: Exception) -> None:
 def main() -> None:
     """The console script."""
     try:
+        proxies.except_this_machine()
         scratch.begin()
         app()
     except FanoutError as error:

@@ -112,6 +112,7 @@ def deploy_model(
             else:
                 for reason in reasons:
                     tell(Event(spec.name, "changed", detail=reason))
+                    get_run_logger().info("%s is made again: %s", spec.name, reason)
                 released = _deploy([model, *asked.words()], spec, current, recipe, settings, started, promote)
                 stage = "refused" if released.manifest.refusals else "released"
             if settings.publish is not None and released.promoted:

@@ -21,7 +21,7 @@ from converters.release.assemble import Released
 from converters.release.signing import Keys
 from converters.release.staging import require_writable
 from converters.steps import key, reuse
-from flows import api, elsewhere
+from flows import api, connection, elsewhere
 from flows.settings import Settings, given
 from flows.show.tables import complaint
 
@@ -90,6 +90,7 @@ def _unchanged(releases: Path, specs: Mapping[str, ModelSpec], keys: Keys) -> di
 
 def _run_flow(models: list[str], request: Request, console: Console) -> tuple[list[Released], list[Exception]]:
     """What the models' runs released, and what ended those that released nothing."""
+    connection.require_settings()
     with imports.uncollected():
         from flows.deploy import deploy_all, deploy_model
         from flows.show.events import Event, listening

@@ -41,6 +41,10 @@ class Reads(Frozen):
     """Folder of data -> SHA-256 of the names of all files below it: which of them were read depends on those that are
     there."""
 
+    modules: list[str] = []
+    """Every module that was loaded or looked for along `sys.path`, by its name there: a folder of $PYTHONPATH that was not
+    looked into is of no matter unless it offers one."""
+
     def changed(self, base: Path) -> str | None:
         """What is no longer as it was, for a person; None where nothing is. `base` is the config's folder."""
         for name, recorded in self.files.items():
@@ -54,11 +58,19 @@ class Reads(Frozen):
                 return f"{folder} is gone"
             if _names_below(base / folder) != recorded:
                 return f"{folder} holds other files"
-        for folder, names in self.looked_for.items():
+        for folder, names in {**self._unseen(base), **self.looked_for}.items():
             for module, path in _importable(base / folder):
                 if module in names and not any(_below(base / known, path) for known in self.files):
                     return f"{path} is new"
         return None
+
+    def _unseen(self, base: Path) -> dict[str, list[str]]:
+        """The folders of $PYTHONPATH that the build did not look into, and the modules that it might have found there."""
+        named = (Path(name).resolve() for name in os.environ.get("PYTHONPATH", "").split(os.pathsep) if name)
+        seen = {(base / folder).resolve() for folder in self.looked_for}
+        return {
+            str(path): self.modules for path in named if path not in seen and path != _OWN.parent and _users(path / "_")
+        }
 
 
 class Watcher(MetaPathFinder):
@@ -72,6 +84,7 @@ class Watcher(MetaPathFinder):
         self._read: set[str] = set()
         self._written: set[str] = set()
         self._looked_for: dict[str, set[str]] = {}
+        self._modules: set[str] = set()
         sys.addaudithook(self._heard)
         sys.meta_path.insert(0, self)
 
@@ -97,12 +110,15 @@ class Watcher(MetaPathFinder):
             if _users(Path(folder) / "_") and not folder.endswith(".zip")
         }
         folders = {_relative(folder, base): _names_below(folder) for folder in sorted(set(listed))}
-        return Reads(files=files, looked_for=looked_for, listed=folders)
+        loaded = {name for name in sys.modules if "." not in name}
+        return Reads(files=files, looked_for=looked_for, listed=folders, modules=sorted(loaded | self._modules))
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Called for every module that is imported."""
+        if path is None:
+            self._modules.add(fullname)
         for folder in sys.path if path is None else path:
             self._looked_for.setdefault(os.path.abspath(folder), set()).add(fullname.rpartition(".")[2])
         return None

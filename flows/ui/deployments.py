@@ -1,5 +1,6 @@
 """What Prefect's UI offers: the deployments, their forms and their schedules, made from the configs."""
 
+import shlex
 import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -142,7 +143,11 @@ def _deployments(
 def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> None:
     """Create or bring up to date the work pool and the deployments; a schedule that was paused in the UI stays paused."""
     template = ProcessWorker.get_default_base_job_template()
-    defaults = {"command": f"{sys.executable} -m prefect.engine", "working_dir": str(ROOT), "stream_output": False}
+    defaults = {
+        "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
+        "working_dir": str(ROOT),
+        "stream_output": False,
+    }
     for name, value in defaults.items():
         template["variables"]["properties"][name]["default"] = value
     pool = WorkPoolCreate(

@@ -3,8 +3,10 @@
 import os
 import secrets
 from datetime import timedelta
+from urllib.parse import urlsplit
 
-from flows import api
+from flows import api, connection, proxies
+from flows.connection import CLIENT_AUTH, URL
 from flows.settings import AUTH, AUTH_FILE, Settings
 
 EVENT_DAYS = 7.0
@@ -26,13 +28,17 @@ def configure(host: str, port: int, settings: Settings) -> tuple[dict[str, str],
     """The environments of the server, and of worker and runs. Prefect's part is this process's too, whose client reads it.
 
     Only the server is told the password. Everything else that is started here has a random word of this start.
+
+    Raises BadInput where a proxy is none, or Prefect refuses one of its settings.
     """
     if settings.auth is not None:
-        os.environ[api.SERVER_AUTH] = os.environ[api.CLIENT_AUTH] = f"fanout:{secrets.token_urlsafe(32)}"
+        os.environ[api.SERVER_AUTH] = os.environ[CLIENT_AUTH] = f"fanout:{secrets.token_urlsafe(32)}"
     api.set_defaults(None)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    os.environ[api.URL] = f"{api.address(host, port)}/api"
+    os.environ[URL] = f"{api.address(host, port)}/api"
+    proxies.except_this_machine(urlsplit(os.environ[URL]).hostname or host)
+    connection.require_settings()
     for name, value in _retention(settings.keep_days).items():
         os.environ.setdefault(name, value)
     # By default any page in the user's browser may use the API.

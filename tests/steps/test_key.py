@@ -121,6 +121,14 @@ def test_source_differs_when_a_variable_that_matters_is_set(
     assert key.source(spec)[f"${variable}"] not in ("another", before.get(f"${variable}"))
 
 
+@pytest.mark.parametrize("variable", ["PYTHONPATH", "FANOUT_REPORTS", "PREFECT_API_URL"])
+def test_source_is_the_same_whoever_asks(spec: ModelSpec, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    before = key.recipe(spec)
+    monkeypatch.setenv(variable, "http://127.0.0.1:4711/releases")
+    assert key.recipe(spec) == before
+
+
 @pytest.mark.parametrize("variable", ["FANOUT_WEBHOOK", "FANOUT_AUTH", "TF_ANY", "KERAS_ANY", "AWS_SECRET_ACCESS_KEY"])
 def test_source_and_tools_know_nothing_of_a_variable_that_shapes_no_model(
     spec: ModelSpec, variable: str, monkeypatch: pytest.MonkeyPatch
@@ -205,6 +213,22 @@ def test_changed_names_a_module_that_would_now_be_imported_when_it_appears(tmp_p
     assert reads.changed(tmp_path) is None
     (tmp_path / "absent.py").write_text("")
     assert "absent.py is new" in (reads.changed(tmp_path) or "")
+
+
+@pytest.mark.tensorflow
+def test_changed_knows_a_folder_of_pythonpath_by_the_modules_that_it_offers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model", "other", "gone"):
+        (tmp_path / name).mkdir()
+    reads = read_by(tmp_path / "model")
+    assert reads is not None
+    (tmp_path / "other" / "unrelated.py").write_text("")
+    folders = [str(tmp_path / "other"), str(tmp_path / "absent"), str(digest.PACKAGE.parent), ""]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
+    assert reads.changed(tmp_path / "model") is None
+    (tmp_path / "other" / "helper.py").write_text("X = 2")
+    assert reads.changed(tmp_path / "model") == f"{tmp_path / 'other' / 'helper.py'} is new"
 
 
 @pytest.mark.tensorflow

@@ -1,0 +1,145 @@
+"""Prefect's settings, wherever they come from.
+
+Prefect reads variables, `.env`, `prefect.toml` and `pyproject.toml` in the working directory, and the active profile of
+`profiles.toml`, in this order (prefect/settings/base.py). That is Prefect's affair and takes it two seconds, so it is asked
+only where a file or a variable says something.
+"""
+
+import base64
+import os
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+from pydantic import ValidationError
+
+from converters.contract import secrets
+from converters.contract.errors import BadInput, said
+
+URL = "PREFECT_API_URL"
+CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
+KEY = "PREFECT_API_KEY"
+CLOUD = "https://api.prefect.cloud/api"
+CONNECT_SECONDS = 5.0
+"""Whoever listens is connected to at once, by the system, however busy the program is."""
+ANSWER_SECONDS = 90.0
+"""How long a server may be busy: its database can be locked for as long as 60 s."""
+
+
+class Connection(NamedTuple):
+    """How Prefect's client would ask its API.
+
+    `url` is None where none is set, and `origin` is the file that sets it, if none of the variables does. `own` says whether
+    Prefect may start a server for a process where there is none.
+    """
+
+    url: str | None = None
+    origin: Path | None = None
+    auth: str | None = None
+    key: str | None = None
+    headers: dict[str, str] = {}
+    verify: bool | ssl.SSLContext = True
+    cloud: str = CLOUD
+    own: bool = True
+
+    def shown(self) -> str:
+        """The address, for a person, and where it is from."""
+        address = secrets.shown(self.url or "")
+        return f"{address}, as {self.origin} says" if self.origin else address
+
+    def named(self) -> str:
+        """The address as it is set, for a person who has to change it."""
+        return f"{URL}={secrets.shown(self.url or '')}" + (f" in {self.origin}" if self.origin else "")
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask as Prefect's client does, which prefers user and password to a key. Raises what httpx raises."""
+        headers = dict(self.headers)
+        if self.auth:
+            headers["Authorization"] = f"Basic {base64.b64encode(self.auth.encode()).decode()}"
+        elif self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        return httpx.get(f"{self.url}{path}", headers=headers, timeout=timeout, verify=self.verify)
+
+
+def read(known: frozenset[str] = frozenset()) -> Connection:
+    """What is set, by variables other than those `known`, or by files. Raises BadInput where Prefect refuses a setting."""
+    files = [file for file in _files() if _speaks(file)]
+    variables = {name for name in os.environ if name.startswith("PREFECT_") and name != "PREFECT_HOME"}
+    if not files and variables <= known:
+        return Connection()
+    return _as_prefect_does(files)
+
+
+def require_settings() -> None:
+    """Raises BadInput where Prefect refuses one of its settings; to be called before it is imported, for that would end by it."""
+    _as_prefect_does([])
+
+
+def _as_prefect_does(files: list[Path]) -> Connection:
+    try:
+        from prefect.settings import Settings
+        from pydantic_settings import SettingsError
+
+        try:
+            settings = Settings()
+        except (SettingsError, OSError) as error:
+            raise BadInput(f"Prefect's settings cannot be read: {said(error)}") from error
+    except ValidationError as error:
+        raise BadInput(_refused(error)) from error
+    api = settings.api
+    url = api.url.rstrip("/") if api.url else None
+    return Connection(
+        url,
+        next((file for file in files if url in file.read_text(errors="replace")), None)
+        if url and URL not in os.environ
+        else None,
+        api.auth_string.get_secret_value() if api.auth_string else None,
+        api.key.get_secret_value() if api.key else None,
+        settings.client.custom_headers,
+        _verify(api.tls_insecure_skip_verify, api.ssl_cert_file),
+        settings.cloud.api_url,
+        settings.server.ephemeral.enabled,
+    )
+
+
+def _refused(error: ValidationError) -> str:
+    """What Prefect says of its first setting that is wrong, by the name of the variable that gives it, or of the file."""
+    wrong = error.errors()[0]
+    field = "_".join(map(str, wrong["loc"])).upper()
+    given = [
+        name
+        for name, value in os.environ.items()
+        if name.upper().startswith("PREFECT_") and name.upper().endswith(field) and value == wrong["input"]
+    ]
+    files = [str(file) for file in _files() if _speaks(file)]
+    name, where = (given[0], "the variable") if given else (f"{error.title}: {field}", "it in " + " or ".join(files))
+    return f"Prefect does not accept its setting {name}: {said(wrong['msg'])}; correct {where}, or take it out"
+
+
+def _verify(skip: bool, certificates: str | None) -> bool | ssl.SSLContext:
+    if skip:
+        return False
+    if not certificates:
+        return True
+    try:
+        return ssl.create_default_context(cafile=certificates)
+    except OSError as error:
+        raise BadInput(f"PREFECT_API_SSL_CERT_FILE={certificates} cannot be read: {error.strerror}") from error
+
+
+def _files() -> list[Path]:
+    """Those that exist, in Prefect's order."""
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect")
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    names = (Path(".env"), Path("prefect.toml"), Path("pyproject.toml"), profiles)
+    return [file for name in names if (file := Path(os.path.expanduser(name)).absolute()).is_file()]
+
+
+def _speaks(file: Path) -> bool:
+    """Whether a file may say something of Prefect's settings."""
+    if file.name == "prefect.toml":
+        return True
+    word = "tool.prefect" if file.name == "pyproject.toml" else "PREFECT_"
+    return word in file.read_text(errors="replace")
