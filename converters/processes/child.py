@@ -62,6 +62,16 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
+def printed(log: Path, start: int = 0) -> bytes:
+    """What is in a log from a place on: nothing where it is not there yet, or somebody has taken it away meanwhile."""
+    try:
+        with log.open("rb") as file:
+            file.seek(start)
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return b""
+
+
 _runner: contextvars.ContextVar[Callable[..., Completed[Any]] | None] = contextvars.ContextVar("runner", default=None)
 
 
@@ -208,9 +218,9 @@ class Child:
 
     def _failure(self, kind: type[ChildFailed], what: str) -> ChildFailed:
         """One sentence; all that the child printed is in its log."""
-        printed = self.log.read_bytes()[self._printed_before :].decode(errors="replace")
+        text = printed(self.log, self._printed_before).decode(errors="replace")
         # What it printed before says nothing of its memory.
-        return kind(f"the child process {what}{'' if kind is ChildTooLarge else _last_words(printed)}")
+        return kind(f"the child process {what}{'' if kind is ChildTooLarge else _last_words(text)}")
 
     def _tree(self) -> list[psutil.Process]:
         """The child and all it started; what was seen below it before it died is among them still."""
@@ -241,15 +251,15 @@ class Child:
         self._process.join(10)
 
 
-def _last_words(printed: str) -> str:
+def _last_words(text: str) -> str:
     """What a child did last, by what it printed, as the end of a sentence: where it crashed, or else its last line."""
-    _, crashed, dump = printed.rpartition("Fatal Python error")
+    _, crashed, dump = text.rpartition("Fatal Python error")
     if crashed and (frame := _FRAME.search(dump)):
         file, line, function = frame.groups()
         ran = f" in {function} ({'/'.join(Path(file).parts[-2:])}, line {line})"
-        fatal = _FATAL.search(printed)
+        fatal = _FATAL.search(text)
         return f"{ran}: {said(fatal[1], 200)}" if fatal else ran
-    lines = [line for line in printed.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
     return f"; it printed last: {said(lines[-1], 200)}" if lines else ""
 
 

@@ -36,14 +36,16 @@ class Reads(Frozen):
     files: dict[str, str] = {}
     """Path -> SHA-256 of the content."""
     looked_for: dict[str, list[str]] = {}
-    """Folder -> names of modules that were looked for there: one that appears would be imported in place of another."""
+    """Folder -> names of modules that were looked for there and are none of it: one that appears may be imported in place of
+    another."""
+    searched: tuple[str, ...] = ()
+    """Folders of sys.path, beside the config's, that modules were imported from."""
+    modules: tuple[str, ...] = ()
+    """Every module that was loaded or looked for along sys.path, by its name there: a folder that was not looked into is of no
+    matter unless it offers one."""
     listed: dict[str, str] = {}
     """Folder of data -> SHA-256 of the names of all files below it: which of them were read depends on those that are
     there."""
-
-    modules: list[str] = []
-    """Every module that was loaded or looked for along `sys.path`, by its name there: a folder of $PYTHONPATH that was not
-    looked into is of no matter unless it offers one."""
 
     def changed(self, base: Path) -> str | None:
         """What is no longer as it was, for a person; None where nothing is. `base` is the config's folder."""
@@ -58,19 +60,27 @@ class Reads(Frozen):
                 return f"{folder} is gone"
             if _names_below(base / folder) != recorded:
                 return f"{folder} holds other files"
-        for folder, names in {**self._unseen(base), **self.looked_for}.items():
+        for folder, names in self.looked_for.items():
             for module, path in _importable(base / folder):
                 if module in names and not any(_below(base / known, path) for known in self.files):
                     return f"{path} is new"
-        return None
+        return self._searched_elsewhere(base)
 
-    def _unseen(self, base: Path) -> dict[str, list[str]]:
-        """The folders of $PYTHONPATH that the build did not look into, and the modules that it might have found there."""
-        named = (Path(name).resolve() for name in os.environ.get("PYTHONPATH", "").split(os.pathsep) if name)
-        seen = {(base / folder).resolve() for folder in self.looked_for}
-        return {
-            str(path): self.modules for path in named if path not in seen and path != _OWN.parent and _users(path / "_")
-        }
+    def _searched_elsewhere(self, base: Path) -> str | None:
+        """What this process's sys.path would change. Who asks may have another, by $PYTHONPATH or its working directory: that
+        matters only where a module of the build would no longer be found, or another before it."""
+        now = _search_path()
+        for folder in self.searched:
+            if not any(_same(folder, each) for each in now):
+                return f"{folder}, where it found modules, is not on Python's path"
+        known = [_OWN.parent, *(base / folder for folder in self.looked_for)]
+        wanted = set(self.modules) - {name for name, _ in _importable(base)}
+        for folder in now:
+            if not any(_same(folder, each) for each in known):
+                for module, path in _importable(Path(folder)):
+                    if module in wanted:
+                        return f"{path} is new"
+        return None
 
 
 class Watcher(MetaPathFinder):
@@ -105,13 +115,16 @@ class Watcher(MetaPathFinder):
                 return None
             files[_relative(path, base)] = digest.of_file(path)
         looked_for = {
-            _relative(Path(folder), base): sorted(names)
+            _relative(Path(folder), base): sorted(names - _passed_over(Path(folder), modules))
             for folder, names in sorted(self._looked_for.items())
             if _users(Path(folder) / "_") and not folder.endswith(".zip")
         }
+        searched = [folder for folder in _search_path() if any(_found_in(module, Path(folder)) for module in modules)]
         folders = {_relative(folder, base): _names_below(folder) for folder in sorted(set(listed))}
-        loaded = {name for name in sys.modules if "." not in name}
-        return Reads(files=files, looked_for=looked_for, listed=folders, modules=sorted(loaded | self._modules))
+        elsewhere = tuple(folder for folder in sorted(searched) if not _same(folder, base))
+        loaded = {name for name in sys.modules if "." not in name and not name.startswith("__")}
+        names = tuple(sorted(loaded | self._modules))
+        return Reads(files=files, looked_for=looked_for, listed=folders, searched=elsewhere, modules=names)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -165,6 +178,28 @@ def _importable(folder: Path) -> Iterable[tuple[str, Path]]:
             for suffix in all_suffixes():
                 if entry.name.endswith(suffix):
                     yield entry.name.removesuffix(suffix), entry
+
+
+def _passed_over(folder: Path, modules: Iterable[Path]) -> set[str]:
+    """Modules that a folder offers and that were found elsewhere before it."""
+    used = set(modules)
+    return {name for name, path in _importable(folder.resolve()) if not any(_below(each, path) for each in used)}
+
+
+def _search_path() -> list[str]:
+    """The folders of sys.path on the user's side, which child processes search as well."""
+    folders = dict.fromkeys(os.path.abspath(folder) for folder in sys.path)
+    return [folder for folder in folders if _users(Path(folder) / "_") and not folder.endswith(".zip")]
+
+
+def _found_in(module: Path, folder: Path) -> bool:
+    """Whether a module's file, or the package that it is in, is in the folder itself."""
+    folder = folder.resolve()
+    return _below(module, folder) and any(module == path or _below(module, path) for _, path in _importable(folder))
+
+
+def _same(one: str | Path, other: str | Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _names_below(folder: Path) -> str:

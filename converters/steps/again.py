@@ -25,7 +25,7 @@ def head(log: Path, what: str, command: Sequence[str]) -> None:
 
 def is_empty(log: Path) -> bool:
     """Whether nothing was printed after it."""
-    return all(line.startswith(_MARK) for line in log.read_text(errors="replace").splitlines())
+    return all(line.startswith(_MARK) for line in child.printed(log).decode(errors="replace").splitlines())
 
 
 def head_of_conversion(log: Path, unit: Unit) -> None:

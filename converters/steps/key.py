@@ -32,8 +32,8 @@ _TOOL_VARIABLES = (
     "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "TF_ENABLE_WINOGRAD_NONFUSED", "NVIDIA_TF32_OVERRIDE",
 )  # fmt: skip
 _LOCAL_VARIABLES = ("PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES", "FANOUT_CHROMIUM", "FANOUT_MODEL_SERVER")
-"""Those that shape what this machine makes and finds, and may well differ on another. $PYTHONPATH names folders, of which
-`watch.Reads` knows what matters: the modules in them."""
+"""Those that shape what this machine makes and finds, and may well differ on another. What Python finds by $PYTHONPATH is among
+`watch.Reads`, and the packages installed there are among those that are installed."""
 
 
 class Recipe(NamedTuple):
@@ -128,6 +128,6 @@ def _variables(*names: str) -> Ingredients:
 
 def _installed() -> list[str]:
     """Every installed distribution, as NAME-VERSION, by the names of their metadata's directories (PEP 376)."""
-    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    places = {*map(sysconfig.get_path, ("purelib", "platlib")), *filter(None, named)}
-    return sorted(path.stem for place in places for path in Path(place).glob("*.dist-info"))
+    more = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *more}
+    return sorted({path.stem for place in places for path in Path(place).glob("*.dist-info")})

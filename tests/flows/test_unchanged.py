@@ -195,6 +195,7 @@ def test_deploy_converts_one_target_alone_when_its_options_changed(
     assert now.source.reused_from == before.version
     assert files.changed_files(path, before) == {} == files.changed_files(now_path, now)
     run = server.flow_runs(f"deploy {folder / 'helped.yaml'}")[0]
+    assert "helped is made again: tflite float32: its options has changed" in server.logs(run["id"])
     tasks = server.task_runs(run["id"], f"helped {now.version}: release")
     fresh = {name for name, state in tasks.items() if state != "Cached"}
     assert fresh == {

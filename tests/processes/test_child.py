@@ -63,6 +63,12 @@ def test_run_raises_child_died_when_the_child_ends_itself(
         run(function, *args)
 
 
+def test_run_raises_child_died_when_its_log_is_taken_away(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "log"
+    with pytest.raises(ChildDied, match=r"exit status 3 before it returned a result$"):
+        run(exec, f"import os, shutil; shutil.rmtree({str(log.parent)!r}); os._exit(3)", log=log)
+
+
 def test_run_raises_child_died_when_a_fresh_child_crashes() -> None:
     with pytest.raises(ChildDied, match="SIGSEGV"):
         run(ctypes.string_at, 0, fresh=True)

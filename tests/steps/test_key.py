@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -215,20 +216,70 @@ def test_changed_names_a_module_that_would_now_be_imported_when_it_appears(tmp_p
     assert "absent.py is new" in (reads.changed(tmp_path) or "")
 
 
+@pytest.fixture(name="library")
+def _library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on Python's path, as $PYTHONPATH has them, and the working directory."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
 @pytest.mark.tensorflow
-def test_changed_knows_a_folder_of_pythonpath_by_the_modules_that_it_offers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_changed_is_nothing_when_pythons_path_has_other_folders_of_no_concern(
+    tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("model", "other", "gone"):
-        (tmp_path / name).mkdir()
-    reads = read_by(tmp_path / "model")
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in ("helper.py", "unrelated.py"):
+        (library / name).write_text("")  # the first is passed over: the config's folder is searched before
+    reads = read_by(model)
     assert reads is not None
-    (tmp_path / "other" / "unrelated.py").write_text("")
-    folders = [str(tmp_path / "other"), str(tmp_path / "absent"), str(digest.PACKAGE.parent), ""]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
-    assert reads.changed(tmp_path / "model") is None
-    (tmp_path / "other" / "helper.py").write_text("X = 2")
-    assert reads.changed(tmp_path / "model") == f"{tmp_path / 'other' / 'helper.py'} is new"
+    assert (reads.changed(model), reads.searched) == (None, ())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert reads.changed(model) is None
+    monkeypatch.setattr("sys.path", sys.path[2:])
+    assert reads.changed(model) is None
+    (tmp_path / "other").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path / "other"))
+    (tmp_path / "other" / "helper.py").write_text("")
+    assert reads.changed(model) is None
+    (tmp_path / "other" / "absent.py").write_text("")
+    assert reads.changed(model) == f"{tmp_path / 'other' / 'absent.py'} is new"
+    (tmp_path / "other" / "absent.py").rename(tmp_path / "other" / "tensorflow.py")  # which the fork server has loaded
+    assert reads.changed(model) == f"{tmp_path / 'other' / 'tensorflow.py'} is new"
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("package", [True, False])
+def test_changed_names_the_folder_when_a_module_is_found_no_longer(
+    tmp_path: Path, library: Path, package: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, found = tmp_path / "model", library / ("absent/__init__.py" if package else "absent.py")
+    model.mkdir()
+    found.parent.mkdir(exist_ok=True)
+    found.write_text("X = 1")
+    reads = read_by(model)
+    assert reads is not None
+    assert str(found) in reads.files
+    assert (reads.changed(model), reads.searched) == (None, (str(library),))
+    (tmp_path / "link").symlink_to(library)
+    monkeypatch.setattr("sys.path", [str(tmp_path / "link"), *sys.path[1:]])
+    assert reads.changed(model) is None
+    monkeypatch.setattr("sys.path", sys.path[1:])
+    assert reads.changed(model) == f"{library}, where it found modules, is not on Python's path"
+
+
+def test_source_differs_by_what_is_installed_on_pythons_path_and_not_by_its_folders(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    before = key.source(spec)
+    (tmp_path / "site").mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(("", str(Path.cwd()), str(tmp_path / "site"), "nowhere")))
+    assert key.source(spec) == before
+    (tmp_path / "site" / "toy-1.0.dist-info").mkdir()
+    assert key.difference(before, key.source(spec)) == "the installed packages has changed"
 
 
 @pytest.mark.tensorflow

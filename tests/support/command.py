@@ -56,6 +56,11 @@ class Server:
                 return states
             time.sleep(0.1)
 
+    def logs(self, flow_run_id: str) -> list[str]:
+        """What a flow run logged, the latest first."""
+        query = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "limit": 200, "sort": "TIMESTAMP_DESC"}
+        return [entry["message"] for entry in self._found("logs/filter", query)]
+
     def _found(self, path: str, query: dict[str, Any]) -> list[dict[str, Any]]:
         with http_client() as client:
             answer: list[dict[str, Any]] = client.post(f"{self.api}/{path}", json=query).raise_for_status().json()

@@ -1,0 +1,54 @@
+"""What a child prints is in the log of the task that started it."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+from flows.show import child_logs
+
+Lines = list[str]
+
+
+@pytest.fixture(name="lines")
+def _lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
+    """What the task's logger is told; nothing may end a thread."""
+    told: Lines = []
+    raised: list[object] = []
+    logger = logging.Logger("task")
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: told.append(record.getMessage()))
+    logger.addHandler(handler)
+    monkeypatch.setattr(child_logs, "get_run_logger", lambda: logger)
+    monkeypatch.setattr(child_logs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    yield told
+    assert raised == []
+
+
+def test_shown_tells_only_what_is_printed_meanwhile_in_whole_lines(tmp_path: Path, lines: Lines) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    with child_logs.shown(log), log.open("a", buffering=1) as file:
+        file.write("first\n\nsec")
+        wait_until(lambda: lines)
+        assert lines == ["first"]
+        file.write("ond\nrest")
+    assert lines == ["first", "second", "rest"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_shown_goes_on_when_the_log_or_its_folder_is_taken_away(tmp_path: Path, lines: Lines, kept: bool) -> None:
+    folder = tmp_path / "logs"
+    with child_logs.shown(folder / "log"):
+        folder.mkdir()
+        (folder / "log").write_text("told\n")
+        wait_until(lambda: lines)
+        (folder / "log").unlink()
+        if not kept:
+            folder.rmdir()
+            folder.write_text("a file in its place")
+    assert lines == ["told"]
