@@ -75,6 +75,6 @@ def test_clients_begin_when_the_proxy_is_usable(address: str, environment: pytes
 @pytest.mark.parametrize("address", ["socks4://user:secret@proxy:1080", "ftp://proxy", "http://proxy:port"])
 def test_require_usable_names_the_variable_when_it_is_no_proxy(address: str, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("https_proxy", address)
-    with pytest.raises(BadInput, match="HTTPS_PROXY=.* names no proxy that can be used; give it as") as refused:
+    with pytest.raises(BadInput, match=r"HTTPS_PROXY=.* names no proxy that can be used; give it as") as refused:
         proxies.require_usable()
     assert "secret" not in str(refused.value)
