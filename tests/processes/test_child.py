@@ -83,7 +83,7 @@ def test_run_names_the_crashing_line_when_the_child_crashes() -> None:
 
 
 def test_run_shows_what_was_printed_when_the_child_dies() -> None:
-    with pytest.raises(ChildDied, match="before it returned a result; it printed last: almost there$"):
+    with pytest.raises(ChildDied, match=r"before it returned a result; it printed last: almost there$"):
         run(exec, "print('almost there')\nimport os\nos._exit(1)")
 
 
