@@ -13,6 +13,7 @@ import zoo_sources
 from samples import Sample
 
 from converters.config import read
+from converters.config.asked import Asked
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput
 from converters.processes.child import run
@@ -388,8 +389,17 @@ def test_export_makes_a_plain_tag_set_when_there_is_none(given_sample: Make) -> 
 
 def test_build_names_the_tag_sets_when_none_serves(tmp_path: Path) -> None:
     model = given(tmp_path, zoo_sources.dense, ("train",), ("eval", "gpu"))
-    with pytest.raises(BadInput, match=r"has no tag-set with 'serve', .* it has \{train\}, \{(eval,gpu|gpu,eval)\}"):
+    with pytest.raises(BadInput, match=r"has no tag-set with 'serve'; it has \{train\}, \{eval,gpu\}; name one"):
         only_build(model, tmp_path)
+    with pytest.raises(BadInput, match=r"has no tag-set \{gpu\}; it has \{train\}, \{eval,gpu\}"):
+        only_build(Asked(tags="gpu").of(model), tmp_path)
+
+
+def test_build_takes_the_tag_set_that_is_named(tmp_path: Path) -> None:
+    model = given(tmp_path, zoo_sources.dense, ("train",), ("eval", "gpu"))
+    sample = samples.build(Asked(tags="gpu, eval").of(model), _made(tmp_path / "built"))
+    assert_served(sample, "serving_default")
+    assert "became {serve}, which runtimes load" in "".join(sample.source.notes)
 
 
 def test_build_leaves_a_signature_out_when_it_takes_a_sparse_tensor(tmp_path: Path, given_sample: Make) -> None:
@@ -421,8 +431,9 @@ def test_build_refuses_when_no_signature_can_be_taken(
 
 DAMAGES: dict[str, tuple[str, int | None, str]] = {
     "graph cut": ("saved_model.pb", 300, "cannot be read as a SavedModel|has no tag-set"),
-    "graph empty": ("saved_model.pb", 0, "cannot be read as a SavedModel|has no tag-set"),
+    "graph empty": ("saved_model.pb", 0, "saved_model.pb is empty"),
     "index missing": ("variables/variables.index", None, "variables/variables.index is missing"),
+    "index empty": ("variables/variables.index", 0, "variables.index is empty"),
     "index cut": ("variables/variables.index", 20, "cannot be loaded: "),
     "values missing": ("variables/variables.data-00000-of-00001", None, "cannot be loaded: "),
     "values cut": ("variables/variables.data-00000-of-00001", 8, "cannot be loaded: "),
