@@ -4,11 +4,13 @@ import importlib
 import os
 import tempfile
 
+from converters.processes import serve
 from converters.processes.imports import uncollected, without_unused
 
 # A child converts for other machines: a GPU of this one must neither be claimed nor change the numbers.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+serve.tell_keras()
 
 
 def _import_quietly() -> None:

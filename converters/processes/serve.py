@@ -23,6 +23,7 @@ def serve(pipe: "connection.Connection[Any, Any]", log: str, scratch: str, paren
     exception, and the seconds it took. `parent` is the process id of who started an interpreter of its own.
     """
     _die_with_parent(parent)
+    tell_keras()
     tempfile.tempdir = os.environ["TMPDIR"] = scratch
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
@@ -50,6 +51,11 @@ def serve(pipe: "connection.Connection[Any, Any]", log: str, scratch: str, paren
             traceback.print_exc()
             answer = ("raised", ChildRaised(_sentence(error), type(error).__name__, traceback.format_exc()), 0.0)
         pipe.send(answer)
+
+
+def tell_keras() -> None:
+    """Have Keras 3 compute by TensorFlow, which all targets are made from, whatever variables or keras.json say."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 def _sentence(error: BaseException) -> str:

@@ -6,6 +6,7 @@ ingredient to its digest or version, so that a difference can be named. What a b
 when it has run: `watch.Reads` is recorded with the release and verified against the disk the next time.
 """
 
+import json
 import os
 import sysconfig
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ Ingredients = dict[str, str]
 CODE = "the code of tf-fanout"
 _OF_THE_MACHINE = ("platform", "prefect")
 _TOOL_VARIABLES = (
-    "KERAS_BACKEND", "TF_USE_LEGACY_KERAS", "TF_KERAS", "TF2_BEHAVIOR",  # which Keras, which TensorFlow
+    "TF_USE_LEGACY_KERAS", "TF_KERAS", "TF2_BEHAVIOR",  # which Keras, which TensorFlow
     "TF_XLA_FLAGS", "XLA_FLAGS", "TF_DISABLE_MKL", "TF_ENABLE_ONEDNN_OPTS", "TF_SET_ONEDNN_FPMATH_MODE",
     "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA",  # which kernels
     "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "TF_ENABLE_WINOGRAD_NONFUSED", "NVIDIA_TF32_OVERRIDE",
@@ -34,6 +35,8 @@ _TOOL_VARIABLES = (
 _LOCAL_VARIABLES = ("PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES", "FANOUT_CHROMIUM", "FANOUT_MODEL_SERVER")
 """Those that shape what this machine makes and finds, and may well differ on another. What Python finds by $PYTHONPATH is among
 `watch.Reads`, and the packages installed there are among those that are installed."""
+
+_KERAS_DEFAULTS = {"floatx": "float32", "epsilon": 1e-07, "image_data_format": "channels_last"}
 
 
 class Recipe(NamedTuple):
@@ -65,9 +68,7 @@ def source(spec: ModelSpec) -> Ingredients:
     ingredients = {"the config": digest.of_value(config), CODE: digest.of_package(), **manifest.environment()}
     ingredients["the installed packages"] = digest.of_value(_installed())
     ingredients |= _variables(*_TOOL_VARIABLES, *_LOCAL_VARIABLES)
-    settings = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
-    if settings.is_file():
-        ingredients["keras.json"] = digest.of_file(settings)
+    ingredients |= _of_keras()
     custom = [spec.custom_file] if spec.custom_file is not None else []
     files = (*spec.given_files(), *spec.declared_files(), *custom)
     if spec.trust_code:
@@ -124,6 +125,20 @@ def _options(options: Options, variant: str) -> object:
 def _variables(*names: str) -> Ingredients:
     """Those of them that are set, by digest: a release goes to many hands, and what is in a variable is nobody else's."""
     return {f"${name}": digest.of_value(os.environ[name]) for name in names if name in os.environ}
+
+
+def _of_keras() -> Ingredients:
+    """What keras.json says but Keras's own defaults, which it writes there when it is first imported on a machine; not the
+    backend, which child processes are told. Where it is, and that it may be no JSON: keras/src/backend/config.py."""
+    home = os.path.expanduser("~")
+    folder = os.environ.get("KERAS_HOME", os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras"))
+    try:
+        said = json.loads((Path(folder).expanduser() / "keras.json").read_bytes())
+    except (OSError, ValueError):
+        said = {}
+    told = said.items() if isinstance(said, dict) else ()
+    others = {name: value for name, value in told if name != "backend" and value != _KERAS_DEFAULTS.get(name)}
+    return {"keras.json": digest.of_value(others)} if others else {}
 
 
 def _installed() -> list[str]:

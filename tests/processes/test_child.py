@@ -334,3 +334,24 @@ def test_run_answers_each_thread_when_several_run_at_once() -> None:
 
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(ask, range(8))) == [0, "1", 2, "3", 4, "5", 6, "7"]
+
+
+def _backend() -> str:
+    import keras
+
+    name: str = keras.backend.backend()
+    return name
+
+
+@KINDS
+def test_run_computes_by_tensorflow_when_keras_is_told_otherwise(fresh: bool, tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    code = f"from test_child import _backend, run\nprint(run(_backend, fresh={fresh}).value)"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "support", Path(__file__).parent))),
+        "KERAS_HOME": str(tmp_path),
+        "KERAS_BACKEND": "jax",
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "tensorflow\n", done.stderr

@@ -130,6 +130,24 @@ def test_source_is_the_same_whoever_asks(spec: ModelSpec, variable: str, monkeyp
     assert key.recipe(spec) == before
 
 
+@pytest.mark.parametrize("home", ["KERAS_HOME", "HOME"])
+def test_source_differs_by_what_keras_json_says_of_its_own(
+    spec: ModelSpec, tmp_path: Path, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras writes its defaults there at the first import: else the first release of a machine could not be known again."""
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv(home, str(tmp_path))
+    file = tmp_path / ("keras.json" if home == "KERAS_HOME" else ".keras/keras.json")
+    file.parent.mkdir(exist_ok=True)
+    before = key.source(spec)
+    defaults = '"floatx": "float32", "epsilon": 1e-07, "image_data_format": "channels_last"'
+    for text in ("", "[1]", "{}", f'{{{defaults}, "backend": "tensorflow"}}', '{"backend": "jax"}'):
+        file.write_text(text)
+        assert key.source(spec) == before, text
+    file.write_text('{"floatx": "float16"}')
+    assert key.difference(before, key.source(spec)) == "keras.json is new"
+
+
 @pytest.mark.parametrize("variable", ["FANOUT_WEBHOOK", "FANOUT_AUTH", "TF_ANY", "KERAS_ANY", "AWS_SECRET_ACCESS_KEY"])
 def test_source_and_tools_know_nothing_of_a_variable_that_shapes_no_model(
     spec: ModelSpec, variable: str, monkeypatch: pytest.MonkeyPatch
