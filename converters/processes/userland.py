@@ -1,6 +1,7 @@
 """Running the user's own Python: builders and data functions, named as FILE.py:FUNCTION."""
 
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Callable
@@ -64,13 +65,12 @@ def load(path: Path) -> ModuleType:
 
 
 def objects(path: Path) -> dict[str, Any]:
-    """The classes and functions that the user's file defines, by name, without those that begin with `_`. Raises as `load`."""
-    module = load(path)
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
-    }
+    """The classes and functions that the user's file defines or imports, by name, but for those that begin with `_`.
+
+    Raises as `load`.
+    """
+    items = vars(load(path)).items()
+    return {n: v for n, v in items if not n.startswith("_") and (inspect.isclass(v) or inspect.isfunction(v))}
 
 
 def guarded(path: Path, function: Callable[[], Any]) -> Any:

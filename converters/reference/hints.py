@@ -162,8 +162,9 @@ class _Examples:
     def __call__(self, rng: np.random.Generator, plan: Plan) -> bytes:
         import tensorflow as tf
 
-        # One length for all, since sparse features may hold the indices of each other.
-        length = int(rng.integers(1, _LONGEST + 1))
+        # One length for all, since sparse features may hold the indices of each other; where nothing else could be computed,
+        # one value, for an index must not be there twice (SparseToDense).
+        length = int(rng.integers(1, _LONGEST + 1)) if plan.unknown else 1
         example = tf.train.Example()
         for feature in self.features:
             shape = (length,) if feature.shape is None else tuple(length if d is None else d for d in feature.shape)

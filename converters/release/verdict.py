@@ -1,11 +1,13 @@
 """The one place where a status is decided: of a row, and of a release."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from converters.contract.target import Options
 from converters.contract.values import Artifact, CheckResult, Status
+from converters.processes.scratch import PREFIX
 from converters.release.files import files_of
 from converters.release.manifest import Comparison, Losses, Row
 from converters.targets.registry import TARGETS
@@ -43,6 +45,7 @@ def row(
             found += _blamed(losses)
         reason = "; ".join(filter(None, (found, artifact.reason))) or None
     path = artifact.path
+    reason = _without_places(reason, root) if reason is not None else None
     return Row(
         target=artifact.target,
         variant=artifact.variant,
@@ -53,11 +56,17 @@ def row(
         bytes=None if path is None else sum(file.stat().st_size for file in files_of(path)),
         seconds=dict(seconds),
         memory_mb=dict(memory_mb or {}),
-        checks=list(checks),
+        checks=[check.model_copy(update={"detail": _without_places(check.detail, root)}) for check in checks],
         layers=losses.layers[:_LAYERS_KEPT] if losses is not None else [],
     )
 
 
+def _without_places(text: str, root: Path) -> str:
+    """The text with files named as they are in the release, and temporary ones by their last part: where they were is gone."""
+    return _TEMPORARY.sub("", text.replace(f"{root}/", ""))
+
+
+_TEMPORARY = re.compile(rf"(?:/[^\s/:'\"]+)*/{PREFIX}\w+/(?:[^\s/:'\"]+/)*")
 _LAYERS_KEPT = 10
 _LAYERS_NAMED = 3
 

@@ -11,6 +11,7 @@ from converters.contract.errors import BadInput, Damaged, raised
 from converters.contract.values import Signature, Tensors
 from converters.formats import flat, saved_model, savers, variables
 from converters.formats.flat import Flat
+from converters.formats.portable import leave_out_second_names
 from converters.formats.variables import Variables
 from converters.reference import coverage, dataflow, hints
 from converters.reference.coverage import Coverage
@@ -34,6 +35,7 @@ def from_saved_model(path: Path, spec: ModelSpec) -> Live:
         raise BadInput(str(error)) from error
     saved_model.require_names(meta_graph, path)
     savers.require_own_assets(meta_graph, path)
+    leave_out_second_names(meta_graph)  # as in what is exported
     signatures, refused = _signatures(meta_graph, spec, path)
     if saved_model.lacks_values(meta_graph, path):
         raise BadInput(f"{path} cannot be loaded: it has variables, but {saved_model.VALUES} is missing")

@@ -402,6 +402,21 @@ def test_build_takes_the_tag_set_that_is_named(tmp_path: Path) -> None:
     assert "became {serve}, which runtimes load" in "".join(sample.source.notes)
 
 
+def test_export_keeps_one_name_when_a_signature_has_two_for_one_tensor(given_sample: Make) -> None:
+    sample = given_sample(zoo_sources.two_names)
+    signature = sample.source.signatures["serving_default"]
+    assert (list(signature.inputs), sorted(signature.outputs)) == (["x"], ["y", "z"])
+    assert "input 'also' of 'serving_default' is the same tensor as 'x', and was left out" in sample.source.notes
+    assert_served(sample, "serving_default")
+    for target, variant in (("tflite", "float32"), ("tfjs", "graph")):
+        rows = samples.converted(sample, target, variant).check()
+        assert [(row.status, row.reason) for row in rows] == [("passed", "; ".join(sample.source.notes))], rows
+
+
+def test_build_draws_examples_whose_ids_and_weights_belong_together(given_sample: Make) -> None:
+    assert_served(given_sample(zoo_sources.weighted), "serving_default")
+
+
 def test_build_leaves_a_signature_out_when_it_takes_a_sparse_tensor(tmp_path: Path, given_sample: Make) -> None:
     sample = given_sample(zoo_sources.sparse)
     assert sample.source.signatures.keys() == {"dense"}

@@ -278,6 +278,41 @@ def dense(folder: Path, *tags: tuple[str, ...]) -> None:
     _saved(folder, write, tags or (("serve",),))
 
 
+def two_names(folder: Path) -> None:
+    """A signature in which one tensor is two inputs, and another two outputs."""
+    import tensorflow as tf
+
+    def write(v1: Any) -> dict[str, Any]:
+        x = v1.placeholder(tf.float32, [None, 4], name="x")
+        y = tf.matmul(x, _weights(v1, (4, 3)))
+        both = v1.saved_model.predict_signature_def({"also": x, "x": x}, {"y": y, "z": y})
+        return {"serving_default": both}
+
+    _saved(folder, write)
+
+
+def weighted(folder: Path) -> None:
+    """tf.Examples with ids and weights that belong together, as feature columns have them, and a sparse feature."""
+    import tensorflow as tf
+
+    def write(v1: Any) -> dict[str, Any]:
+        serialized = v1.placeholder(tf.string, [None], name="examples")
+        features = {
+            "ids": v1.io.VarLenFeature(tf.int64),
+            "weights": v1.io.VarLenFeature(tf.float32),
+            "few": v1.io.SparseFeature(["at"], "few_values", tf.float32, [6]),
+        }
+        parsed = v1.io.parse_example(serialized, features)
+        table = _weights(v1, (7, 3))
+        looked = v1.nn.embedding_lookup_sparse(table, parsed["ids"], parsed["weights"], combiner="sum")
+        dense = tf.matmul(tf.sparse.to_dense(parsed["few"]), tf.ones([6, 3]))
+        n = tf.shape(looked)[0]
+        score = looked + dense[:n]
+        return {"serving_default": v1.saved_model.predict_signature_def({"examples": serialized}, {"score": score})}
+
+    _saved(folder, write)
+
+
 def sparse(folder: Path, only: bool = False) -> None:
     """A signature that takes a sparse tensor, beside one that does not (unless `only`)."""
     import tensorflow as tf

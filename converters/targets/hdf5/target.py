@@ -25,15 +25,21 @@ H5PY = Runtime("h5py", "h5py", check.read_weights, check.h5py_version)
 
 
 class Hdf5Options(Options):
-    """HDF5's options. Without `variants`, what the source can have: model for Keras, weights for all others."""
+    """HDF5's options. Without `variants`, what the source can have: see `chosen`."""
 
     known: ClassVar[tuple[Variant, ...]] = VARIANTS
     variants: tuple[str, ...] = ()
 
 
 def chosen(source: Source, options: Hdf5Options) -> Sequence[str]:
-    """The whole model for a Keras source, the weights alone for any other."""
-    return options.variants or (("model",) if source.is_keras else ("weights",))
+    """The whole model for a Keras source, the weights alone for any other.
+
+    Where nothing was asked for by name, the weights too of a model of which it is not known that HDF5 can hold it.
+    """
+    if options.variants or not source.is_keras:
+        return options.variants or ("weights",)
+    known = source.keras_file is not None and source.keras_file.suffix == ".h5"
+    return ("model",) if known or options.required is None else ("model", "weights")
 
 
 TARGET = Target(
