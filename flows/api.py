@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from converters.contract import secrets
-from converters.contract.errors import BadInput
+from converters.contract.errors import BadInput, ServerFailed
 from flows import answers, connection, proxies
 from flows.connection import CLIENT_AUTH, URL, Connection
 
@@ -75,6 +75,16 @@ def prepare(auth: SecretStr | None) -> str:
         proxies.except_this_machine(host)
     answers.require_prefect(there)
     return there.shown()
+
+
+def require_still() -> None:
+    """Raises ServerFailed where the server that `prepare` found is gone."""
+    there = connection.read(frozenset())
+    if server_runs() and answers.at(there) == "nobody":
+        raise ServerFailed(
+            f"the Prefect server at {there.shown()}, which answered when this began, is gone; start it and deploy again, or "
+            f"unset {URL} and have a server of this run's own"
+        )
 
 
 def server_runs() -> bool:

@@ -74,8 +74,12 @@ def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
     errors: list[Exception] = []
     if models:
         console.print(Text(f"Prefect API: {used}", style="dim"))
-        with given(settings):
-            released, errors = _run_flow(models, request, console)
+        try:
+            with given(settings):
+                released, errors = _run_flow(models, request, console)
+        except Exception:
+            api.require_still()
+            raise
     left = [each.released() for model, each in same.items() if model not in models]
     released += [elsewhere.published(settings, each) for each in left]
     order = {spec.name: number for number, spec in enumerate(specs.values())}

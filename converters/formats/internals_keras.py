@@ -2,6 +2,7 @@
 place.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,19 @@ def layers_within(model: Any) -> list[Any]:
     """
     flatten = getattr(model, "_flatten_layers", None)
     return list(flatten()) if callable(flatten) else [model]
+
+
+def operations() -> dict[str, Any]:
+    """Keras 3's operations that its functions are made of (`keras.src.ops`), by the names of their classes."""
+    from keras.src.ops import core, image, linalg, math, nn, numpy
+    from keras.src.ops.operation import Operation
+
+    return {
+        name: item
+        for module in (core, image, linalg, math, nn, numpy)
+        for name, item in vars(module).items()
+        if inspect.isclass(item) and issubclass(item, Operation) and item is not Operation
+    }
 
 
 class Call(NamedTuple):

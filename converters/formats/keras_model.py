@@ -15,19 +15,20 @@ import numpy as np
 
 from converters.contract.errors import BadInput, Damaged, said
 from converters.contract.values import SourceKind, Tensors, TensorSpec
-from converters.formats import keras_config, keras_file, keras_lambda, specs
+from converters.formats import keras_config, keras_file, keras_lambda, keras_operations, specs
 from converters.formats.internals_keras import layers_within
 from converters.processes import userland
 
 COMPOSITE = ("SparseTensorSpec", "RaggedTensorSpec")
 
 
-def load_keras(path: Path, builder: Path | None = None, *, trusted: bool = False) -> Any:
+def load_keras(path: Path, builder: Path | None = None, *, trusted: bool = False, repaired: bool = False) -> Any:
     """A .keras or .h5 file, loaded by the Keras that wrote it.
 
     `builder` is imported first; its classes and functions are the file's custom objects, and a function of a Lambda layer's
     name takes the place of the layer's own. Whether anything in the file would run is for the caller to ask (`code.of_keras`).
-    Unless it is `trusted`, Keras does not load what it knows to hold Python code either.
+    Unless it is `trusted`, Keras does not load what it knows to hold Python code either. With `repaired` it is also loaded where
+    that takes more than Keras (`keras_operations`).
 
     Raises:
         BadInput: neither Keras can load the file.
@@ -38,6 +39,9 @@ def load_keras(path: Path, builder: Path | None = None, *, trusted: bool = False
     except Damaged as error:
         raise BadInput(str(error)) from error
     given = keras_file.with_functions(written, known)
+    if repaired and written.is_of_keras_3 and not zipfile.is_zipfile(path):
+        config, operations = keras_operations.with_names(given.config)
+        given, known = given._replace(config=config), {**known, **operations}
     if unreadable := keras_lambda.unreadable(given.config):
         raise BadInput(f"{path.name}: {_unreadable(unreadable)}")
     try:

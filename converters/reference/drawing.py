@@ -172,8 +172,11 @@ def elements(
         if dtype_name != "string":
             return np.asarray(chosen).astype(numpy_dtype(dtype_name))
         if hint.sentences:
-            words = iter(_each(rng, _candidates(hint, plan), 4 * chosen.size).tolist())
-            return _texts(shape, lambda: b" ".join(as_bytes(next(words)) for _ in range(4)))
+            # Of several lengths: where the graph knows as many words as a sentence has, all would hold the same ones.
+            words = iter(_each(rng, _candidates(hint, plan), _LONGEST_SENTENCE * chosen.size).tolist())
+            return _texts(
+                shape, lambda: b" ".join(as_bytes(next(words)) for _ in range(rng.integers(1, _LONGEST_SENTENCE + 1)))
+            )
         words = iter(chosen.ravel().tolist())
         return _texts(shape, lambda: as_bytes(next(words)))
     if dtype_name == "string":
@@ -198,6 +201,8 @@ def elements(
     return np.asarray(_numbers(rng, shape, plan)).astype(dtype)
 
 
+_LONGEST_SENTENCE = 6
+"""Words."""
 _INTEGERS_BELOW = {"normal": 10, "wide": 100, "unit": 2, "pixels": 256}
 
 

@@ -47,7 +47,7 @@ def bring_up(spec: ModelSpec) -> Live:
         known = userland.objects(spec.custom_file) if spec.custom_file is not None else {}
         _require_no_code(path, partial(code.of_keras, known=known), spec)
         _require_names(path)
-        live = _from_object(load_keras(path, spec.custom_file, trusted=spec.trust_code), spec, path.name)
+        live = _from_object(load_keras(path, spec.custom_file, trusted=spec.trust_code, repaired=True), spec, path.name)
         live.builder = spec.custom_file
         return live
     _require_no_code(path, code.of_saved_model, spec)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from converters.contract.errors import BadInput
+from converters.contract.errors import BadInput, ServerFailed
 from flows import api, connection
 from flows.connection import CLIENT_AUTH, KEY, URL
 
@@ -252,3 +252,15 @@ def test_prepare_names_the_setting_when_prefect_refuses_it(
     monkeypatch.setenv(name, value)
     with pytest.raises(BadInput, match=said):
         api.prepare(None)
+
+
+def test_require_still_says_that_the_server_is_gone_once_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200) as url:
+        monkeypatch.setenv(URL, url)
+        api.prepare(None)
+        api.require_still()
+    with pytest.raises(
+        ServerFailed, match=r"server at http://\S+, which answered when this began, is gone; start it"
+    ) as told:
+        api.require_still()
+    assert "secret" not in str(told.value)

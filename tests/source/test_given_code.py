@@ -12,6 +12,7 @@ from samples import only_build
 from converters.config import read
 from converters.config.asked import Asked
 from converters.contract.errors import BadInput
+from converters.formats.keras_model import load_keras
 from converters.processes.child import run
 from converters.reference import golden
 
@@ -54,8 +55,8 @@ def answers(path: Path, folder: Path, **asked: str) -> "np.ndarray[tuple[int, ..
     (folder / "built").mkdir()
     only_build(Asked(**asked).of(read.find(str(path))), folder / "built")  # type: ignore[arg-type]
     (case, *_) = golden.load(folder / "built" / "golden.npz").cases["serving_default"]
-    (value,) = case.outputs.values()
-    return np.asarray(value / case.inputs["x"])
+    (value,), (given,) = case.outputs.values(), case.inputs.values()
+    return np.asarray(value / given[:, : value.shape[1]])
 
 
 @pytest.mark.parametrize(("library", "suffix"), [("tf_keras", ".h5"), ("keras", ".keras"), ("keras", ".h5")])
@@ -101,3 +102,19 @@ def test_build_loads_a_keras_file_whatever_it_is_called(suffix: str, called: str
     path = saved(tmp_path, "tf_keras", suffix, 'keras.layers.Rescaling(3.0, name="y")')
     renamed = path.rename(tmp_path / f"renamed{called}")
     np.testing.assert_allclose(answers(renamed, tmp_path), 3.0, rtol=1e-6)
+
+
+MASKED = "(lambda x: keras.layers.GRU(2)(keras.layers.Masking(0.0)(keras.layers.Reshape((3, 1))(x))))"
+
+
+@pytest.mark.parametrize(
+    "layer", ["(lambda x: keras.layers.Multiply()([x, x * 3.0]))", MASKED], ids=["times", "masked"]
+)
+def test_build_loads_hdf5_of_keras_3_when_it_calls_operations(layer: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, "keras", ".h5", layer)
+    with pytest.raises(BadInput, match="cannot load it"):
+        run(load_keras, path)
+    ratios = answers(path, tmp_path)
+    if layer != MASKED:
+        (case, *_) = golden.load(tmp_path / "built" / "golden.npz").cases["serving_default"]
+        np.testing.assert_allclose(ratios, 3 * case.inputs["x"], rtol=1e-5)
