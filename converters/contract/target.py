@@ -67,9 +67,10 @@ class Runtime:
     raises MissingRuntime with how to get it, and says which `program` is here, for a person.
 
     A `fresh` child has no TensorFlow loaded. What `stays` names is the kind of child that runs it and stays for the next
-    check of that kind, since starting one is slow. `instead` is the runtime that must run what this one lacks a kernel for.
-    One with `find`, which is quick and raises MissingRuntime, is asked wherever a machine has it, and may be missing unless
-    the options require it; any other must run what names it.
+    check of that kind, since starting one is slow. `instead` is the runtime that must run what this one lacks a kernel for,
+    or what takes it too long where that one is faster. `pace` is the work (`cost.work`) that it does in a second on a slow
+    core; without it nothing is too much. One with `find`, which is quick and raises MissingRuntime, is asked wherever a
+    machine has it, and may be missing unless the options require it; any other must run what names it.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Runtime:
     fresh: bool = True
     stays: str | None = None
     instead: str | None = None
+    pace: float | None = None
     find: Callable[[], object] | None = None
 
     @property

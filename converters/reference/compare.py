@@ -73,6 +73,7 @@ def compare(
     """
     runtime = prediction.runtime
     scales = {name: _scales(cases, signature, name) for name in signature.outputs}
+    whole = sum(case.batch or 1 for case in cases)
     if prediction.answered is not None:
         cases = [cases[i] for i in prediction.answered]
         scales = {name: [each[i] for i in prediction.answered] for name, each in scales.items()}
@@ -80,6 +81,8 @@ def compare(
     outputs = _finding("outputs", runtime, problems, "names, dtypes, shapes")
     if outputs.status != "passed":
         return [outputs]
+    asked = sum(case.batch or 1 for case in cases)
+    of_all = f" of {whole}" if asked < whole else ""
     pairs = list(zip(cases, prediction.outputs, strict=True))
     lost = {name: sum(_lost(case.outputs[name], got[name]) for case, got in pairs) for name in signature.outputs}
     broken = [f"{n!r} has {c} non-finite elements where the live model has none" for n, c in lost.items() if c]
@@ -92,9 +95,9 @@ def compare(
         got = [prediction.outputs[i][name] for i in main]
         figures = fidelity(references, got, classes=classes, centres=centres)
         values = _values("values", cases, prediction, main, name, bounds, scales[name])
-        results.append(
-            values.model_copy(update={"figures": figures, "latency_ms": prediction.latency_ms if not index else None})
-        )
+        latency = prediction.latency_ms if not index else None
+        told = {"figures": figures, "latency_ms": latency, "detail": values.detail + of_all}
+        results.append(values.model_copy(update=told))
         limits = bounds.of_quality(sum(len(r) for r in references) if classes else 0)
         results += _quality(name, figures, limits, runtime, "between samples" if centres else "")
     if others:

@@ -43,11 +43,22 @@ class Coverage(Frozen):
         return sum(variable.reached for variable in self.variables) / self.weights if self.weights else None
 
 
-def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequence[Any], inputs: Tensors) -> Coverage:
-    """Which weights change an output of `call` for one of these samples, by one backward pass. Runs in TensorFlow.
+PASS = 2**19
+"""Elements of inputs that are passed at a time, since every layer's outputs are kept meanwhile: of three images of 224 x 224."""
+
+
+def measure(
+    call: Callable[[dict[str, Any]], dict[str, Any]],
+    variables: Sequence[Any],
+    inputs: Tensors,
+    *,
+    batched: bool = False,
+) -> Coverage:
+    """Which weights change an output of `call` for one of these samples, by backward passes. Runs in TensorFlow.
 
     Outputs are weighed at random, so that the gradients of two samples or elements cancel in no weight but by chance.
-    Variables that do not lead to an output, or only through an op without a gradient, are left out.
+    Variables that do not lead to an output, or only through an op without a gradient, are left out. Where inputs are
+    `batched`, as many samples are passed at a time as PASS has elements.
     """
     import tensorflow as tf
 
@@ -57,19 +68,19 @@ def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequenc
     tensors = [getattr(variable, "value", None) for variable in weights]
     watched = [t if isinstance(t, tf.Variable) else v for t, v in zip(tensors, weights, strict=True)]
     rng = np.random.default_rng(0)
+    parts = _parts(inputs) if batched else [inputs]
+    reaching: list[Any] = [None] * len(watched)
     try:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(watched)
-            outputs = call({name: tf.constant(value) for name, value in inputs.items()}).values()
-            total = tf.add_n(
-                [
-                    tf.reduce_sum(tf.cast(value, tf.float32) * rng.uniform(0.5, 1.5, value.shape).astype(np.float32))
-                    for value in outputs
-                    if value.dtype.is_floating
+        for part in parts:
+            found = _gradients(call, watched, part, rng)
+            if len(parts) == 1:
+                reaching = found
+            else:  # whether it is zero, for every weight
+                each = [None if one is None else tf.convert_to_tensor(one) != 0 for one in found]
+                reaching = [
+                    one if old is None else old if one is None else old | one
+                    for old, one in zip(reaching, each, strict=True)
                 ]
-                or [tf.constant(0.0)]
-            )
-        gradients = tape.gradient(total, watched)
     except Exception as error:  # an op without a gradient, or the model's own code in a mode it was not made for
         return Coverage(problem=f"its gradient cannot be computed: {raised(error, 200)}")
     reached = [
@@ -78,12 +89,39 @@ def measure(call: Callable[[dict[str, Any]], dict[str, Any]], variables: Sequenc
             weights=int(np.prod(variable.shape, dtype=np.int64)),
             reached=_nonzero(gradient),
         )
-        for variable, gradient in zip(weights, gradients, strict=True)
+        for variable, gradient in zip(weights, reaching, strict=True)
         if gradient is not None
     ]
     if not reached:
         return Coverage(problem="no output that has a gradient depends on a variable")
     return Coverage(variables=tuple(reached))
+
+
+def _parts(inputs: Tensors) -> list[Tensors]:
+    samples = max((len(value) for value in inputs.values()), default=1)
+    step = max(1, PASS * samples // max(1, sum(value.size for value in inputs.values())))
+    starts = range(0, max(samples, 1), step)
+    return [{name: value[start : start + step] for name, value in inputs.items()} for start in starts]
+
+
+def _gradients(
+    call: Callable[[dict[str, Any]], dict[str, Any]], watched: Sequence[Any], inputs: Tensors, rng: Any
+) -> Any:
+    """Of the outputs' elements, weighed and added up; None by a variable that leads to none."""
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(watched)
+        outputs = call({name: tf.constant(value) for name, value in inputs.items()}).values()
+        total = tf.add_n(
+            [
+                tf.reduce_sum(tf.cast(value, tf.float32) * rng.uniform(0.5, 1.5, value.shape).astype(np.float32))
+                for value in outputs
+                if value.dtype.is_floating
+            ]
+            or [tf.constant(0.0)]
+        )
+    return tape.gradient(total, watched)
 
 
 def _nonzero(gradient: Any) -> int:

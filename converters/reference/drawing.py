@@ -102,16 +102,23 @@ def samples_of(signature: Signature, spec: GoldenSpec, plan: Plan) -> int:
 
 
 def draw_calibration(
-    signature: Signature, spec: GoldenSpec, hints: Hints, plan: Plan, golden: Sequence[Tensors]
+    signature: Signature,
+    spec: GoldenSpec,
+    hints: Hints,
+    plan: Plan,
+    golden: Sequence[Tensors],
+    fewer: int | None = None,
 ) -> list[Tensors]:
     """Inputs to calibrate on: golden's, and others of another seed; one call, or one per sample.
 
-    CALIBRATION others, or as many as CALIBRATION_BYTES hold. Golden's are among them because ranges that exclude the
-    largest of some drawn numbers would say nothing of the conversion.
+    `fewer` others, where it says how many; else CALIBRATION, or as many as CALIBRATION_BYTES hold. Golden's are among them
+    because ranges that exclude the largest of some drawn numbers would say nothing of the conversion.
     """
     others = dataclasses.replace(plan, seed=plan.seed + _CALIBRATION_SEED)
     (one,) = draw_calls(signature, spec, hints, others, [1 if signature.dynamic_batch else 0])
-    samples = max(1, min(CALIBRATION, CALIBRATION_BYTES // max(1, sum(value.nbytes for value in one.values()))))
+    samples = fewer or max(
+        1, min(CALIBRATION, CALIBRATION_BYTES // max(1, sum(value.nbytes for value in one.values())))
+    )
     drawn = draw_calls(signature, spec, hints, others, [samples] if signature.dynamic_batch else [0] * samples)
     if not signature.dynamic_batch:
         return [*golden, *drawn]

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from converters.contract.values import TensorSpec
 from converters.formats.dtypes import numpy_dtype
 from converters.formats.flat import Flat
-from converters.formats.graph import split, tensor_name
+from converters.formats.graph import tensor_name
 from converters.formats.specs import dimensions
 from converters.reference import scaling, statistics
 from converters.reference.constants import Array, Constants
@@ -80,23 +79,3 @@ def _moments_of(part: Affine, statistic: Statistic) -> tuple[Array, Array] | Non
     elif part.reshaped:
         return None
     return (mean - part.offset) / part.scale, deviation / abs(part.scale)
-
-
-def multiply_adds(graph_def: Any) -> int:
-    """Of one sample, in convolutions and products of matrices; dimensions that are not known count as 1."""
-    nodes = {node.name: node for node in graph_def.node}
-
-    def shape(tensor: str) -> tuple[int, ...]:
-        name, index = split(tensor)
-        shapes = nodes[name].attr["_output_shapes"].list.shape
-        return tuple(size or 1 for size in (dimensions(shapes[index]) if index < len(shapes) else None) or ())
-
-    total = 0
-    for node in graph_def.node:
-        outputs = int(np.prod(shape(node.name), dtype=np.int64))
-        if node.op.startswith(("Conv", "DepthwiseConv")) and len(node.input) > 1:
-            kernel = shape(node.input[1])
-            total += outputs * int(np.prod(kernel[:-1] if node.op.startswith("Conv") else kernel[:-2], dtype=np.int64))
-        elif "MatMul" in node.op:
-            total += outputs * (shape(node.input[0]) or (1,))[-1]
-    return total

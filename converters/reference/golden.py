@@ -3,7 +3,7 @@
 The file is an .npz without pickles. A case's arrays are named `SIGNATURE/INDEX/inputs/NAME` and
 `SIGNATURE/INDEX/outputs/NAME`; `variables` lists the live model's variables, one per line, as
 `NAME DTYPE[SHAPE] sha256:DIGEST`; `coverage` is the JSON of what each signature's cases reach in the model, and `data` that of
-where each one's inputs come from. String tensors
+where each one's inputs come from, `works` that of what each call costs. String tensors
 are stored as bytes of fixed width whose last byte, 0x01, ends the element, because NumPy drops trailing zeros.
 """
 
@@ -32,6 +32,7 @@ VARIABLES = "variables"
 COVERAGE = "coverage"
 PRECISION = "precision"
 DATA = "data"
+WORKS = "works"
 
 
 class Golden(Frozen):
@@ -39,6 +40,7 @@ class Golden(Frozen):
 
     `data` says, by signature, what the inputs are, and so what calibrates on them or on others of their kind.
     `precision` is the narrowest floating-point dtype that the live model computes in: its outputs are no more exact.
+    `works` are what each call costs (`cost.work`), for signatures of which that is known.
     """
 
     cases: dict[str, list[Case]]
@@ -46,10 +48,12 @@ class Golden(Frozen):
     coverage: dict[str, Coverage] = {}
     precision: str = "float32"
     data: dict[str, Data] = {}
+    works: dict[str, list[int]] = {}
 
 
 _COVERAGES = TypeAdapter(dict[str, Coverage])
 _DATA = TypeAdapter(dict[str, Data])
+_WORKS = TypeAdapter(dict[str, list[int]])
 
 
 def save(golden: Golden, path: Path) -> None:
@@ -59,6 +63,7 @@ def save(golden: Golden, path: Path) -> None:
         COVERAGE: np.frombuffer(_COVERAGES.dump_json(golden.coverage), np.uint8),
     }
     arrays[DATA] = np.frombuffer(_DATA.dump_json(golden.data), np.uint8)
+    arrays[WORKS] = np.frombuffer(_WORKS.dump_json(golden.works), np.uint8)
     arrays[PRECISION] = np.array(golden.precision.encode())
     for signature, cases in golden.cases.items():
         for index, case in enumerate(cases):
@@ -117,6 +122,8 @@ def _golden(arrays: Tensors, path: Path) -> Golden:
         facts["coverage"] = _COVERAGES.validate_json(arrays.pop(COVERAGE).tobytes())
     if DATA in arrays:
         facts["data"] = _DATA.validate_json(arrays.pop(DATA).tobytes())
+    if WORKS in arrays:
+        facts["works"] = _WORKS.validate_json(arrays.pop(WORKS).tobytes())
     if PRECISION in arrays:
         facts["precision"] = arrays.pop(PRECISION).item().decode()
     sides: dict[tuple[int, str], dict[str, Tensors]] = {}

@@ -13,6 +13,7 @@ from converters.reference import golden, labelled
 from converters.reference.coverage import Coverage
 from converters.source import export
 from converters.source.bring_up import bring_up
+from converters.source.costs import Costs
 from converters.source.data.given import Given, given, labelled_data
 from converters.source.data.ranges import expected
 from converters.source.inputs import require_known, require_plain, widest
@@ -123,6 +124,8 @@ class Session:
         cases: dict[str, list[Case]] = {}
         calibration: dict[str, list[Tensors]] = {}
         covered: dict[str, Coverage] = {}
+        works: dict[str, list[int]] = {}
+        costs = Costs(live)
         kinds: dict[str, Data] = {}
         for key, endpoint in live.endpoints.items():
             if key in data.golden:
@@ -131,14 +134,17 @@ class Session:
                 covered[key] = live.reach(endpoint, inputs[0])
                 kinds[key] = "given"
             else:
-                made = make(live, endpoint, spec, computed_in)
+                made = make(live, endpoint, spec, computed_in, costs)
                 cases[key], calibration[key], kinds[key] = made.cases, made.calibration, made.data
                 covered[key] = made.coverage or live.reach(endpoint, made.cases[0].inputs)
+            works[key] = costs.of_calls(endpoint, [case.inputs for case in cases[key]])
         for key in require_repeatable(live, cases, computed_in, spec.model):
-            del cases[key], covered[key], kinds[key]
+            del cases[key], covered[key], kinds[key], works[key]
             calibration.pop(key, None)
         described = variables.describe(live.weights())
-        recorded = golden.Golden(cases=cases, variables=described, coverage=covered, precision=computed_in, data=kinds)
+        recorded = golden.Golden(
+            cases=cases, variables=described, coverage=covered, precision=computed_in, data=kinds, works=works
+        )
         golden.save(recorded, self.out_dir / GOLDEN)
         return calibration
 

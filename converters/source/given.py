@@ -108,7 +108,8 @@ class _Given(Live):
             function = self.function(endpoint)
         except Exception as error:  # what a session runs, TF 2's loader may refuse in many ways
             return Coverage(problem=f"it cannot be loaded to be differentiated: {raised(error, 200)}")
-        return coverage.measure(lambda tensors: function(**tensors), list(function.variables), inputs)
+        batched = endpoint.signature.dynamic_batch
+        return coverage.measure(lambda tensors: function(**tensors), list(function.variables), inputs, batched=batched)
 
     @cached_property
     def _loaded(self) -> Any:

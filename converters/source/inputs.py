@@ -15,8 +15,10 @@ from converters.source.live import Endpoint, Live
 from converters.targets.registry import TARGETS
 
 
-def drawn(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str) -> tuple[choosing.Choice, list[Tensors]]:
-    """Golden, and inputs to calibrate on, of one signature whose data nobody gave."""
+def drawn(
+    live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str, fewer: int | None = None
+) -> tuple[choosing.Choice, list[Tensors]]:
+    """Golden, and inputs to calibrate on, of one signature whose data nobody gave; no more than `fewer` of the latter."""
     signature, hints, tolerance = endpoint.signature, endpoint.hints(), widest(spec, computed_in)
     reach = partial(live.reach, endpoint)
     chosen = choosing.choose(signature, spec.golden, endpoint.answer, tolerance, hints, reach)
@@ -30,7 +32,7 @@ def drawn(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str) -> 
         name: spec.golden.inputs.get(name, InputRange()).model_copy(update={"shape": s}) for name, s in shapes.items()
     }
     told = spec.golden.model_copy(update={"inputs": {**spec.golden.inputs, **sized}})
-    calibration = drawing.draw_calibration(signature, told, hints, chosen.plan, inputs)
+    calibration = drawing.draw_calibration(signature, told, hints, chosen.plan, inputs, fewer)
     first, *others = chosen.cases
     # The last is what latency is measured with, and what a servable is warmed up with: one sample.
     return replace(chosen, cases=[first, *(edge.case for edge in more), *others]), calibration

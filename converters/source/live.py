@@ -137,4 +137,5 @@ class Live:
     def reach(self, endpoint: Endpoint, inputs: Tensors) -> Coverage:
         """Which weights change an output of an endpoint for these inputs."""
         with endpoint.state.kept():
-            return coverage.measure(endpoint.call, self.variables, inputs)
+            batched = endpoint.signature.dynamic_batch
+            return coverage.measure(endpoint.call, self.variables, inputs, batched=batched)

@@ -11,13 +11,14 @@ from converters.contract.errors import raised
 from converters.contract.settings import GoldenSpec, InputRange
 from converters.contract.values import Case, Data, Signature, Tensors
 from converters.formats import graph
-from converters.reference import coverage, drawing, fitting
+from converters.reference import cost, coverage, drawing, fitting
 from converters.reference import goal as goals
 from converters.reference.choosing import Choice
 from converters.reference.constants import DIVISIONS, NORMALISATIONS
 from converters.reference.coverage import Coverage
 from converters.reference.drawing import Hints, Plan
 from converters.reference.goal import Goal
+from converters.source.costs import Costs
 from converters.source.inputs import drawn
 from converters.source.live import Endpoint, Live
 
@@ -37,17 +38,21 @@ class Made:
     data: Data
 
 
-def make(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str) -> Made:
+def make(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str, costs: Costs) -> Made:
     """Inputs of one signature whose data nobody gave.
 
     They are drawn from the ranges that the graph tells, where the config tells none. Fitted ones take their place where
-    they match the model's statistics; in golden, drawn ones stay beside them if those show more of the model.
+    they match the model's statistics; in golden, drawn ones stay beside them if those show more of the model. Of a model
+    whose calls cost much there are fewer.
     """
+    fewer = costs.fewer(endpoint, spec.golden)
+    if fewer is not None:
+        spec = spec.model_copy(update={"golden": spec.golden.model_copy(update={"samples": fewer})})
     signature, hints = endpoint.signature, endpoint.hints()
     goal = _goal(live, endpoint, spec.golden, hints)
     ranges = {name: InputRange(low=low, high=high) for name, (low, high) in goal.limits.items()} if goal else {}
     told = spec.golden.model_copy(update={"inputs": _merged(spec.golden, ranges)})
-    chosen, calibration = drawn(live, endpoint, spec.model_copy(update={"golden": told}), computed_in)
+    chosen, calibration = drawn(live, endpoint, spec.model_copy(update={"golden": told}), computed_in, fewer)
     fitted = _fitted(live, endpoint, told, hints, chosen, goal) if goal is not None and goal.statistics else None
     if fitted is None:
         return Made(chosen.cases, calibration, chosen.coverage, "drawn")
@@ -92,7 +97,7 @@ def _fitted(
     live: Live, endpoint: Endpoint, spec: GoldenSpec, hints: Hints, chosen: Choice, goal: Goal
 ) -> list[Tensors] | None:
     """Calls with inputs that match the statistics; None where they could not be matched."""
-    allowed = fitting.budget(goals.multiply_adds(goal.graph.graph_def) * len(live.endpoints))
+    allowed = fitting.budget(cost.multiply_adds(goal.graph.graph_def) * len(live.endpoints))
     if allowed is None:
         return None
     samples, steps = allowed

@@ -45,7 +45,7 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True, withheld
     held = [artifact for artifact in conversion.artifacts if artifact.path is not None]
     findings, ready = inspect(unit, held, judge.signatures, children)
     returned: dict[str, list[Prediction]] = {key_of(artifact): [] for artifact in held}
-    for artifact, runtime, prediction in running.run(unit, ready, judge.inputs, judge.golden, children):
+    for artifact, runtime, prediction in running.run(unit, ready, judge.asked, children):
         findings[key_of(artifact)] += judge.findings(artifact, runtime, prediction)
         if isinstance(prediction, Prediction):
             returned[key_of(artifact)].append(prediction)
@@ -93,7 +93,7 @@ def _sound(
     cannot = any(check.status == "failed" and check.name in ("loads", "runs") for check in checks)
     if unit.kind.quality is None or soundness is None or cannot:
         return []
-    given = artifact, unit.source.saved_model, judge.first_inputs(artifact)
+    given = artifact, unit.source.saved_model, judge.inputs_of(artifact, judge.answered(returned))
     try:
         found = children.run(soundness, *given, stays=f"soundness of {unit.target}", fresh=False)
     except FanoutError as error:
@@ -114,7 +114,7 @@ def _examine(
     if unit.kind.quality is None or layers is None or not fell_short:
         return None
     log = unit.release / log_of(*unit.name, "layers") if keep_log else None
-    inputs = judge.first_inputs(artifact)
+    inputs = judge.inputs_of(artifact, 0)
     if log is not None:
         _begin(log, "examines the layers of", unit)
     try:

@@ -20,7 +20,7 @@ from converters.reference import compare, coverage, variation
 from converters.reference.bounds import Bounds
 from converters.reference.golden import VARIABLES, Golden, expected_variables
 from converters.reference.labelled import Evaluation
-from converters.steps.running import key_of
+from converters.steps.running import Asked, key_of
 from converters.steps.unit import Unit
 
 _WEIGHTS = Signature(inputs={}, outputs={VARIABLES: TensorSpec(shape=(None,), dtype="string")})
@@ -45,6 +45,7 @@ class Judge:
             classifiers=unit.spec.classifiers,
         )
         self.signatures = {**unit.source.signatures, "": _WEIGHTS}
+        self._works = golden.works
         self._cases: dict[str, list[Case]] = {**golden.cases, "": expected_variables(golden)}
 
     @property
@@ -53,9 +54,10 @@ class Judge:
         return {key: [case.inputs for case in cases] for key, cases in self._cases.items()}
 
     @property
-    def inputs(self) -> Cases:
-        """Those of labelled data, and then golden's."""
-        return {key: [case.inputs for case in (*self._labelled(key), *cases)] for key, cases in self._cases.items()}
+    def asked(self) -> Asked:
+        """What runtimes are asked: the inputs of labelled data, and then golden's."""
+        cases = {key: [case.inputs for case in (*self._labelled(key), *cases)] for key, cases in self._cases.items()}
+        return Asked(cases, self.golden, self._works)
 
     def findings(self, artifact: Artifact, runtime: Runtime, prediction: Prediction | CheckResult) -> list[CheckResult]:
         """What one runtime's answer says of an artifact."""
@@ -93,20 +95,23 @@ class Judge:
         if soundness.lossless is None or soundness.model is None or soundness.twin is None:
             return []
         key, bounds = key_of(artifact), Bounds(tolerance=self._tolerance_of(soundness.lossless))
-        live = self._cases[key][0]
+        number = self.answered(returned)
+        live = self._cases[key][number]
         twin = live.model_copy(update={"outputs": soundness.twin.outputs[0]})
         told = f"{soundness.lossless} against the live model"
-        findings = [self._same(key, live, soundness.model, bounds, told)]
+        findings = [self._same(key, live, soundness.model, bounds, told, 0)]
         for prediction in returned:
             _, alone = self._parted(artifact, prediction)
             if alone.error is None:
                 told = f"against {soundness.lossless} with its weights, in {soundness.twin.runtime}"
-                findings.append(self._same(key, twin, alone, bounds, told))
+                place = number if alone.answered is None else alone.answered.index(number)
+                findings.append(self._same(key, twin, alone, bounds, told, place))
         return findings
 
-    def _same(self, key: str, case: Case, answer: Prediction, bounds: Bounds, told: str) -> CheckResult:
-        """Whether the first answer is what the case says, in one finding: what is wrong, or the largest error."""
-        first = answer.model_copy(update={"outputs": answer.outputs[:1], "latency_ms": None})
+    def _same(self, key: str, case: Case, answer: Prediction, bounds: Bounds, told: str, place: int) -> CheckResult:
+        """Whether the answer at a place is what the case says, in one finding: what is wrong, or the largest error."""
+        outputs = answer.outputs[place : place + 1]
+        first = answer.model_copy(update={"outputs": outputs, "answered": None, "latency_ms": None})
         found = compare.compare([case], first, self.signatures[key], self._unit.definition.holds, bounds)
         failed = [finding for finding in found if finding.status != "passed"]
         worst = (
@@ -122,9 +127,14 @@ class Judge:
         default = precision.allowing(self._unit.definition.variant(variant).tolerance, self._precision)
         return self._unit.options.tolerance.get(variant) or default
 
-    def first_inputs(self, artifact: Artifact) -> Tensors:
-        """Golden's first call of the artifact's signature."""
-        return self._cases[key_of(artifact)][0].inputs
+    def inputs_of(self, artifact: Artifact, call: int) -> Tensors:
+        """Those of golden's call of that number, of the artifact's signature."""
+        return self._cases[key_of(artifact)][call].inputs
+
+    def answered(self, returned: Sequence[Prediction]) -> int:
+        """The number of golden's first call that all of these answered."""
+        each = [set(one.answered) for one in returned if one.error is None and one.answered is not None]
+        return min(set.intersection(*each), default=0) if each else 0
 
     def calibrates(self, key: str) -> bool:
         """Whether golden's first call is among what was calibrated on.

@@ -1,17 +1,23 @@
 """Run artifacts in the runtimes that must run them, and in those that a machine may have, each in child processes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from converters.contract.errors import ChildTimedOut, FanoutError, MissingRuntime
 from converters.contract.settings import Limits
-from converters.contract.target import Cases, Runtime
+from converters.contract.target import Cases, Runtime, Target
 from converters.contract.values import Artifact, CheckResult, Prediction
 from converters.processes import child, resident
+from converters.reference import cost
 from converters.steps.unit import Unit
 
 T = TypeVar("T")
+
+SHARE = 1 / 20
+"""Of the time limit of a child process: so long may golden's calls of one artifact take in one runtime, as is foreseen for a
+slow machine; 30 s where the config says nothing."""
 
 
 class Children:
@@ -36,24 +42,53 @@ def key_of(artifact: Artifact) -> str:
     return artifact.signature or ""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What runtimes are asked: `cases` are golden's calls, in which others may come before them, and `works` their costs.
+
+    Calls of which that is not known, or not of all, are made in any case.
+    """
+
+    cases: Cases
+    golden: Cases
+    works: cost.Works
+
+    def of(self, runtime: Runtime, key: str, seconds: float) -> tuple[int, ...]:
+        """The indices of the calls that a runtime is asked for; none where each takes too long. `seconds` is the time limit."""
+        works = self.works.get(key, ())
+        if runtime.pace is None or len(works) != len(self.cases[key]):
+            return tuple(range(len(self.cases[key])))
+        return cost.affordable(works, runtime.pace * seconds * SHARE)
+
+
 def run(
-    unit: Unit, sound: Mapping[str, Sequence[Artifact]], cases: Cases, golden: Cases, children: Children
+    unit: Unit, sound: Mapping[str, Sequence[Artifact]], asked: Asked, children: Children
 ) -> Iterator[tuple[Artifact, Runtime, Prediction | CheckResult]]:
     """What every runtime made of every artifact, or the finding that says why it made nothing.
 
     Args:
-        sound: the artifacts that each runtime must run. What one lacks a kernel for is run by its `instead`.
-        cases: the inputs; golden's come last, since latency is measured on the last.
-        golden: golden's alone, for the optional runtimes, which are looked for where anything is sound.
+        sound: the artifacts that each runtime must run. What one lacks a kernel for, or takes too long for, is run by its
+            `instead`.
+        asked: the inputs; golden's come last, since latency is measured on the last. Golden's alone are for the optional
+            runtimes, which are looked for where anything is sound.
     """
     target = unit.definition
     waiting = {name: list(artifacts) for name, artifacts in sound.items()}
     ran: set[tuple[str, str]] = set()
     while waiting:
         runtime = target.runtime(next(iter(waiting)))
-        ready = [each for each in waiting.pop(runtime.name) if (runtime.name, key_of(each)) not in ran]
-        for artifact, prediction in zip(ready, _predict(unit, ready, runtime, cases, children), strict=True):
-            ran.add((runtime.name, key_of(artifact)))
+        wanted = [each for each in waiting.pop(runtime.name) if (runtime.name, key_of(each)) not in ran]
+        ran |= {(runtime.name, key_of(artifact)) for artifact in wanted}
+        calls = {key_of(artifact): asked.of(runtime, key_of(artifact), unit.limits.seconds) for artifact in wanted}
+        for artifact in (each for each in wanted if not calls[key_of(each)]):
+            instead = _faster(target, runtime)
+            if instead is not None:
+                waiting.setdefault(instead, []).append(artifact)
+            yield artifact, runtime, _too_slow(runtime, min(asked.works[key_of(artifact)]), unit.limits, instead)
+        ready = [each for each in wanted if calls[key_of(each)]]
+        chosen = {key: [asked.cases[key][index] for index in indices] for key, indices in calls.items()}
+        for artifact, answer in zip(ready, _predict(unit, ready, runtime, chosen, children), strict=True):
+            prediction = _of_calls(answer, calls[key_of(artifact)], len(asked.cases[key_of(artifact)]))
             if isinstance(prediction, Prediction) and prediction.lacks and runtime.instead is not None:
                 waiting.setdefault(runtime.instead, []).append(artifact)
                 yield artifact, runtime, _lacking(prediction, runtime.instead)
@@ -62,7 +97,7 @@ def run(
     everything = list({key_of(each): each for artifacts in sound.values() for each in artifacts}.values())
     for runtime in target.runtimes if everything else ():
         if runtime.find is not None:
-            predictions = _if_there(unit, everything, runtime, runtime.find, golden, children)
+            predictions = _if_there(unit, everything, runtime, runtime.find, asked.golden, children)
             yield from ((artifact, runtime, each) for artifact, each in zip(everything, predictions, strict=True))
 
 
@@ -117,6 +152,35 @@ def _run(
 ) -> list[Prediction]:
     asked = {key_of(artifact): cases[key_of(artifact)] for artifact in artifacts}
     return children.run(runtime.run, artifacts, asked, unit.limits.seconds, stays=runtime.stays, fresh=runtime.fresh)
+
+
+def _faster(target: Target[Any], runtime: Runtime) -> str | None:
+    """The runtime that runs what takes another too long."""
+    instead = target.runtime(runtime.instead) if runtime.instead is not None else None
+    faster = instead is not None and (instead.pace is None or instead.pace > (runtime.pace or 0))
+    return runtime.instead if faster else None
+
+
+def _of_calls(answer: Prediction | CheckResult, calls: tuple[int, ...], every: int) -> Prediction | CheckResult:
+    """The answer, which says which of the calls it is for if it is not for all."""
+    if isinstance(answer, CheckResult) or len(calls) == every:
+        return answer
+    answered = calls if answer.answered is None else tuple(calls[index] for index in answer.answered)
+    return answer.model_copy(update={"answered": answered})
+
+
+def _too_slow(runtime: Runtime, work: int, limits: Limits, instead: str | None) -> CheckResult:
+    """The finding that a runtime takes too long for a single call, which `instead` must make in its place, if there is one."""
+    assert runtime.pace is not None
+    allowed = limits.seconds * SHARE
+    raised = work / runtime.pace / SHARE
+    detail = (
+        f"one call is {work / 1e9:.3g} thousand million multiply-adds, of which {runtime.name} does {runtime.pace / 1e9:.3g} a "
+        f"second on a slow machine, and {allowed:.0f} s are allowed; "
+    )
+    remedy = f"set limits.seconds to {raised:.0f} or more, or give golden inputs of a smaller size"
+    detail += f"checked in {instead} in its place" if instead is not None else remedy
+    return CheckResult(name="runs", runtime=runtime.name, status="not_run", detail=detail, required=instead is None)
 
 
 def _lacking(prediction: Prediction, instead: str) -> CheckResult:

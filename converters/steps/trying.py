@@ -22,7 +22,7 @@ def tried(unit: Unit, trial: Trial, artifacts: Sequence[Artifact], children: Chi
     judge = Judge(unit, golden.load(unit.source.golden), None)
     held = [artifact for artifact in artifacts if artifact.path is not None]
     reasons = {}
-    for artifact, runtime, answer in running.run(unit, {trial.runtime: held}, judge.golden, judge.golden, children):
+    for artifact, runtime, answer in running.run(unit, {trial.runtime: held}, judge.asked, children):
         trouble = _trouble(judge, artifact, runtime, answer)
         if trouble is not None:
             try:

@@ -10,7 +10,7 @@ import pytest
 from converters.contract.values import TensorSpec
 from converters.formats import flat
 from converters.processes.child import run
-from converters.reference import fitting
+from converters.reference import cost, fitting
 from converters.reference import goal as goals
 from converters.reference.goal import Goal
 
@@ -190,7 +190,7 @@ def counted() -> int:
 
     goal = goal_of(network, (None, 6, 6, 2))
     assert goal is not None
-    return goals.multiply_adds(goal.graph.graph_def)
+    return cost.multiply_adds(goal.graph.graph_def)
 
 
 def test_multiply_adds_counts_convolutions_and_products() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import labelled
 import numpy as np
@@ -330,6 +331,20 @@ def test_check_names_the_layer_when_a_scale_of_the_deployed_file_was_changed(
     assert samples.turned([row])[SIGNATURE] >= {"sound"}
     (artifact,) = made.conversion.artifacts
     assert isolate.run(_layers, artifact, sample).value[0].layer == "tiny/scores"
+
+
+def test_layers_lose_the_same_when_few_samples_are_kept_at_a_time(keras_sample: Sample) -> None:
+    made = samples.converted(keras_sample, "tflite", "dynamic")
+    (artifact,) = made.conversion.artifacts
+    every, few = (isolate.run(each, artifact, keras_sample).value for each in (_layers, _layers_of_one_sample))
+    assert {loss.layer for loss in few} == {loss.layer for loss in every}
+    assert [loss for loss in few if loss.snr_db < 20] == []
+    assert few != every
+
+
+def _layers_of_one_sample(artifact: Artifact, sample: Sample) -> Any:
+    with mock.patch.object(layers, "BYTES", 1):
+        return _layers(artifact, sample)
 
 
 def test_layers_are_those_of_their_signature_when_a_file_has_two(module_sample: Sample) -> None:

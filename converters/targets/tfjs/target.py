@@ -32,15 +32,31 @@ VARIANTS = (
 """Limits of the lossy ones as TF Lite's of the same width."""
 
 
+_PACES: dict[javascript.Runtime, float] = {
+    "node-cpu": 5e7,
+    "node-wasm": 1.2e9,
+    "chromium-webgl": 2e8,
+    "chromium-wasm": 1.2e9,
+    "chromium-cpu": 5e7,
+}
+"""Multiply-adds in a second, as measured with convolutions on two busy cores; WebGL's are SwiftShader's."""
+_INSTEAD: dict[javascript.Runtime, javascript.Runtime] = {
+    "node-wasm": "node-cpu",
+    "chromium-webgl": "chromium-wasm",
+    "chromium-wasm": "chromium-cpu",
+}
+
+
 def _runtime(name: javascript.Runtime) -> Runtime:
-    program, _, backend = name.partition("-")
+    program = name.partition("-")[0]
     return Runtime(
         name,
         program,
         partial(check.predict, name),
         javascript.node_version if program == "node" else javascript.chromium_version,
         stays="javascript",
-        instead=None if backend == "cpu" else f"{program}-cpu",
+        instead=_INSTEAD.get(name),
+        pace=_PACES[name],
     )
 
 
@@ -51,7 +67,7 @@ class TfjsOptions(Options):
     variants: tuple[str, ...] = ()
     runtimes: tuple[javascript.Runtime, ...] = Field(
         default=check.RUNTIMES,
-        description="where every model must run; where one lacks a kernel, its program's cpu must run it in its place",
+        description="where every model must run; where one lacks a kernel, the program's wasm or else cpu must run it in its place",
     )
 
     @field_validator("runtimes")

@@ -6,8 +6,9 @@ Unlike TensorFlow's QuantizationDebugger, which quantizes the model anew from it
 their signatures and variants, and needs nothing but a release. It runs in a child process.
 """
 
+import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +21,9 @@ from converters.reference import measure
 from converters.targets.tflite import convert, flatbuffer
 
 SAMPLES = 8
-"""Samples of a batch that are run: every tensor of the graph is kept in memory for all of them."""
+"""Samples of a batch that are run at most: every tensor of the graph is kept in memory for all of them."""
+BYTES = 2**28
+"""Of all tensors of a graph, for as many samples of a batch as that holds, and one in any case."""
 _CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
 
@@ -33,21 +36,23 @@ class _Operator:
 
 @dataclass
 class _Graph:
-    """One signature's subgraph after a run: operators in order, and of each tensor its name and real value."""
+    """One signature's subgraph after a run, which keeps the values of all tensors: operators in order, and tensors' names."""
 
     operators: list[_Operator]
     names: dict[int, str]
-    values: dict[int, np.ndarray[Any, Any]]
     constants: set[int]
     signature: dict[int, str]
     """Tensor -> name of the signature's input or output that it is."""
+    value: Callable[[int], np.ndarray[Any, Any] | None]
+    """A tensor's value in the model's own numbers, copied when it is asked for; None for one that has none."""
 
 
 def losses(artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[LayerLoss]:
     """What each layer of the file loses against the same SavedModel as float32, those that add most noise first.
 
     Casts between float and int8 are counted to the layers around them: what rounding an input costs shows in what the
-    layer makes of it. `inputs` are of one call, of which SAMPLES samples are run where the batch is dynamic.
+    layer makes of it. `inputs` are of one call, of which SAMPLES samples are run where the batch is dynamic, or as many as
+    BYTES hold all tensors of; the layers' values are looked at one after another.
 
     Raises:
         Damaged: one of the files cannot be run with all its tensors kept, or they have no tensors in common.
@@ -60,14 +65,26 @@ def losses(artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[Layer
     with tempfile.TemporaryDirectory(prefix="fanout-layers-") as scratch:
         reference_file = Path(scratch) / "float32.tflite"
         reference_file.write_bytes(file.content)
-        float_graph, graph = _run(reference_file, key, inputs), _run(path, key, inputs)
-    found = sorted(_compared(graph, _by_name(float_graph)), key=lambda loss: -loss.added)
+        samples = _samples(flatbuffer.parse(file.content), key, inputs)
+        float_graph, graph = (_run(each, key, inputs, samples) for each in (reference_file, path))
+    found = sorted(_compared(graph, float_graph), key=lambda loss: -loss.added)
     if not found:
         raise Damaged(f"{path.name} has no tensor by a name that the float32 graph has")
     return found
 
 
-def _run(path: Path, key: str, inputs: Tensors) -> _Graph:
+def _samples(model: Any, key: str, inputs: Tensors) -> int:
+    """How many samples of these inputs are run."""
+    definition = flatbuffer.definitions(model)[key]
+    tensors = model.subgraphs[definition.subgraphIndex].tensors
+    sizes = [math.prod(max(int(size), 1) for size in (() if t.shape is None else t.shape)) for t in tensors]
+    declared = sum(sizes[entry.tensorIndex] for entry in definition.inputs)
+    # A dimension that is dynamic is 1 in the file.
+    elements = sum(value[:1].size for value in inputs.values() if value.ndim)
+    return int(max(1, min(SAMPLES, BYTES / (4 * sum(sizes) * max(1, elements / max(declared, 1))))))
+
+
+def _run(path: Path, key: str, inputs: Tensors, samples: int) -> _Graph:
     import tensorflow as tf
 
     try:
@@ -80,7 +97,7 @@ def _run(path: Path, key: str, inputs: Tensors) -> _Graph:
         runner = interpreter.get_signature_runner(key)
         details = runner.get_input_details()
         dynamic = all(len(d["shape_signature"]) and d["shape_signature"][0] == -1 for d in details.values())
-        runner(**{name: value[:SAMPLES] if dynamic else value for name, value in inputs.items()})
+        runner(**{name: value[:samples] if dynamic else value for name, value in inputs.items()})
         return _read(interpreter, flatbuffer.parse(path.read_bytes()), key)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise Damaged(f"{path.name} cannot be run with its tensors kept: {said(error)}") from error
@@ -93,11 +110,6 @@ def _read(interpreter: Any, model: Any, key: str) -> _Graph:
         _Operator(ops[o.opcodeIndex], [int(i) for i in o.inputs if i >= 0], [int(i) for i in o.outputs if i >= 0])
         for o in subgraph.operators or ()
     ]
-    values = {}
-    for index in {i for operator in operators for i in (*operator.inputs, *operator.outputs)}:
-        value = _real(interpreter, index, definition.subgraphIndex, subgraph.tensors[index].quantization)
-        if value is not None:
-            values[index] = value
     constants = {
         index
         for index, tensor in enumerate(subgraph.tensors)
@@ -105,7 +117,11 @@ def _read(interpreter: Any, model: Any, key: str) -> _Graph:
     }
     ends = {entry.tensorIndex: entry.name.decode() for entry in (*definition.inputs, *definition.outputs)}
     names = {index: tensor.name.decode() for index, tensor in enumerate(subgraph.tensors)}
-    return _Graph(operators, names, values, constants, ends)
+
+    def value(index: int) -> np.ndarray[Any, Any] | None:
+        return _real(interpreter, index, definition.subgraphIndex, subgraph.tensors[index].quantization)
+
+    return _Graph(operators, names, constants, ends, value)
 
 
 def _real(interpreter: Any, index: int, subgraph: int, quantization: Any) -> np.ndarray[Any, Any] | None:
@@ -123,18 +139,20 @@ def _real(interpreter: Any, index: int, subgraph: int, quantization: Any) -> np.
     return np.asarray((value.astype(np.float64) - zero) * scales[0])
 
 
-def _by_name(graph: _Graph) -> dict[str, np.ndarray[Any, Any]]:
-    """Float values by the tensors' names; those of the signature's inputs and outputs by theirs too."""
-    named = {graph.names[index]: value for index, value in graph.values.items() if index not in graph.constants}
-    return named | {_end(name): graph.values[i] for i, name in graph.signature.items() if i in graph.values}
+def _by_name(graph: _Graph) -> dict[str, int]:
+    """Tensors by their names; the signature's inputs and outputs by theirs too."""
+    used = {index for operator in graph.operators for index in (*operator.inputs, *operator.outputs)} - graph.constants
+    return {graph.names[i]: i for i in sorted(used)} | {
+        _end(name): i for i, name in graph.signature.items() if i in used
+    }
 
 
 def _end(name: str) -> str:
     return f"signature\0{name}"
 
 
-def _compared(graph: _Graph, references: dict[str, np.ndarray[Any, Any]]) -> Iterator[LayerLoss]:
-    alias = _aliases(graph)
+def _compared(graph: _Graph, float_graph: _Graph) -> Iterator[LayerLoss]:
+    alias, references = _aliases(graph), _by_name(float_graph)
     noise: dict[int, float] = {}
     for operator in graph.operators:
         entering = max((noise.get(index, 0.0) for index in operator.inputs), default=0.0)
@@ -142,8 +160,9 @@ def _compared(graph: _Graph, references: dict[str, np.ndarray[Any, Any]]) -> Ite
             noise.update(dict.fromkeys(operator.outputs, entering))
             continue
         for index in operator.outputs:
-            reference = references.get(alias.get(index, graph.names[index]))
-            value = graph.values.get(index)
+            found = references.get(alias.get(index, graph.names[index]))
+            reference = float_graph.value(found) if found is not None else None
+            value = graph.value(index) if reference is not None else None
             if reference is None or value is None or reference.shape != value.shape:
                 noise[index] = entering
                 continue

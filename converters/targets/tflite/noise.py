@@ -5,8 +5,9 @@ own grids; and beside it the float graph's operator on the very same numbers, wi
 by the rounding of the output alone, so that a kernel, a grid or an option that is wrong shows whatever the values are.
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
@@ -19,8 +20,15 @@ from converters.targets.tflite.running import Known
 _FLOAT = 2.0**-18
 """Noise of float32 arithmetic, as a share of the largest output: sums of a few thousand products in another order."""
 
+BYTES = 2**27
+"""Of values that operators are run on at a time, as floats."""
+
 _UNEQUAL = 0.025
 """Share of integers and booleans that may differ: where two numbers are one on a grid, a comparison can go either way."""
+
+
+_Files: TypeAlias = tuple[apart.Apart, apart.Run, apart.Apart, apart.Run]
+"""Some operators of the deployed file and what runs them, and the same of the float file's."""
 
 
 class Noise:
@@ -35,13 +43,38 @@ class Noise:
         self._changed = [layer for layer in pair.layers if _is_changed(pair, *layer) and _can_be_apart(pair, layer[0])]
         self._rng = np.random.default_rng(0)
         self._squares: list[list[float]] = [[] for _ in self._changed]
+        self._opened: dict[range, _Files] = {}
 
     def see(self, known: Known) -> None:
-        """Run the operators on these values of the float graph's tensors, and on drawn ones where there is none."""
-        if not self._changed:
-            return
-        deployed, run, twin, run_twin = self._files
-        pair, rng = self.pair, self._rng
+        """Run the operators on these values of the float graph's tensors, and on drawn ones where there is none.
+
+        As many of them at a time as BYTES hold the values of.
+        """
+        groups = self._groups(known)
+        for group in groups:
+            if len(groups) > 1:
+                self._opened.clear()  # an interpreter keeps the memory that its last run needed
+            if group not in self._opened:
+                self._opened[group] = _files(self.pair, [self._changed[place] for place in group])
+            self._see(known, group, self._opened[group])
+
+    def _groups(self, known: Known) -> list[range]:
+        """Places of operators that are run together."""
+        groups: list[range] = []
+        size = BYTES + 1
+        for place, (ours, _) in enumerate(self._changed):
+            needed = sum(_bytes(self.pair, known, index) for index in (*ours.inputs, *ours.outputs) if index >= 0)
+            size += needed
+            if size > BYTES:
+                groups.append(range(place, place + 1))
+                size = needed
+            else:
+                groups[-1] = range(groups[-1].start, place + 1)
+        return groups
+
+    def _see(self, known: Known, group: range, files: _Files) -> None:
+        deployed, run, twin, run_twin = files
+        pair, rng, changed = self.pair, self._rng, [self._changed[place] for place in group]
         feeds = [_held(pair, known, index, rng) for _, index in deployed.inputs]
         numbers = [
             _real(value, pair.deployed.tensors[i].grid) for value, (_, i) in zip(feeds, deployed.inputs, strict=True)
@@ -52,27 +85,18 @@ class Noise:
             else value
             for value, (_, index) in zip(numbers, twin.inputs, strict=True)
         ]
+        del numbers
         got, want = run(feeds), run_twin(theirs)
         moved = [
-            _moved(pair, self._changed[place][0], index, value, rng)
+            _moved(pair, changed[place][0], index, value, rng)
             for value, (place, index) in zip(theirs, deployed.inputs, strict=True)
         ]
         still = all(one is other for one, other in zip(moved, theirs, strict=True))
         hybrid = want if still else run_twin(moved)
         results = zip(deployed.outputs, got, want, hybrid, strict=True)
-        for (ours, _), squares in zip(self._changed, self._squares, strict=True):
+        for place, (ours, _) in zip(group, changed, strict=True):
             ratios = [_ratio(pair.deployed.tensors[index].grid, *next(results)[1:]) for index in ours.outputs]
-            squares.append(max(ratios) ** 2)
-
-    @cached_property
-    def _files(self) -> tuple[apart.Apart, apart.Run, apart.Apart, apart.Run]:
-        from ai_edge_litert.interpreter import Interpreter
-
-        deployed = apart.apart(self.pair.deployed, [ours for ours, _ in self._changed], {})
-        constants = dict(_constants(self.pair, self._changed))
-        twin = apart.apart(self.pair.reference, [theirs for _, theirs in self._changed], constants)
-        interpreter, options = running.plain()
-        return deployed, apart.opened(deployed, Interpreter), twin, apart.opened(twin, interpreter, **options)
+            self._squares[place].append(max(ratios) ** 2)
 
     def layers(self) -> Iterator[LayerNoise]:
         """One for each: the root mean square over the values that were seen; none is added by what is the model's own."""
@@ -82,6 +106,27 @@ class Noise:
         for ours, _ in self.pair.layers:
             ratio = float(np.sqrt(np.mean(measured.get(ours.number, 0.0))))
             yield LayerNoise(layer=_layer(self.pair.deployed, ours), op=ours.op, ratio=ratio)
+
+
+def _files(pair: Pair, changed: Sequence[tuple[Operator, Operator]]) -> _Files:
+    from ai_edge_litert.interpreter import Interpreter
+
+    deployed = apart.apart(pair.deployed, [ours for ours, _ in changed], {})
+    constants = dict(_constants(pair, changed))
+    twin = apart.apart(pair.reference, [theirs for _, theirs in changed], constants)
+    interpreter, options = running.plain()
+    return deployed, apart.opened(deployed, Interpreter), twin, apart.opened(twin, interpreter, **options)
+
+
+def _bytes(pair: Pair, known: Known, index: int) -> int:
+    """Of a deployed tensor's value as floats; those of a constant count as none."""
+    if pair.deployed.constant(index) is not None:
+        return 0
+    reference = pair.tensors.get(pair.deployed.origin(index))
+    value = known.get(reference) if reference is not None else None
+    return 4 * (
+        value.size if value is not None else math.prod(max(size, 1) for size in pair.deployed.tensors[index].shape)
+    )
 
 
 def _can_be_apart(pair: Pair, ours: Operator) -> bool:

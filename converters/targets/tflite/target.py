@@ -4,9 +4,12 @@ from converters.contract.target import Runtime, Target
 from converters.targets.tflite import NAME, check, code, convert, describe, layers, sound
 from converters.targets.tflite.options import TFLiteOptions
 
-LITERT = Runtime("litert", "ai-edge-litert", check.run_litert, check.litert_version, stays="litert")
+PACE = 5e9
+"""Multiply-adds in a second, of the kernels that XNNPACK has."""
+
+LITERT = Runtime("litert", "ai-edge-litert", check.run_litert, check.litert_version, stays="litert", pace=PACE)
 TENSORFLOW_LITE = Runtime(
-    "tensorflow-lite", "tensorflow", check.run_tensorflow_lite, check.tensorflow_version, fresh=False
+    "tensorflow-lite", "tensorflow", check.run_tensorflow_lite, check.tensorflow_version, fresh=False, pace=PACE
 )
 TARGET = Target(
     name=NAME,

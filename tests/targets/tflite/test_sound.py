@@ -4,16 +4,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import samples
 from samples import Sample
 
 from converters.contract.errors import Damaged
-from converters.contract.values import Artifact, CheckResult
+from converters.contract.values import Artifact, CheckResult, Soundness, Tensors
 from converters.processes import child, resident
 from converters.reference import sound
 from converters.steps.convert import convert
+from converters.targets.tflite import noise
 from converters.targets.tflite import sound as tflite_sound
 from tests.targets.tflite import harms
 
@@ -154,6 +156,19 @@ def test_soundness_passes_when_the_file_is_right(net: tuple[Sample, Path], varia
     findings = judged(net[0], net[1] / f"{variant}.tflite")
     assert {finding.status for finding in findings} == {"passed"}
     assert len(findings) == (4 if variant == "int8" else 2)
+
+
+@pytest.mark.parametrize("variant", LOSSY)
+def test_soundness_is_the_same_when_operators_are_run_a_few_at_a_time(net: tuple[Sample, Path], variant: str) -> None:
+    sample, made = net
+    artifact = Artifact(target="tflite", variant=variant, signature=KEY, path=made / f"{variant}.tflite")
+    given = artifact, sample.source.saved_model, sample.golden.cases[KEY][0].inputs
+    assert child.run(one_at_a_time, *given).value == child.run(tflite_sound.soundness, *given).value
+
+
+def one_at_a_time(artifact: Artifact, saved_model: Path, inputs: Tensors) -> Soundness:
+    with mock.patch.object(noise, "BYTES", 1):
+        return tflite_sound.soundness(artifact, saved_model, inputs)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
