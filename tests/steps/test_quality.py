@@ -334,11 +334,11 @@ def test_check_names_the_layer_when_a_scale_of_the_deployed_file_was_changed(
 
 
 def test_layers_lose_the_same_when_few_samples_are_kept_at_a_time(keras_sample: Sample) -> None:
-    made = samples.converted(keras_sample, "tflite", "dynamic")
+    made = samples.converted(keras_sample, "tflite", "int8")
     (artifact,) = made.conversion.artifacts
     every, few = (isolate.run(each, artifact, keras_sample).value for each in (_layers, _layers_of_one_sample))
     assert {loss.layer for loss in few} == {loss.layer for loss in every}
-    assert [loss for loss in few if loss.snr_db < 20] == []
+    assert [loss for loss in few if loss.snr_db < 10] == []
     assert few != every
 
 

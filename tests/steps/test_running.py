@@ -119,5 +119,5 @@ def build():
 """
     told = make_sample(code).golden
     each = 2 * 128 * 128 * 25 * 63 * 63
-    assert [case.batch for case in told.cases[KEY]] == [10, 1]
+    assert [case.batch for case in told.cases[KEY]] == [7, 1]
     assert [round(work / each, 1) for work in told.works[KEY]] == [told.cases[KEY][0].batch, 1.0]

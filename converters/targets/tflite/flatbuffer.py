@@ -3,6 +3,7 @@
 A `model` is the ModelT of tensorflow/lite/schema/schema.fbs, in LiteRT's generated module, which needs no TensorFlow.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from converters.contract.errors import Damaged
-from converters.contract.values import Frozen, Signature, TensorSpec
+from converters.contract.values import Frozen, Signature, Tensors, TensorSpec
 
 FLEX = "Flex"
 """Prefix of the custom op under which a select TF op is stored (tensorflow/lite/delegates/flex)."""
@@ -129,6 +130,17 @@ def signatures(model: Any) -> dict[str, Signature]:
 def definitions(model: Any) -> dict[str, Any]:
     """The SignatureDefTs by key."""
     return {definition.signatureKey.decode(): definition for definition in model.signatureDefs or ()}
+
+
+def samples_held(model: Any, key: str, inputs: Tensors, size: int) -> int:
+    """How many samples of a call's inputs may be run so that a signature's tensors take no more bytes together; 0 if not one."""
+    definition = definitions(model)[key]
+    tensors = model.subgraphs[definition.subgraphIndex].tensors
+    sizes = [math.prod(max(int(each), 1) for each in (() if t.shape is None else t.shape)) for t in tensors]
+    declared = sum(sizes[entry.tensorIndex] for entry in definition.inputs)
+    # A dimension that is dynamic is 1 in the file.
+    elements = sum(value[:1].size for value in inputs.values() if value.ndim)
+    return int(size / (4 * max(1, sum(sizes)) * max(1, elements / max(declared, 1))))
 
 
 def uses(model: Any) -> dict[str, Uses]:

@@ -6,7 +6,6 @@ Unlike TensorFlow's QuantizationDebugger, which quantizes the model anew from it
 their signatures and variants, and needs nothing but a release. It runs in a child process.
 """
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -65,23 +64,13 @@ def losses(artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[Layer
     with tempfile.TemporaryDirectory(prefix="fanout-layers-") as scratch:
         reference_file = Path(scratch) / "float32.tflite"
         reference_file.write_bytes(file.content)
-        samples = _samples(flatbuffer.parse(file.content), key, inputs)
+        held = flatbuffer.samples_held(flatbuffer.parse(file.content), key, inputs, BYTES)
+        samples = max(1, min(SAMPLES, held))
         float_graph, graph = (_run(each, key, inputs, samples) for each in (reference_file, path))
     found = sorted(_compared(graph, float_graph), key=lambda loss: -loss.added)
     if not found:
         raise Damaged(f"{path.name} has no tensor by a name that the float32 graph has")
     return found
-
-
-def _samples(model: Any, key: str, inputs: Tensors) -> int:
-    """How many samples of these inputs are run."""
-    definition = flatbuffer.definitions(model)[key]
-    tensors = model.subgraphs[definition.subgraphIndex].tensors
-    sizes = [math.prod(max(int(size), 1) for size in (() if t.shape is None else t.shape)) for t in tensors]
-    declared = sum(sizes[entry.tensorIndex] for entry in definition.inputs)
-    # A dimension that is dynamic is 1 in the file.
-    elements = sum(value[:1].size for value in inputs.values() if value.ndim)
-    return int(max(1, min(SAMPLES, BYTES / (4 * sum(sizes) * max(1, elements / max(declared, 1))))))
 
 
 def _run(path: Path, key: str, inputs: Tensors, samples: int) -> _Graph:

@@ -20,7 +20,7 @@ from converters.targets.tflite.running import Known
 _FLOAT = 2.0**-18
 """Noise of float32 arithmetic, as a share of the largest output: sums of a few thousand products in another order."""
 
-BYTES = 2**27
+BYTES = 2**26
 """Of values that operators are run on at a time, as floats."""
 
 _UNEQUAL = 0.025
@@ -115,7 +115,9 @@ def _files(pair: Pair, changed: Sequence[tuple[Operator, Operator]]) -> _Files:
     constants = dict(_constants(pair, changed))
     twin = apart.apart(pair.reference, [theirs for _, theirs in changed], constants)
     interpreter, options = running.plain()
-    return deployed, apart.opened(deployed, Interpreter), twin, apart.opened(twin, interpreter, **options)
+    threads = options["num_threads"]
+    opened = apart.opened(deployed, Interpreter, num_threads=threads)
+    return deployed, opened, twin, apart.opened(twin, interpreter, **options)
 
 
 def _bytes(pair: Pair, known: Known, index: int) -> int:

@@ -1,5 +1,6 @@
 """The values that a float graph's tensors have while it runs, in the loops and branches that it runs too."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -17,6 +18,9 @@ BYTES = 2**27
 """Of values that a loop's steps may have in one call."""
 DEPTH = 3
 """How deep loops and branches may lie in others."""
+
+THREADS = min(4, os.cpu_count() or 1)
+"""Of an interpreter that looks into a graph: one process does so for all variants, whose kernels are not the fastest."""
 
 Known: TypeAlias = Mapping[int, Array]
 """The values of a graph's tensors by their numbers."""
@@ -119,7 +123,7 @@ def reference(model: Any) -> tuple[type[Any], dict[str, Any]]:
     if any(name.startswith(flatbuffer.FLEX) for name in flatbuffer.op_names(model)):
         import tensorflow as tf
 
-        return tf.lite.Interpreter, {}
+        return tf.lite.Interpreter, {"num_threads": THREADS}
     return plain()
 
 
@@ -127,4 +131,5 @@ def plain() -> tuple[type[Any], dict[str, Any]]:
     """LiteRT's interpreter without delegates, whose kernels are others than those that files are deployed with."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    return Interpreter, {"experimental_op_resolver_type": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return Interpreter, {"experimental_op_resolver_type": resolver, "num_threads": THREADS}

@@ -19,8 +19,8 @@ from converters.targets.tflite.running import Known, Running
 REFERENCE = "float32.tflite"
 SAMPLES = 2
 """Samples of a batch that layers are given: each of them is thousands of numbers, unless the model is tiny."""
-LARGE = 3 * 2**16
-"""Elements of a sample from which a single one is enough: an image of 256 x 256 pixels has as many."""
+BYTES = 2**27
+"""Of a graph's values for these samples; where they take more, a single one has to do."""
 
 
 RANGE_BYTES = 2**27
@@ -80,7 +80,7 @@ def _against(deployed: Any, reference: Any, key: str, inputs: Tensors) -> Soundn
     given = {index: inputs[name] for index, name in entries.items()}
     dynamic = flatbuffer.signatures(reference)[key].dynamic_batch
     runs = Running(pairs[0].reference)
-    enough = 1 if sum(value[:1].size for value in given.values() if value.ndim) >= LARGE else SAMPLES
+    enough = SAMPLES if flatbuffer.samples_held(reference, key, inputs, BYTES) >= SAMPLES else 1
     layers = _layers(pairs, runs, {index: value[:enough] for index, value in given.items()} if dynamic else given)
     # Without operators outputs are inputs, and were found to be the right ones.
     ends = [LayerNoise(layer=name, op="output", ratio=0.0) for name in flatbuffer.signatures(reference)[key].outputs]
