@@ -24,8 +24,8 @@ def of_keras(path: Path, known: Collection[str] = ()) -> list[str]:
     return keras_file.code_in(path, known)
 
 
-def require_none(where: str, found: Iterable[str]) -> None:
-    """Refuse what does something beside calculating.
+def require_none(where: str, found: Iterable[str], instead: str = "") -> None:
+    """Refuse what does something beside calculating. `instead` ends the sentence with what may be done as well.
 
     Raises:
         BadInput: names what, and how to say that its maker is trusted.
@@ -35,5 +35,5 @@ def require_none(where: str, found: Iterable[str]) -> None:
         more = f", and {len(listed) - MOST} more" if len(listed) > MOST else ""
         raise BadInput(
             f"{where} comes with code that is not run unasked: {'; '.join(listed[:MOST])}{more}; if you trust whoever "
-            f"made it, say so: {TRUST}"
+            f"made it, say so: {TRUST}{instead}"
         )

@@ -30,6 +30,11 @@ def names(config: Any) -> list[str]:
     return [str(_config(layer).get("name")) for layer in layers(config)]
 
 
+def is_meant(finding: str) -> bool:
+    """Whether a finding about code in a model, which begins with a class, is about a Lambda layer."""
+    return finding.startswith(_CLASSES)
+
+
 def with_functions(config: Any, known: Collection[str], *, keras_3: bool) -> Any:
     """The config with each Lambda layer calling the function of its own name, where that is known; itself where none does."""
     if not any(name in known for name in names(config)):

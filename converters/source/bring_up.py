@@ -9,7 +9,7 @@ from converters.config.spec import MethodSpec, ModelSpec
 from converters.contract import names
 from converters.contract.errors import BadInput, Damaged, raised
 from converters.contract.values import DEFAULT_SIGNATURE
-from converters.formats import code, internals_tf, keras_config, keras_file, recognise, specs
+from converters.formats import code, internals_tf, keras_config, keras_file, keras_lambda, recognise, specs
 from converters.formats.keras_model import (
     call_keras,
     declared_inputs,
@@ -67,11 +67,18 @@ def _require_names(path: Path) -> None:
             raise BadInput(f"{path}: the name of layer {name!r} {fault}; rename it")
 
 
+_BY_FUNCTIONS = (
+    "; or write what each of its Lambda layers computes as a function of the layer's name in a FILE.py, and give it: --custom "
+    "FILE.py, or custom: in a config"
+)
+
+
 def _require_no_code(path: Path, reading: Callable[[Path], list[str]], spec: ModelSpec) -> None:
     """Refuse what came with a model that was made elsewhere, before anything of it is loaded, unless it is trusted."""
     if not spec.trust_code:
         try:
-            code.require_none(str(path), reading(path))
+            found = reading(path)
+            code.require_none(str(path), found, _BY_FUNCTIONS if any(map(keras_lambda.is_meant, found)) else "")
         except Damaged as error:
             raise BadInput(str(error)) from error
 

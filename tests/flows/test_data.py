@@ -35,14 +35,14 @@ ROWS = np.random.default_rng(3).normal(1, 0.3, size=(60, 6)).round(3)
 
 
 def saved(folder: Path, code: str) -> Path:
-    """The model that the code builds, as model.keras."""
-    run(samples.save_keras, samples.write_spec(folder, code), folder / "model.keras")
-    return folder / "model.keras"
+    """The model that the code builds, as tiny.keras."""
+    run(samples.save_keras, samples.write_spec(folder, code), folder / "tiny.keras")
+    return folder / "tiny.keras"
 
 
 def inputs(releases: Path, version: int) -> Tensors:
     """Golden's inputs."""
-    (case, _) = golden.load(releases / "model" / str(version) / "golden.npz").cases["serving_default"]
+    (case, _) = golden.load(releases / "tiny" / str(version) / "golden.npz").cases["serving_default"]
     return case.inputs
 
 
@@ -58,11 +58,11 @@ def test_deploy_compares_on_a_table_and_again_when_it_has_changed(fanout: Fanout
     assert ran.status == 0, ran.err
     (manifest,) = ran.document["manifests"]
     assert set(targets(manifest).values()) == {"given"}
-    assert "model  column 'species' is no number, and left out" in ran.err
+    assert "tiny  column 'species' is no number, and left out" in ran.err
     assert 0.8 < inputs(releases, 1)["features"].mean() < 1.2
-    key = json.loads((releases / "model" / "1" / "key.json").read_text())
+    key = json.loads((releases / "tiny" / "1" / "key.json").read_text())
     assert any(name.endswith("data.csv") for name in key["reads"]["files"])
-    assert "unchanged: model 1 is current" in fanout(*told, releases=releases).out
+    assert "unchanged: tiny 1 is current" in fanout(*told, releases=releases).out
     data.write_text(data.read_text() + f"{','.join(['1'] * 6)},setosa\n")
     again = fanout(*told, "--json", releases=releases)
     assert [each["version"] for each in again.document["manifests"]] == [2]
@@ -77,7 +77,7 @@ def test_deploy_takes_a_folder_of_images_and_says_in_which_range(fanout: Fanout,
     )
     ran = fanout("deploy", model, "--data", "photos", "--targets", "hdf5", "--json", releases=releases)
     assert ran.status == 0, ran.err
-    assert "model  images are given to input 'image' in the range 0..255, as the model scales them" in ran.err
+    assert "tiny  images are given to input 'image' in the range 0..255, as the model scales them" in ran.err
     images = inputs(releases, 1)["image"]
     assert images.shape == (16, 6, 6, 3)
     assert images.max() > 100
@@ -87,11 +87,11 @@ def test_deploy_takes_a_folder_of_images_and_says_in_which_range(fanout: Fanout,
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["model.keras", "--data", "none.csv"], "--data: .*none.csv does not exist; give FILE.py:FUNCTION, an .npz"),
-        (["model.keras", "digits", "--data", "data.csv"], "--data belongs to one model; name that model alone"),
+        (["tiny.keras", "--data", "none.csv"], "--data: .*none.csv does not exist; give FILE.py:FUNCTION, an .npz"),
+        (["tiny.keras", "digits", "--data", "data.csv"], "--data belongs to one model; name that model alone"),
         (["--all", "--data", "data.csv"], "--data belongs to one model; name that model alone"),
         (
-            ["model.keras", "--data", "data.csv"],
+            ["tiny.keras", "--data", "data.csv"],
             r"golden.data \(.*data.csv\), line 3, column 'x_1': 'nan' is no finite",
         ),
     ],
@@ -106,4 +106,4 @@ def test_deploy_exits_with_2_and_one_sentence_when_data_are_wrong(
     assert ran.status == 2
     assert "Traceback" not in ran.err
     assert re.search(sentence, ran.err)
-    assert not list(tmp_path.glob("releases/model/[0-9]*"))
+    assert not list(tmp_path.glob("releases/tiny/[0-9]*"))
