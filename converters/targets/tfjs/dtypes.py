@@ -35,12 +35,13 @@ def holds(dtype: str) -> str:
     return _HELD.get(dtype, dtype)
 
 
-_REAL = """
-    Abs AddN BatchMatMul BatchMatMulV2 BatchMatMulV3 Conv2D Cumprod Cumsum GatherV2 MatMul MirrorPad Neg Pad PadV2 Prod Reverse
-    ReverseV2 Select SelectV2 Slice SpaceToBatchND BatchToSpaceND Square StridedSlice Sum Tile Transpose
+_COMPLEX = """
+    Complex Real Imag ComplexAbs FFT IFFT RFFT IRFFT Identity IdentityN Reshape ExpandDims Squeeze Add AddV2 Sub Mul ConcatV2
+    ZerosLike Cast
 """
-_OF_REAL = frozenset(_REAL.split())
-"""Ops whose kernels take no complex numbers on any backend (assertNotComplex in tfjs-backend-cpu/src/kernels)."""
+_OF_COMPLEX = frozenset(_COMPLEX.split())
+"""Ops that take or return complex numbers on some backend; other kernels refuse them (assertNotComplex in
+tfjs-backend-cpu/src/kernels), or take their real parts for them."""
 
 EXACT_IN_WEBGL = 2**24
 """Largest integer up to which float32 has all of them, in which WebGL's textures keep integers
@@ -72,12 +73,11 @@ def hold(graph: Any) -> None:
     """Rewrite the GraphDef's constants in place.
 
     Raises:
-        Unsupported: an op computes in a narrow integer type, or takes complex numbers that it does not take there, or a
-            constant holds a value that int32 or float32 cannot; names the node and the dtype.
+        Unsupported: an op computes in a narrow integer type, or a constant holds a value that int32 or float32 cannot; names
+            the node and the dtype.
     """
     for node in nodes(graph):
         _require_no_wrapping(node)
-        _require_real(node)
         if node.op == "Const":
             _hold_constant(node)
 
@@ -121,11 +121,16 @@ def _hold_constant(node: Any) -> None:
     node.attr["dtype"].type = tf.as_dtype(held).as_datatype_enum
 
 
-def _require_real(node: Any) -> None:
+def require_real(graph: Any) -> None:
+    """Raises Unsupported where an op of the GraphDef is of complex numbers that tensorflow.js does not take there."""
     import tensorflow as tf
 
-    of = next((node.attr[name].type for name in ("T", "Tparams") if name in node.attr), None)
-    if node.op in _OF_REAL and of == tf.complex64.as_datatype_enum:
-        raise Unsupported(
-            f"tensorflow.js does not compute {node.op} (node {node.name}) of complex numbers; do this part outside the model"
-        )
+    kinds = {kind.as_datatype_enum: kind.name for kind in (tf.complex64, tf.complex128)}
+    for node in nodes(graph):
+        types = [kind for value in node.attr.values() for kind in (value.type, *value.list.type)]
+        names = [kinds[kind] for kind in types if kind in kinds]
+        if "complex128" in names or (names and node.op not in _OF_COMPLEX):
+            raise Unsupported(
+                f"tensorflow.js has complex numbers between Fourier transforms alone, and none in {node.op} (node {node.name}, "
+                f"{max(names, key=len)}); do this part outside the model"
+            )

@@ -15,7 +15,7 @@ from converters.contract.values import SERVE, Artifact, Source
 from converters.formats import frozen, saved_model
 from converters.reference import hints
 from converters.reference.drawing import Hint
-from converters.targets.tfjs import NAME, diagnosis, dtypes, fusion, internals
+from converters.targets.tfjs import NAME, diagnosis, dtypes, fusion, internals, lists, rewriting
 
 PROTO_BYTES = 2**31 - 1
 """Largest protocol buffer, which a frozen graph is (protobuf.dev/programming-guides/encoding/#size-limit)."""
@@ -76,9 +76,14 @@ def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> str | Non
 
     large: list[str] = []
 
-    def look(graph: Any) -> None:
-        nodes.update(dtypes.nodes_by_op(graph))
-        large.extend(dtypes.inexact_in_webgl(graph))
+    def look(graph: Any, signature: Any) -> Any:
+        graph = rewriting.rewritten(graph, signature)
+        definition = graph.as_graph_def()
+        nodes.update(dtypes.nodes_by_op(definition))
+        large.extend(dtypes.inexact_in_webgl(definition))
+        dtypes.require_real(definition)
+        rewriting.require_no_groups(graph)
+        return graph
 
     try:
         with internals.converting(
@@ -132,6 +137,7 @@ def _adapt(graph: Any) -> None:
     """Make the optimized GraphDef one that tensorflow.js can run, in place. Raises Unsupported."""
     dtypes.hold(graph)
     fusion.split(graph)
+    lists.keep(graph)
 
 
 def _fits(value: Any, quantized: str) -> bool:

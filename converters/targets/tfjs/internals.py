@@ -4,7 +4,7 @@ So an upgrade breaks in one place. The converter's are those of tensorflowjs 4.2
 `fold_batch_norms.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,19 @@ def lacking(graph: Any) -> set[str]:
     return ops
 
 
+def optimized(definition: Any, graph: Any, signature: Any, optimizers: Sequence[str]) -> Any:
+    """A GraphDef after these of grappler's passes; `graph` is that of which its collections are, `signature` its ends'."""
+    from tensorflow.core.protobuf import config_pb2
+    from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
+
+    for info in signature.outputs.values():  # grappler learns from this collection what is fetched
+        graph.add_to_collection("train_op", graph.get_operation_by_name(info.name.split(":")[0]))
+    config = config_pb2.ConfigProto()
+    config.graph_options.rewrite_options.optimizers[:] = optimizers
+    config.graph_options.rewrite_options.min_graph_nodes = -1
+    return converter._run_grappler(config, definition, graph, signature)
+
+
 def inputs(signature: Any) -> dict[str, Any]:
     """A loaded signature's tensors by name, paired as its own call does, one by one; what it captured follows them."""
     return dict(zip(signature._arg_keywords, signature.inputs, strict=False))
@@ -38,14 +51,14 @@ def inputs(signature: Any) -> dict[str, Any]:
 @contextmanager
 def converting(
     loaded: Any,
-    optimizing: Callable[[Any], None],
+    optimizing: Callable[[Any, Any], Any],
     extracting: Callable[[Any], None],
     extracted: Callable[[dict[str, Any]], None],
 ) -> Iterator[None]:
     """Until the end of the block the converter converts `loaded`, and shows the GraphDefs it is about to work on.
 
-    `optimizing` gets the frozen graph, `extracting` may change the optimized one and that of the tables' initializer,
-    `extracted` gets the weights of both by name, before they are quantized.
+    `optimizing` gets the frozen graph and its SignatureDef, and returns the graph to convert; `extracting` may change the
+    optimized one and that of the tables' initializer, `extracted` gets the weights of both by name, before they are quantized.
 
     The converter matches the signature's names with the graph's tensors by dtype and shape, so of two alike neither is
     named, and of two it takes for the same one is lost. Here tensors keep their own names.
@@ -54,9 +67,8 @@ def converting(
 
     optimize, extract = converter.optimize_graph, converter.extract_weights
 
-    def optimized(graph: Any, *args: Any, **kwargs: Any) -> Any:
-        optimizing(graph.as_graph_def())
-        return optimize(graph, *args, **kwargs)
+    def optimizes(graph: Any, signature: Any, **kwargs: Any) -> Any:
+        return optimize(optimizing(graph, signature), signature, **kwargs)
 
     def extracts(graph: Any, initializer: Any = None) -> Any:
         for each in (graph, initializer):
@@ -66,7 +78,7 @@ def converting(
         extracted({weight["name"]: weight["data"] for group in groups for weight in group})
         return groups
 
-    replaced: dict[str, Any] = {"_load_model": lambda *_: loaded, "optimize_graph": optimized}
+    replaced: dict[str, Any] = {"_load_model": lambda *_: loaded, "optimize_graph": optimizes}
     replaced |= {"_find_signature_def_name": lambda tensor, _: tensor.name, "extract_weights": extracts}
     with mock.patch.multiple(converter, **replaced), folding_at_once():
         yield

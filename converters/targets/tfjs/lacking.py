@@ -1,4 +1,4 @@
-"""Why tensorflow.js does not compute what a layers model says: the layer at fault, and its arguments.
+"""Why tensorflow.js does not compute what a model says: the node of a graph model, or a layers model's layer and arguments.
 
 Nothing is tensorflow.js's fault before it is shown that the files hold the model: the weights are those of the Keras 2 model
 that they were written from, and that one computes what the live model does.
@@ -23,6 +23,22 @@ from converters.targets.tfjs.layers_model import adapt, keras2_file
 UNREAD = "unread"
 """Beside the layers' outputs, what js/examine.mjs says of their arguments."""
 _REMEDY = "use the graph model"
+
+
+def of_graph(source: Source, artifact: Artifact, trouble: Trouble) -> str | None:
+    """The op that ends a graph model in tensorflow.js, where it runs on no backend; None where it runs, or is not known."""
+    if trouble.error is None:
+        return None
+    assert artifact.path is not None
+    request = messages.Request(artifact.path, "graph", trouble.inputs[:1], timed=False, locate=True)
+    (answer,) = javascript.run("node-cpu", [request], seconds=None)
+    if answer.error is None:
+        return None
+    if not answer.error.startswith("node "):
+        return None if not answer.lacks else f"tensorflow.js cannot load it: {said(answer.error, 200)}"
+    place, _, words = answer.error.partition("): ")
+    why = f": {said(words, 200).rstrip(' .')}" if words else ""
+    return f"tensorflow.js cannot run {place.rstrip(')')}){why}; replace it, or do this part outside the model"
 
 
 def of_layers(source: Source, artifact: Artifact, trouble: Trouble) -> str | None:

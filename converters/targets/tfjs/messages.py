@@ -30,7 +30,7 @@ class Request:
 
     `timed` asks for the latency too. `every` asks, of a layers model, for what each call of each layer returns, by
     LAYER/CALL/TENSOR, and for "unread", the arguments of layers that tensorflow.js does not look at, as LAYER/ARGUMENT; it
-    gives the shapes that are expected, by the same names.
+    gives the shapes that are expected, by the same names. `locate` asks, where a graph model's call fails, at which node.
     """
 
     model: Path
@@ -38,6 +38,7 @@ class Request:
     cases: Sequence[Tensors]
     timed: bool = True
     every: Mapping[str, Sequence[int | None]] | None = None
+    locate: bool = False
 
 
 def write_request(path: Path, request: Request) -> None:
@@ -53,7 +54,7 @@ def write_request(path: Path, request: Request) -> None:
             chunks.append(data)
             offset += len(data)
         cases.append(tensors)
-    asked = {"kind": request.kind, "timed": request.timed, "every": request.every}
+    asked = {"kind": request.kind, "timed": request.timed, "every": request.every, "locate": request.locate}
     described = {**asked, "model": request.model.name, "cases": cases}
     header = json.dumps(described).encode()
     path.write_bytes(b"".join([len(header).to_bytes(4, "little"), header, *chunks]))

@@ -13,20 +13,23 @@ from converters.targets.tfjs import NAME, check, convert, describe, javascript, 
 from converters.targets.tfjs.dtypes import holds
 
 _FLOAT = Tolerance(error=1e-4, mismatch=0.0, reason="float32 in JavaScript and in WebGL's float32 textures")
+_RUN = Trial("node-wasm", lacking.of_graph)
 VARIANTS = (
-    Variant("graph", _FLOAT, usual_seconds=8.0),
+    Variant("graph", _FLOAT, usual_seconds=8.0, trial=_RUN),
     Variant("layers", _FLOAT, usual_seconds=8.0, trial=Trial("node-wasm", lacking.of_layers)),
     Variant(
         "graph-float16",
         Tolerance(error=1e-2, mismatch=0.02, reason="weights keep 11 bits; the error grows with depth"),
         Quality(snr_db=25, cosine=0.99, top1=0.98),
         usual_seconds=8.0,
+        trial=_RUN,
     ),
     Variant(
         "graph-uint8",
         Tolerance(error=1e-1, mismatch=0.1, reason="weights of 8 bits, one scale for each tensor"),
         Quality(snr_db=10, cosine=0.95, top1=0.9),
         usual_seconds=8.0,
+        trial=_RUN,
     ),
 )
 """Limits of the lossy ones as TF Lite's of the same width."""

@@ -61,9 +61,8 @@ def of_saved_model(path: Path, keys: list[str], variant: str, *, select_ops: boo
         return File(content=None, notes={}, reasons=reasons)
     keys = [key for key in keys if key not in reasons]
     content = _with_twins(made.content, keys, saved_model.signatures(routes.graph))
-    model, expected = flatbuffer.parse(content), saved_model.signatures(routes.graph)
+    model = flatbuffer.parse(content)
     uses = flatbuffer.uses(model)
-    reasons |= {key: why for key in uses if (why := kernels.cannot(model, key, expected[key])) is not None}
     if variant == "int8":
         reasons |= {key: _not_quantized(uses[key]) for key in keys if key in uses and not _is_quantized(uses[key])}
     every = sorted({op for use in uses.values() for op in use.select_ops})
@@ -149,6 +148,8 @@ def _note(use: Uses | None, every: list[str], way: Way, variant: str) -> str | N
         notes.append(f"shares its file with select TF ops ({', '.join(every)}): the app needs the Flex delegate")
     if use is not None and variant == "int8" and use.float_ops:
         notes.append(f"{', '.join(use.float_ops)} stays in float32, having no int8 kernel")
+    if way.alone is not None:
+        notes.append(f"select TF ops in place of all built-in ones, since {way.alone.partition(';')[0]}")
     if way.frozen is not None:
         notes.append(f"converted from its frozen graph, since {way.frozen}")
     return "; ".join(notes) or None

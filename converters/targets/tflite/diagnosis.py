@@ -13,9 +13,9 @@ from converters.contract.errors import MOST
 from converters.contract.values import Frozen
 from converters.formats.graph import named_ops
 
-Need = Literal["select", "lists", "custom", "freeze", "quantize", "other"]
+Need = Literal["select", "lists", "custom", "freeze", "quantize", "run", "other"]
 """What a failed TF Lite conversion lacks: select TF ops; these for tensor lists too; a kernel that exists nowhere; a frozen
-graph; an int8 kernel."""
+graph; an int8 kernel; other kernels, since what was converted does not run."""
 _LISTED = re.compile(r"^(TF Select|Flex|Custom) ops: *(.+)$", re.MULTILINE)
 _NO_KERNEL = re.compile(r"error: (loc\(.*\)): '(?:tf|tfl)\.(\w+)' op (.+)")
 _FUSED = re.compile(r'fused\["(\w*):", "([^"]+)"')

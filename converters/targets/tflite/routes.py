@@ -1,7 +1,8 @@
 """The routes by which signatures become a TF Lite file.
 
 Each is tried only where the one before says that it is needed: built-in ops; select TF ops, which an app runs through the
-Flex delegate; and either of them from the signatures' frozen graph.
+Flex delegate, for what has no built-in one; select TF ops alone, where a built-in one does not run; and any of them from the
+signatures' frozen graph.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 from converters.contract.errors import Unsupported
 from converters.contract.values import Frozen, Tensors
 from converters.formats import frozen, saved_model
-from converters.targets.tflite import diagnosis, internals, repairs
+from converters.targets.tflite import diagnosis, internals, repairs, trial
 from converters.targets.tflite.diagnosis import Diagnosis
 
 _OF_VARIABLES = frozenset({"VarHandleOp", "ReadVariableOp", "AssignVariableOp", "VariableV2", "Variable", "Assign"})
@@ -23,12 +24,15 @@ Calibration = Callable[[list[str]], Iterator[tuple[str, Tensors]]]
 class Way(Frozen):
     """How a conversion is done: with select TF ops, for tensor lists too, and from the frozen graph (`frozen` says why).
 
+    `alone` says why there are no built-in ops beside the select TF ops.
+
     Tensor lists, in which a loop collects its steps, are otherwise replaced by tensors of a fixed shape
     (tensorflow/compiler/mlir/lite/transforms/lower_static_tensor_list.cc).
     """
 
     select: bool = False
     lists: bool = False
+    alone: str | None = None
     frozen: str | None = None
 
 
@@ -50,7 +54,9 @@ class Routes:
         self.calibration = calibration
         self.scratch = scratch
         self.graph = saved_model.read(path)
+        self._signatures = saved_model.signatures(self.graph)
         self._written: dict[tuple[str, ...], Path | Unsupported] = {}
+        self._doubtful: dict[tuple[str, ...], Made] = {}
 
     def first(self, keys: list[str], alone: Iterable[Way] = ()) -> Way:
         """Where to begin: what the graph needs at once, and what each of the signatures `alone` needed."""
@@ -58,10 +64,19 @@ class Routes:
         why = frozen.reason_to(self.graph, keys)
         if why is None and ways and not frozen.uses_tables(self.graph, keys):
             why = next((way.frozen for way in ways if way.frozen), None)
-        return Way(select=any(way.select for way in ways), lists=any(way.lists for way in ways), frozen=why)
+        return Way(
+            select=any(way.select for way in ways),
+            lists=any(way.lists for way in ways),
+            alone=next((way.alone for way in ways if way.alone), None),
+            frozen=why,
+        )
 
     def attempt(self, keys: list[str], way: Way) -> Made | Diagnosis:
-        """The file by the first way that succeeds, from `way` on; or the most telling of the reasons."""
+        """The file by the first way that succeeds, from `way` on; or the most telling of the reasons.
+
+        Where none makes one that runs with a sample, and no known limit of a kernel's is the cause, it is the first that was
+        converted at all: what is wrong with it is for the checks to tell.
+        """
         tried: list[Way] = []
         best: Diagnosis | None = None
         following: Way | None = way
@@ -71,17 +86,21 @@ class Routes:
             if isinstance(outcome, bytes):
                 return Made(content=outcome, way=following)
             # Without ops it says least, except where what the ops needed has been given to them.
-            if best is None or outcome.ops or best.need in ("select", "lists"):
+            if best is None or (outcome.ops and best.need != "run") or best.need in ("select", "lists"):
                 best = outcome
             following = self._next(following, outcome, frozen_first=way.frozen is not None)
         assert best is not None
-        return best
+        return self._doubtful.get(tuple(keys), best)
 
     def _next(self, way: Way, problem: Diagnosis, *, frozen_first: bool) -> Way | None:
         if problem.need == "select":
             return _with(way, select=True) if self.select_ops and not way.select else None
         if problem.need == "lists":
             return _with(way, select=True, lists=True) if self.select_ops and not way.lists else None
+        if problem.need == "run":
+            # Select TF ops have no int8 kernels.
+            possible = self.select_ops and self.variant != "int8" and way.alone is None
+            return _with(way, select=True, lists=True, alone=problem.sentence) if possible else None
         if problem.need == "quantize":
             return None
         if problem.need == "custom" and not set(problem.ops) <= _OF_VARIABLES:
@@ -101,9 +120,15 @@ class Routes:
             return Diagnosis(need="other", sentence=str(error))
         try:
             content = repairs.with_own_states(self._converter(path, keys, way).convert())
-            return repairs.with_equal_grids(content) if self.variant == "int8" else content
+            content = repairs.with_equal_grids(content) if self.variant == "int8" else content
         except (internals.converter_error(), RuntimeError, ValueError, KeyError, tf.errors.OpError) as error:
             return diagnosis.of_tflite(error)
+        problem = trial.problem(content, keys, self._signatures, self.calibration(keys))
+        if problem is None:
+            return content
+        if not problem.known:
+            self._doubtful.setdefault(tuple(keys), Made(content=content, way=way))
+        return Diagnosis(need="run", sentence=problem.sentence)
 
     def _freeze(self, keys: list[str]) -> Path:
         """The signatures' frozen SavedModel, written once. Raises Unsupported."""
@@ -132,7 +157,8 @@ class Routes:
         if self.variant == "int8":
             builtins = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
             converter.representative_dataset = lambda: self.calibration(keys)
-        converter.target_spec.supported_ops = [builtins, tf.lite.OpsSet.SELECT_TF_OPS] if way.select else [builtins]
+        select = [tf.lite.OpsSet.SELECT_TF_OPS] if way.select else []
+        converter.target_spec.supported_ops = select if way.alone else [builtins, *select]
         converter._experimental_lower_tensor_list_ops = not way.lists
         return converter
 

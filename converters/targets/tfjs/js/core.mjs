@@ -82,6 +82,7 @@ async function run(tf, header, url, payload) {
           outputs = await call(inputs);
           cases.push(await read(outputs, chunks));
         } catch (error) {
+          if (header.locate) throw Object.assign(new Error(await located(model, inputs, error)), { computing: true });
           // The model was loaded, so this may be the backend's: what it has no kernel for it says in many ways.
           throw Object.assign(error instanceof Error ? error : new Error(String(error)), { computing: true });
         }
@@ -97,6 +98,35 @@ async function run(tf, header, url, payload) {
     model.dispose();
   }
   return pack({ cases, latency }, chunks);
+}
+
+/** Where a graph model fails: "node NAME (OP)", with what tfjs says of it; an error of JavaScript's own says nothing. */
+async function located(model, inputs, error) {
+  const ordered = [];
+  const seen = new Set();
+  const waiting = Object.values(model.executor.graph.nodes).map((node) => [node, false]);
+  while (waiting.length) {
+    const [node, complete] = waiting.pop();
+    if (complete) ordered.push(node);
+    else if (!seen.has(node)) {
+      seen.add(node);
+      waiting.push([node, true], ...node.inputs.map((input) => [input, false]));
+    }
+  }
+  const nodes = ordered.filter(({ op }) => !["Const", "Placeholder", "NoOp"].includes(op));
+  let [first, end, said] = [0, nodes.length, error];
+  while (first < end) {
+    const middle = (first + end) >> 1;
+    try {
+      await model.executeAsync({ ...inputs }, nodes.slice(0, middle + 1).map(({ name }) => name));
+      first = middle + 1;
+    } catch (failure) {
+      [end, said] = [middle, failure];
+    }
+  }
+  const words = said?.constructor === Error ? said.message : "";
+  const at = nodes[first];
+  return at ? `node ${at.name} (${at.op})${words && `: ${words}`}` : words;
 }
 
 /** The model, and what calls it by names. With `every` a call returns what each layer does too. */

@@ -1,0 +1,232 @@
+"""Ops that tensorflow.js lacks, written in ops that it has: a table, by op.
+
+Each is the definition of the op (its page in TensorFlow's API, or tensorflow/core/ops/*_ops.cc) in other ops, and returns the
+same numbers as far as float32 goes. What tensorflow.js has is listed in its converter (tensorflowjs/op_list/*.json).
+A rewriting gets the node, the op's inputs, whose shapes are those that are known, and the values of inputs that are constants;
+it returns None for what it does not cover.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Rewriting: TypeAlias = Callable[[Any, Sequence[Any], Sequence[Any]], Any]
+
+
+def _tf() -> Any:
+    import tensorflow as tf
+
+    return tf
+
+
+def _where_not_zero(x: Any, product: Any) -> Any:
+    tf = _tf()
+    return tf.where(tf.equal(x, tf.zeros_like(x)), tf.zeros_like(product), product)
+
+
+def _diagonal(matrix: Any) -> Any:
+    """Which elements of the inner matrices are on the diagonal; None where their sizes are not known."""
+    rows, columns = matrix.shape[-2:]
+    return None if rows is None or columns is None else _tf().constant(np.eye(rows, columns, dtype=bool))
+
+
+def _main_alone(inputs: Sequence[Any], constants: Sequence[Any]) -> bool:
+    """Whether an op on matrices' diagonals is about the main one and asks for nothing else (V2, V3: k, sizes, padding)."""
+    usual = (0, -1, -1, 0)[: len(inputs) - 1]
+    return all(value is not None and np.all(value == want) for value, want in zip(constants[1:], usual, strict=False))
+
+
+def _matrix_diag(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    tf, x = _tf(), inputs[0]
+    if x.shape.rank is None or x.shape[-1] is None or not _main_alone(inputs, constants):
+        return None
+    row = tf.expand_dims(x, -2)
+    return tf.where(tf.constant(np.eye(x.shape[-1], dtype=bool)), row, tf.zeros_like(row))
+
+
+def _matrix_set_diag(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    matrix, values = inputs[:2]
+    if matrix.shape.rank is None or not _main_alone(inputs[1:], constants[1:]) or (on := _diagonal(matrix)) is None:
+        return None
+    if matrix.shape[-2] != matrix.shape[-1]:
+        return None
+    return _tf().where(on, _tf().expand_dims(values, -1), matrix)
+
+
+def _matrix_diag_part(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    tf, matrix = _tf(), inputs[0]
+    known = matrix.shape.rank is not None and all(value is None or np.all(value == 0) for value in constants[1:])
+    if not known or matrix.shape[-2] != matrix.shape[-1] or (on := _diagonal(matrix)) is None:
+        return None
+    return tf.reduce_sum(tf.where(on, matrix, tf.zeros_like(matrix)), -1)
+
+
+def _band_part(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    """tensorflow.js makes floats of the band's limits and takes them for integers (tfjs-core/src/ops/linalg/band_part.ts)."""
+    tf, matrix = _tf(), inputs[0]
+    if matrix.shape.rank is None:
+        return None
+    rows, columns = (tf.range(size) for size in _sizes(matrix)[-2:])
+    below = rows[:, None] - columns[None, :]
+    within = tf.ones_like(below, tf.bool)
+    for limit, beyond in ((tf.cast(inputs[1], tf.int32), below), (tf.cast(inputs[2], tf.int32), -below)):
+        within = tf.logical_and(within, tf.logical_or(limit < 0, beyond <= limit))
+    return (
+        tf.logical_and(matrix, within) if matrix.dtype == tf.bool else tf.where(within, matrix, tf.zeros_like(matrix))
+    )
+
+
+def _roll(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    tf, x = _tf(), inputs[0]
+    if x.shape.rank is None or constants[1] is None or constants[2] is None:
+        return None
+    for shift, axis in zip(np.ravel(constants[1]), np.ravel(constants[2]), strict=True):
+        size = x.shape[int(axis)]
+        if size is None:
+            return None
+        if by := int(shift) % size:
+            first, second = tf.split(x, [size - by, by], axis=int(axis))
+            x = tf.concat([second, first], axis=int(axis))
+    return tf.identity(x)
+
+
+def _einsum(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    """A product of matrices, as tf.einsum computes it itself (tensorflow/core/kernels/linalg/einsum_op_impl.h).
+
+    tensorflow.js has no kernel for it in WebAssembly, and elsewhere knows no `...` (tfjs-core/src/backends/einsum_util.ts).
+    """
+    tf, terms = _tf(), _einsum_terms(node, inputs)
+    if terms is None:
+        return None
+    (a, b), (left, right, out) = inputs, terms
+    shared = [label for label in left if label in right]
+    batch, summed = [x for x in shared if x in out], [x for x in shared if x not in out]
+    rows, columns = [x for x in left if x not in right], [x for x in right if x not in left]
+    size = {label: _sizes(a)[place] for place, label in enumerate(left)}
+    size |= {label: _sizes(b)[place] for place, label in enumerate(right)}
+
+    def matrices(x: Any, labels: Sequence[str], parts: Sequence[Sequence[str]]) -> Any:
+        order = [labels.index(label) for part in parts for label in part]
+        sizes = [size[label] for label in parts[0]] + [_product([size[label] for label in part]) for part in parts[1:]]
+        return tf.reshape(tf.transpose(x, order), _shape(sizes))
+
+    product = tf.matmul(matrices(a, left, (batch, rows, summed)), matrices(b, right, (batch, summed, columns)))
+    made = [*batch, *rows, *columns]
+    return tf.transpose(tf.reshape(product, _shape([size[label] for label in made])), [made.index(x) for x in out])
+
+
+def _einsum_terms(node: Any, inputs: Sequence[Any]) -> list[list[str]] | None:
+    """The labels of both inputs and of the output; None where it is no product of matrices, or sizes are broadcast."""
+    equation = node.attr["equation"].s.decode().replace(" ", "")
+    given, arrow, out = equation.partition("->")
+    sides = given.split(",")
+    if not arrow or len(sides) != 2 or len(inputs) != 2 or any(x.shape.rank is None for x in inputs):
+        return None
+    widths = [x.shape.rank - len(side.replace("...", "")) for side, x in zip(sides, inputs, strict=True)]
+    terms = []
+    for side, width in zip((*sides, out), (*widths, max(widths)), strict=True):
+        before, dots, after = side.partition("...")
+        terms.append([*before, *(f"...{width - place}" for place in range(width if dots else 0)), *after])
+    left, right, last = terms
+    one_each = all(len(set(term)) == len(term) for term in terms)
+    known = {*left, *right} == {*last} | ({*left} & {*right})
+    sizes = [(inputs[0].shape[left.index(x)], inputs[1].shape[right.index(x)]) for x in left if x in right]
+    broadcast = any(1 in pair and pair != (1, 1) for pair in sizes)
+    return terms if one_each and known and not broadcast else None
+
+
+def _sizes(x: Any) -> list[Any]:
+    """Of each dimension, as a number where it is known."""
+    shape = _tf().shape(x)
+    return [shape[place] if size is None else size for place, size in enumerate(x.shape)]
+
+
+def _product(sizes: Sequence[Any]) -> Any:
+    total: Any = 1
+    for size in sizes:
+        total = total * size
+    return total
+
+
+def _shape(sizes: Sequence[Any]) -> Any:
+    return _tf().stack(list(sizes)) if any(not isinstance(size, int) for size in sizes) else list(sizes)
+
+
+def _batch_matmul(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    if len({node.attr[name].type for name in ("Ta", "Tb", "Tout")}) > 1:
+        return None
+    return _tf().matmul(*inputs, adjoint_a=node.attr["adj_x"].b, adjoint_b=node.attr["adj_y"].b)
+
+
+def groups(op: Any) -> int:
+    """How many groups of channels a convolution (tf.Operation) has; 1 where that is not known."""
+    return _groups(op.inputs, op.get_attr("data_format"))
+
+
+def _groups(inputs: Sequence[Any], data_format: bytes) -> int:
+    x, kernel = inputs[:2]
+    if not x.shape.rank or not kernel.shape.rank:
+        return 1
+    channels, each = x.shape[1 if data_format.startswith(b"NC") else -1], kernel.shape[-2]
+    return channels // each if channels and each else 1
+
+
+def _grouped(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    """A convolution for each group of channels; tensorflow.js has none in groups (tfjs-core/src/ops/conv2d.ts)."""
+    tf, count = _tf(), _groups(inputs, node.attr["data_format"].s)
+    if count == 1 or node.attr["data_format"].s == b"NCHW":
+        return None
+    attributes = {name: list(node.attr[name].list.i) for name in ("strides", "dilations", "explicit_paddings")}
+    attributes["padding"] = node.attr["padding"].s.decode()
+    kernel = inputs[1] if constants[1] is None else tf.constant(constants[1])
+    parts = zip(tf.split(inputs[0], count, -1), tf.split(kernel, count, -1), strict=True)
+    return tf.concat([tf.raw_ops.Conv2D(input=x, filter=each, **attributes) for x, each in parts], -1)
+
+
+def of_values(compute: Callable[..., Any]) -> Rewriting:
+    """A rewriting of an op that is a function of its inputs alone."""
+    return lambda node, inputs, constants: compute(*inputs)
+
+
+TABLE: Mapping[str, Rewriting] = {
+    "AccumulateNV2": lambda node, inputs, constants: _tf().add_n(list(inputs)),
+    "BatchMatMulV3": _batch_matmul,
+    "CheckNumerics": of_values(lambda x: _tf().identity(x)),
+    "Conv2D": _grouped,
+    "Einsum": _einsum,
+    "Erfc": of_values(lambda x: 1.0 - _tf().math.erf(x)),
+    "Inv": of_values(lambda x: _tf().math.reciprocal(x)),
+    "L2Loss": of_values(lambda x: _tf().reduce_sum(_tf().square(x)) * 0.5),
+    "MatrixBandPart": _band_part,
+    "MatrixDiag": _matrix_diag,
+    "MatrixDiagV2": _matrix_diag,
+    "MatrixDiagV3": _matrix_diag,
+    "MatrixDiagPart": _matrix_diag_part,
+    "MatrixDiagPartV2": _matrix_diag_part,
+    "MatrixDiagPartV3": _matrix_diag_part,
+    "MatrixSetDiag": _matrix_set_diag,
+    "MatrixSetDiagV2": _matrix_set_diag,
+    "MatrixSetDiagV3": _matrix_set_diag,
+    "PreventGradient": of_values(lambda x: _tf().identity(x)),
+    "Rint": of_values(lambda x: _tf().round(x)),
+    "Roll": _roll,
+    "Softsign": of_values(lambda x: x / (_tf().abs(x) + 1.0)),
+    "TensorScatterAdd": of_values(
+        lambda x, indices, updates: x + _tf().scatter_nd(indices, updates, _tf().shape(x, indices.dtype))
+    ),
+    "TensorScatterSub": of_values(
+        lambda x, indices, updates: x - _tf().scatter_nd(indices, updates, _tf().shape(x, indices.dtype))
+    ),
+    "Xdivy": of_values(lambda x, y: _where_not_zero(x, x / y)),
+    "Xlog1py": of_values(lambda x, y: _where_not_zero(x, x * _tf().math.log1p(y))),
+    "Xlogy": of_values(lambda x, y: _where_not_zero(x, x * _tf().math.log(y))),
+}
+"""Op -> rewriting."""
+
+ALSO: Mapping[str, Callable[[Any], bool]] = {
+    "Conv2D": lambda op: groups(op) > 1,
+    "Einsum": lambda op: True,
+    "MatrixBandPart": lambda op: True,
+}
+"""Ops that tensorflow.js has, but not for every backend or not rightly: which of them (tf.Operation) are written otherwise."""

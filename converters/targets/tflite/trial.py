@@ -1,0 +1,51 @@
+"""Does a converted file run? What its kernels refuse as they are prepared or run shows while another route can be taken."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from converters.contract.errors import said
+from converters.contract.values import Frozen, Signature, Tensors
+from converters.targets.tflite import flatbuffer, kernels
+
+
+class Problem(Frozen):
+    """Why a file does not compute its signatures. One that is `known` is a kernel's limit, whatever the inputs are."""
+
+    sentence: str
+    known: bool
+
+
+def problem(
+    content: bytes, keys: Sequence[str], signatures: Mapping[str, Signature], samples: Iterable[tuple[str, Tensors]]
+) -> Problem | None:
+    """What keeps TF Lite from computing any of the signatures, each with its first sample, if it has one.
+
+    The interpreter is TensorFlow's own, which has the select TF ops too.
+    """
+    model = flatbuffer.parse(content)
+    written = flatbuffer.definitions(model).keys() & set(keys)
+    for key in sorted(written):
+        if (why := kernels.cannot(model, key, signatures[key])) is not None:
+            return Problem(sentence=why, known=True)
+    try:
+        _run(content, written, samples)
+    except (ValueError, RuntimeError, TypeError) as error:
+        return Problem(sentence=f"TF Lite does not run what it was converted to: {said(error)}", known=False)
+    return None
+
+
+def _run(content: bytes, written: Iterable[str], samples: Iterable[tuple[str, Tensors]]) -> None:
+    import tensorflow as tf
+
+    interpreter: Any = tf.lite.Interpreter(model_content=content)
+    waiting = set(written)
+    if len(waiting) == 1:  # with several, each is prepared by its own runner
+        interpreter.allocate_tensors()
+    for key, sample in samples:
+        if key in waiting:
+            waiting.remove(key)
+            # The calibrator is given strings in NumPy's own type, and a runner in Python's.
+            fed = {name: value.astype(object) if value.dtype.kind == "S" else value for name, value in sample.items()}
+            interpreter.get_signature_runner(key)(**fed)
+        if not waiting:
+            break
