@@ -33,8 +33,8 @@ listed                       P    P     U      U
 listed3                      P    P     U      U
 positional                   P    P     U      U
 positional3                  P    P     U      U
-coefficients                 U    U     .      .    RFFT2D takes lengths that are powers of two
-suppressed                   U    P     .      .    returns its largest number of entries, padded
+coefficients                 P    U     .      .    RFFT2D takes lengths that are powers of two
+suppressed                   P    P     .      .    returns its largest number of entries, padded
 suppressed_and_padded        P    F     .      .    values on node
 """
 """P passed, U unsupported, F failed, as golden shows, . no row; and words of a row's reason."""

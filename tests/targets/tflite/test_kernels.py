@@ -45,11 +45,23 @@ def data():
 
 @pytest.fixture(scope="module")
 def rows(make_sample: Callable[..., Sample]) -> dict[str, tuple[str, str]]:
-    """Signature -> status and reason."""
-    targets = {"tflite": {"variants": ["float32"]}}
+    """Signature -> status and reason, of built-in ops alone."""
+    return _rows(make_sample, select_ops="never")
+
+
+def _rows(make_sample: Callable[..., Sample], **options: str) -> dict[str, tuple[str, str]]:
+    targets = {"tflite": {"variants": ["float32"], **options}}
     sample = make_sample(CODE, targets=targets, golden={"data": "tiny.py:data"})
     made = samples.converted(sample, "tflite", "float32").check()
     return {str(row.signature): (row.status, row.reason or "") for row in made}
+
+
+def test_select_ops_alone_compute_what_built_in_ones_do_not(make_sample: Callable[..., Sample]) -> None:
+    rows = _rows(make_sample)
+    assert {key: status for key, (status, _) in rows.items()} == dict.fromkeys(
+        ("kept", "total", "odd", "even"), "passed"
+    )
+    assert "select TF ops in place of all built-in ones, since TF Lite's" in rows["kept"][1]
 
 
 def test_a_signature_is_unsupported_when_it_returns_as_many_as_are_kept(rows: dict[str, tuple[str, str]]) -> None:
