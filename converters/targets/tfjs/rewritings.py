@@ -184,6 +184,20 @@ def _grouped(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
     return tf.concat([tf.raw_ops.Conv2D(input=x, filter=each, **attributes) for x, each in parts], -1)
 
 
+def _fake_quant(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    """Rounding to a grid that has zero (tensorflow/core/kernels/fake_quant_ops_functor.h); tensorflow.js does nothing."""
+    tf, x = _tf(), inputs[0]
+    if constants[1] is None or constants[2] is None:
+        return None
+    low, high = np.float32(constants[1]), np.float32(constants[2])
+    first, last = np.float32(node.attr["narrow_range"].b), np.float32(2 ** node.attr["num_bits"].i - 1)
+    scale = (high - low) / (last - first)
+    zero = np.float32(np.clip(np.floor(first - low / scale + np.float32(0.5)), first, last))
+    least, most = (first - zero) * scale, (last - zero) * scale
+    steps = tf.floor((tf.clip_by_value(x, least, most) - least) * (np.float32(1.0) / scale) + 0.5)
+    return steps * scale + least
+
+
 def of_values(compute: Callable[..., Any]) -> Rewriting:
     """A rewriting of an op that is a function of its inputs alone."""
     return lambda node, inputs, constants: compute(*inputs)
@@ -196,6 +210,7 @@ TABLE: Mapping[str, Rewriting] = {
     "Conv2D": _grouped,
     "Einsum": _einsum,
     "Erfc": of_values(lambda x: 1.0 - _tf().math.erf(x)),
+    "FakeQuantWithMinMaxVars": _fake_quant,
     "Inv": of_values(lambda x: _tf().math.reciprocal(x)),
     "L2Loss": of_values(lambda x: _tf().reduce_sum(_tf().square(x)) * 0.5),
     "MatrixBandPart": _band_part,
@@ -227,6 +242,7 @@ TABLE: Mapping[str, Rewriting] = {
 ALSO: Mapping[str, Callable[[Any], bool]] = {
     "Conv2D": lambda op: groups(op) > 1,
     "Einsum": lambda op: True,
+    "FakeQuantWithMinMaxVars": lambda op: True,
     "MatrixBandPart": lambda op: True,
 }
 """Ops that tensorflow.js has, but not for every backend or not rightly: which of them (tf.Operation) are written otherwise."""

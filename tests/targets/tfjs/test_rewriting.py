@@ -17,7 +17,7 @@ pytestmark = pytest.mark.tensorflow
 
 COMPUTED = (
     *("erfc", "xlogy", "constant_diagonal", "diagonal", "rolled", "einsum", "einsum_by_dots", "causal", "asserted"),
-    *("in_a_loop", "list", "groups", "groups_compiled", "scattered"),
+    *("in_a_loop", "list", "groups", "groups_compiled", "scattered", "rounded"),
 )
 REFUSED = {
     "complex": "complex numbers between Fourier transforms alone, and none in StridedSlice",
@@ -62,6 +62,7 @@ def models() -> Mapping[str, tuple[Any, tuple[int | None, ...]]]:
         "groups": (lambda x: tf.nn.relu(convolved(x)), (None, 6, 6, 4)),
         "groups_compiled": (tf.function(convolved, jit_compile=True), (None, 6, 6, 4)),
         "scattered": (lambda x: tf.tensor_scatter_nd_add(x, [[1], [2]], tf.ones([2, 5])), (4, 5)),
+        "rounded": (lambda x: tf.quantization.fake_quant_with_min_max_vars(x, -0.7, 1.9, narrow_range=True), (None, 5)),
         "complex": (lambda x: tf.abs(tf.signal.rfft(x)[:, :3]), (None, 16)),
         "groups_3d": (lambda x: tf.nn.conv3d(x, np.ones((3, 3, 3, 2, 4), "f"), [1] * 5, "SAME"), (None, 4, 4, 4, 4)),
     }
