@@ -132,9 +132,10 @@ class Judge:
         return self._cases[key_of(artifact)][call].inputs
 
     def answered(self, returned: Sequence[Prediction]) -> int:
-        """The number of golden's first call that all of these answered."""
+        """The number of a call that all of these answered: golden's first, or else its last; special ones are between them."""
         each = [set(one.answered) for one in returned if one.error is None and one.answered is not None]
-        return min(set.intersection(*each), default=0) if each else 0
+        common = set.intersection(*each) if each else {0}
+        return 0 if 0 in common else max(common, default=0)
 
     def calibrates(self, key: str) -> bool:
         """Whether golden's first call is among what was calibrated on.

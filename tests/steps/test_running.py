@@ -9,9 +9,10 @@ import pytest
 import samples
 from samples import Converted, Sample
 
-from converters.contract.values import CheckResult
+from converters.contract.values import CheckResult, Prediction
 from converters.reference import golden
 from converters.release.manifest import Row
+from converters.steps.judging import Judge
 
 pytestmark = [pytest.mark.usefixtures("kept_runtimes"), pytest.mark.browser]
 
@@ -121,3 +122,13 @@ def build():
     each = 2 * 128 * 128 * 25 * 63 * 63
     assert [case.batch for case in told.cases[KEY]] == [7, 1]
     assert [round(work / each, 1) for work in told.works[KEY]] == [told.cases[KEY][0].batch, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("answered", "call"), [((None, None), 0), (((0, 2), None), 0), (((1, 2), None), 2), (((1, 2), (1,)), 1)]
+)
+def test_judge_takes_the_first_call_or_its_last_when_only_some_were_answered(
+    keras_sample: Sample, tmp_path: Path, answered: tuple[tuple[int, ...] | None, ...], call: int
+) -> None:
+    judge = Judge(samples.unit_of(keras_sample, "tfjs", "graph", tmp_path), keras_sample.golden, None)
+    assert judge.answered([Prediction(runtime="any", answered=each) for each in answered]) == call
