@@ -1,5 +1,5 @@
 """`python -m flows` is `fanout`."""
 
-from flows.cli import main
+from flows.start import main
 
 main()

@@ -15,6 +15,15 @@ DEFAULT = "http://127.0.0.1:4200/api"
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
+_FORCED = {
+    # Where a server that is started here has its API, as Prefect's own client and ours expect it.
+    "PREFECT_SERVER_API_BASE_PATH": "/api",
+    # What a run makes is in its release; Prefect keeps nothing of it.
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+    "PREFECT_TASKS_DEFAULT_PERSIST_RESULT": "false",
+}
+_UNSET = ("PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK", "PREFECT_DEFAULT_RESULT_STORAGE_BLOCK")
+"""Prefect looks where results would be kept also where none are, and ends the run if that is not there."""
 _OWN = ("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "PREFECT_SERVER_EPHEMERAL_ENABLED")
 """Names of one setting. Prefect's default profile sets it, a person's own need not."""
 
@@ -35,6 +44,9 @@ def set_defaults(auth: SecretStr | None) -> None:
     proxies.require_usable()
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    os.environ.update(_FORCED)
+    for name in _UNSET:
+        os.environ.pop(name, None)
     if not any(os.environ.get(name) for name in _OWN):
         os.environ[_OWN[0]] = "true"
     if auth:
@@ -53,7 +65,9 @@ def prepare(auth: SecretStr | None) -> str:
     set_defaults(auth)
     if not os.environ.get(URL):
         os.environ.pop(URL, None)
-    there = connection.read(frozenset((*_DEFAULTS, *(name for name in _OWN if os.environ.get(name) == "true"))))
+    there = connection.read(
+        frozenset((*_DEFAULTS, *_FORCED, *(name for name in _OWN if os.environ.get(name) == "true")))
+    )
     default = Connection(DEFAULT, None, *there[2:])
     note = ""
     if there.url is None:

@@ -210,7 +210,7 @@ def _complain(error: Exception) -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """All that `fanout` does."""
     try:
         proxies.except_this_machine()
         scratch.begin()

@@ -35,7 +35,7 @@ from flows import one_at_a_time
 from flows.cluster.dask import connected
 from flows.executor import Executor, Here
 from flows.making import Making, Turn, show_unchanged
-from flows.operations import this_run
+from flows.operations import ONCE, this_run
 from flows.order import measured_needs
 from flows.settings import Settings, in_force
 from flows.show import artifacts
@@ -63,7 +63,7 @@ _turn: contextvars.ContextVar[Turn | None] = contextvars.ContextVar("turn", defa
     name="deploy-model",
     flow_run_name="deploy {model}",
     task_runner=ThreadPoolTaskRunner(max_workers=MOST_THREADS),  # type: ignore[arg-type]
-    validate_parameters=True,
+    **ONCE,
     on_failure=[notify.run_failed],
     on_crashed=[notify.run_crashed],
 )
@@ -195,7 +195,7 @@ def _children_end_first(model: str) -> Iterator[None]:
         raise
 
 
-@flow(name="deploy-all", flow_run_name="deploy all", validate_parameters=True)
+@flow(name="deploy-all", flow_run_name="deploy all", **ONCE)
 def deploy_all(
     models: list[str] | None = None,
     targets: list[str] | None = None,

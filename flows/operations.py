@@ -15,13 +15,16 @@ from flows import elsewhere
 from flows.settings import in_force
 from flows.show import artifacts
 
+ONCE: dict[str, Any] = {"validate_parameters": True, "retries": 0, "persist_result": False}
+"""What is the same for every flow, whatever Prefect's settings say of others."""
+
 
 def this_run() -> str:
     """The flow run that this is called in, for a person."""
     return f"flow run {flow_run.name} ({flow_run.id})"
 
 
-@flow(name="check-release", flow_run_name="check {model} {version}", validate_parameters=True)
+@flow(name="check-release", flow_run_name="check {model} {version}", **ONCE)
 def check_release(model: str, version: int | None = None, trust_code: bool = False) -> State[Any]:
     """Check a release's digests, and every check again; the current version unless one is named.
 
@@ -47,7 +50,7 @@ def check_release(model: str, version: int | None = None, trust_code: bool = Fal
     return Completed(message=f"{model} {chosen} passes every check")
 
 
-@flow(name="promote", flow_run_name="promote {model} {version}", validate_parameters=True)
+@flow(name="promote", flow_run_name="promote {model} {version}", **ONCE)
 def promote_release(model: str, version: int) -> State[Any]:
     """Make a passed version the current one."""
     try:
@@ -59,7 +62,7 @@ def promote_release(model: str, version: int) -> State[Any]:
     return Completed(message=f"{model} {version} is current")
 
 
-@flow(name="rollback", flow_run_name="roll back {model}", validate_parameters=True)
+@flow(name="rollback", flow_run_name="roll back {model}", **ONCE)
 def rollback_release(model: str) -> State[Any]:
     """Go back to the passed version before the current one."""
     try:

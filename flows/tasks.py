@@ -35,7 +35,8 @@ CRASH_RETRIES = 1
 # Results are passed on in memory; what must last is in the release. A conversion or check that found something wrong
 # ends as Failed, for the UI, and still carries what it found. Prefect's own cache knows parameters and not what is on
 # disk, so `converters.reuse` decides what is unchanged; such a task's state has the name that Prefect gives a hit.
-_options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+_options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, "retry_delay_seconds": 0}
+_once: dict[str, Any] = {**_options, "retries": 0}
 
 
 _RELEASE, _UNIT = "{job.unit.spec.name} {job.unit.source.version}", "{job.unit.name.title}"
@@ -49,13 +50,13 @@ class Exported(NamedTuple):
     built_from: BuiltFrom
 
 
-@task(name="unchanged", task_run_name="{model} {version}: {what}", **_options)
+@task(name="unchanged", task_run_name="{model} {version}: {what}", **_once)
 def unchanged(model: str, what: str, version: int) -> State[None]:
     """Stands for a step whose result is kept from the current release, where it was verified."""
     return Completed(name="Cached", message=f"unchanged since {model} {version}")
 
 
-@task(name="build", task_run_name="{model} {place.version}: build", **_options)
+@task(name="build", task_run_name="{model} {place.version}: build", **_once)
 def build(model: str, builder: Builder, place: Staging) -> child.Completed[Built]:
     """Build the live model and record golden, in a child process."""
     tell(Event(model, "building"))
@@ -72,7 +73,7 @@ def build(model: str, builder: Builder, place: Staging) -> child.Completed[Built
     return done
 
 
-@task(name="export", task_run_name="{model} {place.version}: export", **_options)
+@task(name="export", task_run_name="{model} {place.version}: export", **_once)
 def export(model: str, builder: Builder, place: Staging, built: child.Completed[Built]) -> Exported:
     """Export the live model as a SavedModel."""
     tell(Event(model, "exporting"))
@@ -114,7 +115,7 @@ def convert(executor: Executor, job: Job, need_mb: float) -> Any:
     return conversion
 
 
-@task(name="check", task_run_name=f"{_RELEASE}: check {_UNIT}", **_options)
+@task(name="check", task_run_name=f"{_RELEASE}: check {_UNIT}", **_once)
 def check(executor: Executor, job: Job, conversion: Conversion, need_mb: float) -> Any:
     """Run what was converted in its own runtimes and compare with golden: a list of rows."""
     unit = job.unit
@@ -128,7 +129,7 @@ def check(executor: Executor, job: Job, conversion: Conversion, need_mb: float) 
     return Failed(message="; ".join(bad), data=rows) if bad else rows
 
 
-@task(name="release", task_run_name="{spec.name} {place.version}: release", **_options)
+@task(name="release", task_run_name="{spec.name} {place.version}: release", **_once)
 def publish(
     place: Staging,
     source: SourceRecord,
@@ -149,7 +150,7 @@ def publish(
 _THERE = "{released.manifest.model} {released.manifest.version}: publish elsewhere"
 
 
-@task(name="publish elsewhere", task_run_name=_THERE, **_options)
+@task(name="publish elsewhere", task_run_name=_THERE, **_once)
 def publish_elsewhere(released: Released) -> Any:
     """Have a promoted version in the other place, too: the same Released, with what kept it from being there."""
     there = elsewhere.published(in_force(), released)

@@ -163,6 +163,9 @@ def module_sample(make_sample: Callable[..., Sample]) -> Sample:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutants", choices=["some", "all"], default="some", help="how many mutated releases to check")
+    parser.addoption(
+        "--machines", choices=["some", "all"], default="some", help="how many odd environments to deploy in"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ AT_ONCE.set()
 @pytest.fixture(autouse=True)
 def _nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of Prefect's, nowhere; what `prepare` sets is gone with the test."""
-    for name in (URL, CLIENT_AUTH, KEY, *api._DEFAULTS, *api._OWN):
+    for name in (URL, CLIENT_AUTH, KEY, *api._DEFAULTS, *api._FORCED, *api._OWN):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))

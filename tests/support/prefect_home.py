@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import machines
 import psutil
 import samples
 import yaml
@@ -230,8 +231,10 @@ def listening() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         server.server_close()
 
 
-def launch(folder: Path, port: int, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-    """`fanout ui` as a person starts it, with a Prefect home and configs below `folder`."""
+def launch(
+    folder: Path, port: int, *arguments: str, checkout: Path | None = None, **environment: str
+) -> "subprocess.Popen[str]":
+    """`fanout ui` as a person starts it, in this checkout or another, with a Prefect home and configs below `folder`."""
     variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "FANOUT_"))},
         "PREFECT_HOME": str(folder / "prefect"),
@@ -242,21 +245,27 @@ def launch(folder: Path, port: int, *arguments: str, **environment: str) -> "sub
     }
     with (folder / "ui.log").open("a") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows", "ui", "--port", str(port), *arguments],
-            env=variables, stdout=log, stderr=subprocess.STDOUT, text=True,
+            [checkout / ".venv/bin/python" if checkout else sys.executable, "-m", "flows", "ui", "--port", str(port), *arguments],
+            env=variables, stdout=log, stderr=subprocess.STDOUT, text=True, cwd=checkout,
+            preexec_fn=machines.unprivileged if checkout else None,
         )  # fmt: skip
 
 
 @contextmanager
-def at_home(folder: Path, *arguments: str, auth: str | None = None, **environment: str) -> Iterator[Home]:
-    """Run it until the context is left, then end it as Ctrl-C does; nothing of it may be left."""
+def at_home(
+    folder: Path, *arguments: str, auth: str | None = None, checkout: Path | None = None, **environment: str
+) -> Iterator[Home]:
+    """Run it until the context is left, then end it as Ctrl-C does; nothing of it may be left.
+
+    In another checkout than this one, by a user to whom permissions apply.
+    """
     with listening() as (webhook, posted):
         if not (folder / "configs").exists():
             write_configs(folder, webhook)
         port = free_port()
         if auth is not None:
             environment["FANOUT_AUTH"] = auth
-        process = launch(folder, port, *arguments, **environment)
+        process = launch(folder, port, *arguments, checkout=checkout, **environment)
         home = Home(f"http://127.0.0.1:{port}", folder, process, auth, posted)
         try:
             wait_until(lambda: "Ctrl-C ends it" in home.said() or process.poll() is not None, home.said)
