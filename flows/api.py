@@ -63,6 +63,7 @@ def prepare(auth: SecretStr | None) -> str:
         BadInput: a server is named that is none, or of no use here (`answers.require_prefect`), or Prefect refuses a setting.
     """
     set_defaults(auth)
+    connection.find_home()
     if not os.environ.get(URL):
         os.environ.pop(URL, None)
     there = connection.read(
@@ -82,6 +83,7 @@ def prepare(auth: SecretStr | None) -> str:
         elif found == "another program":
             note = f" (what listens at {secrets.shown(DEFAULT).removesuffix('/api')} is no Prefect server)"
     if there.url is None:
+        connection.require_database(there)
         return f"a server of its own, for this run{note}"
     os.environ[URL] = there.url
     host = urlsplit(there.url).hostname or ""

@@ -8,6 +8,7 @@ only where a file or a variable says something.
 import base64
 import os
 import ssl
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,10 @@ from converters.contract.errors import BadInput, said
 URL = "PREFECT_API_URL"
 CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
 KEY = "PREFECT_API_KEY"
+HOME = "PREFECT_HOME"
+DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL"
+_SQLITE, _POSTGRESQL = "sqlite+aiosqlite", "postgresql+asyncpg"
+_HOME, _PROFILES = "~/.prefect", "profiles.toml"
 CLOUD = "https://api.prefect.cloud/api"
 CONNECT_SECONDS = 5.0
 """Whoever listens is connected to at once, by the system, however busy the program is."""
@@ -31,7 +36,7 @@ class Connection(NamedTuple):
     """How Prefect's client would ask its API.
 
     `url` is None where none is set, and `origin` is the file that sets it, if none of the variables does. `own` says whether
-    Prefect may start a server for a process where there is none.
+    Prefect may start a server for a process where there is none, which keeps `database` if that is set.
     """
 
     url: str | None = None
@@ -42,6 +47,7 @@ class Connection(NamedTuple):
     verify: bool | ssl.SSLContext = True
     cloud: str = CLOUD
     own: bool = True
+    database: str | None = None
 
     def shown(self) -> str:
         """The address, for a person, and where it is from."""
@@ -66,15 +72,55 @@ class Connection(NamedTuple):
 def read(known: frozenset[str] = frozenset()) -> Connection:
     """What is set, by variables other than those `known`, or by files. Raises BadInput where Prefect refuses a setting."""
     files = [file for file in _files() if _speaks(file)]
-    variables = {name for name in os.environ if name.startswith("PREFECT_") and name != "PREFECT_HOME"}
+    variables = {name for name in os.environ if name.startswith("PREFECT_") and name != HOME}
     if not files and variables <= known:
         return Connection()
     return _as_prefect_does(files)
 
 
-def require_settings() -> None:
-    """Raises BadInput where Prefect refuses one of its settings; to be called before it is imported, for that would end by it."""
-    _as_prefect_does([])
+def require_settings() -> Connection:
+    """What is set; to be called before Prefect is imported. Raises BadInput where it refuses a setting: its import would fail."""
+    return _as_prefect_does([])
+
+
+def require_database(there: Connection) -> None:
+    """Raises BadInput where a server cannot keep its database: it would not come up, and say nothing."""
+    kind, _, rest = (there.database or "").partition("://")
+    if kind == _POSTGRESQL or ":memory:" in rest:
+        return
+    if kind not in ("", _SQLITE):
+        raise BadInput(
+            f"{DATABASE}={secrets.shown(there.database or '')} is no database that a Prefect server can use; give it as "
+            f"{_SQLITE}:///PATH or {_POSTGRESQL}://USER:PASSWORD@HOST/DATABASE"
+        )
+    file = rest.removeprefix("/").partition("?")[0]
+    home = os.environ.get(HOME) or _HOME
+    elsewhere = bool(file) and Path(file).parent != Path(os.path.expanduser(home))
+    place, name = (str(Path(file).parent), DATABASE) if elsewhere else (home, HOME)
+    if not _writable(place, made=not elsewhere):
+        raise BadInput(
+            f"a Prefect server keeps its database in {place}, which cannot be written; let {name} name another"
+        )
+
+
+def find_home() -> None:
+    """Where the user has named no home of Prefect's and none can be made: one that goes with this run."""
+    if os.environ.get(HOME) or _writable(_HOME):
+        return
+    profiles = Path(os.path.expanduser(_HOME)) / _PROFILES
+    if os.access(profiles, os.R_OK):
+        os.environ.setdefault("PREFECT_PROFILES_PATH", str(profiles))
+    os.environ[HOME] = os.path.join(tempfile.gettempdir(), "prefect")
+
+
+def _writable(place: str, made: bool = True) -> bool:
+    """Whether files can be made in a directory that is there or, if it is `made` where it is not, can be."""
+    path = os.path.expanduser(place)
+    if path.startswith("~"):  # nobody knows where that is
+        return False
+    folder = Path(path).absolute()
+    there = next(each for each in (folder, *folder.parents) if each.exists()) if made else folder
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _as_prefect_does(files: list[Path]) -> Connection:
@@ -101,6 +147,7 @@ def _as_prefect_does(files: list[Path]) -> Connection:
         _verify(api.tls_insecure_skip_verify, api.ssl_cert_file),
         settings.cloud.api_url,
         settings.server.ephemeral.enabled,
+        database.get_secret_value() if (database := settings.server.database.connection_url) else None,
     )
 
 
@@ -131,8 +178,7 @@ def _verify(skip: bool, certificates: str | None) -> bool | ssl.SSLContext:
 
 def _files() -> list[Path]:
     """Those that exist, in Prefect's order."""
-    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect")
-    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or Path(os.environ.get(HOME) or _HOME) / _PROFILES)
     names = (Path(".env"), Path("prefect.toml"), Path("pyproject.toml"), profiles)
     return [file for name in names if (file := Path(os.path.expanduser(name)).absolute()).is_file()]
 

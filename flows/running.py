@@ -14,7 +14,7 @@ from rich.text import Text
 
 from converters.config.asked import Asked
 from converters.config.spec import ModelSpec
-from converters.contract.errors import FanoutError
+from converters.contract.errors import FanoutError, ServerFailed, said
 from converters.processes import child, imports
 from converters.release import publish
 from converters.release.assemble import Released
@@ -99,6 +99,8 @@ def _run_flow(models: list[str], request: Request, console: Console) -> tuple[li
         from flows.deploy import deploy_all, deploy_model
         from flows.show.events import Event, listening
         from flows.show.progress import Progress
+    if not api.server_runs():
+        _start_server()
 
     released: list[Released] = []
     errors: list[Exception] = []
@@ -123,6 +125,19 @@ def _run_flow(models: list[str], request: Request, console: Console) -> tuple[li
     if len(released) + len(errors) != len(models):  # the flow itself came to grief; its own exception says how
         state.result()
     return released, errors
+
+
+def _start_server() -> None:
+    """Have Prefect start the server that serves this process alone. Raises ServerFailed where it does not come up."""
+    from prefect.client.orchestration import get_client
+
+    try:
+        with get_client(sync_client=True):
+            pass
+    except RuntimeError as error:
+        raise ServerFailed(
+            f"the Prefect server for this run did not start: {said(error)}; `fanout ui` shows what it says, and may serve runs"
+        ) from error
 
 
 def _leave_soon(console: Console) -> None:

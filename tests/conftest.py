@@ -43,7 +43,13 @@ NEEDS = {
 
 LONGEST = (
     "soak/test_long_runs.py",
-    *("flows/ui/test_ui.py", "flows/cluster/test_dask.py", "whole/test_matrix.py", "targets/test_registry.py"),
+    *(
+        "flows/ui/test_ui.py",
+        "flows/ui/test_machines.py",
+        "flows/cluster/test_dask.py",
+        "whole/test_matrix.py",
+        "targets/test_registry.py",
+    ),
     *(
         "flows/test_deploy.py",
         "targets/serving/test_model_server.py",

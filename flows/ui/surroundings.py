@@ -29,7 +29,7 @@ def configure(host: str, port: int, settings: Settings) -> tuple[dict[str, str],
 
     Only the server is told the password. Everything else that is started here has a random word of this start.
 
-    Raises BadInput where a proxy is none, or Prefect refuses one of its settings.
+    Raises BadInput where a proxy is none, its settings are refused by Prefect, or its home cannot be written.
     """
     if settings.auth is not None:
         os.environ[api.SERVER_AUTH] = os.environ[CLIENT_AUTH] = f"fanout:{secrets.token_urlsafe(32)}"
@@ -38,7 +38,7 @@ def configure(host: str, port: int, settings: Settings) -> tuple[dict[str, str],
         os.environ.setdefault(name, value)
     os.environ[URL] = f"{api.address(host, port)}/api"
     proxies.except_this_machine(urlsplit(os.environ[URL]).hostname or host)
-    connection.require_settings()
+    connection.require_database(connection.require_settings())
     for name, value in _retention(settings.keep_days).items():
         os.environ.setdefault(name, value)
     # By default any page in the user's browser may use the API.

@@ -1,8 +1,10 @@
 """Which Prefect API is used, where that is said, and what is no Prefect API; one that is slow is one."""
 
 import json
+import os
 import re
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -236,6 +238,62 @@ def test_prepare_asks_prefect_cloud_by_its_own_path_when_the_address_is_there(
         else:
             with pytest.raises(BadInput, match=said):
                 api.prepare(None)
+
+
+@pytest.mark.parametrize("home", ["below a file", ""])
+def test_prepare_finds_a_home_for_prefect_when_none_can_be_made(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(200) as url:
+        pass
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(api, "DEFAULT", url)
+    monkeypatch.setenv("HOME", str(tmp_path / "file" / home))
+    monkeypatch.delenv("PREFECT_HOME")
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", "")
+    assert api.prepare(None) == "a server of its own, for this run"
+    assert Path(os.environ["PREFECT_HOME"]).parent == Path(tempfile.gettempdir())
+
+
+def test_prepare_refuses_when_the_home_that_is_named_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(200) as url:
+        pass
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(api, "DEFAULT", url)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "prefect"))
+    with pytest.raises(BadInput, match=r"file/prefect, which cannot be written; let PREFECT_HOME name"):
+        api.prepare(None)
+
+
+@pytest.mark.parametrize(
+    ("database", "said"),
+    [
+        (
+            "mysql://ann:secret@db/prefect",
+            "=mysql://db/prefect is no database that a Prefect server can use; give it as",
+        ),
+        ("sqlite+aiosqlite:////dev/null/x.db", "in /dev/null, which cannot be written; let PREFECT_API_DATABASE"),
+        ("sqlite+aiosqlite:///absent/x.db", "in absent, which cannot be written; let PREFECT_API_DATABASE"),
+        ("sqlite+aiosqlite:///x.db", None),
+        ("sqlite+aiosqlite:///:memory:", None),
+        ("postgresql+asyncpg://ann:secret@db/prefect", None),
+    ],
+)
+def test_prepare_refuses_a_database_that_no_server_can_keep(
+    database: str, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(200) as url:
+        pass
+    monkeypatch.setattr(api, "DEFAULT", url)
+    monkeypatch.setenv(connection.DATABASE, database)
+    if said is None:
+        assert api.prepare(None) == "a server of its own, for this run"
+    else:
+        with pytest.raises(BadInput, match=re.escape(said)) as refused:
+            api.prepare(None)
+        assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

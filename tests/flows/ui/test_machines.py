@@ -55,6 +55,9 @@ class Place:
 
     def ui(self, **more: str) -> AbstractContextManager[Home]:
         """`fanout ui`, likewise."""
+        (self.folder / "ui.log").unlink(
+            missing_ok=True
+        )  # of the one before, whose last word would be taken for this one's
         return at_home(self.folder, checkout=self.checkout, HOME=str(self.home), **more)
 
 
@@ -98,16 +101,17 @@ def test_unchanged_is_unchanged_when_ui_and_command_ask_in_turn(place: Place) ->
 
 def test_deploy_and_worker_do_their_work_whatever_the_environment(place: Place, tmp_path: Path) -> None:
     with DaskCluster(tmp_path) as cluster:
-        cluster.start("odd", place.variables(**ALL))
+        cluster.start("odd", place.variables(**ALL, PYTHONPATH=str(place.checkout)))
         there = {"FANOUT_DASK": cluster.address, "FANOUT_STORE": str(tmp_path / "störe")}
         ran = place.fanout("deploy", "tiny", "--force", "--json", **ALL, **there)
-        assert ran.returncode == 0, (ran.stderr, cluster.log("odd"))
-    assert not UGLY.search(ran.stderr + cluster.log("odd"))
+        said = ran.stderr, cluster.log("odd")
+    assert ran.returncode == 0, said
+    assert [UGLY.search(each) for each in said] == [None, None]
     (manifest,) = json.loads(ran.stdout)["manifests"]
     assert {row["target"] for row in manifest["targets"] if row["status"] == "passed"} >= set(TARGETS)
 
 
-SOME = ("sealed PREFECT_HOME", "relative TMPDIR", "no server", "Prefect Cloud")
+SOME = ("sealed PREFECT_HOME", "Prefect Cloud")
 """Those that are tried always; `--machines all` tries every one."""
 
 
