@@ -6,9 +6,13 @@ only where a file or a variable says something.
 """
 
 import base64
+import io
 import os
 import ssl
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,14 +128,18 @@ def _writable(place: str, made: bool = True) -> bool:
 
 
 def _as_prefect_does(files: list[Path]) -> Connection:
+    told = io.StringIO()
     try:
-        from prefect.settings import Settings
+        with redirect_stderr(told):  # at its import Prefect tells of wrong settings in many lines
+            from prefect.settings import Settings
         from pydantic_settings import SettingsError
 
         try:
             settings = Settings()
+            sys.stderr.write(told.getvalue())
         except (SettingsError, OSError) as error:
-            raise BadInput(f"Prefect's settings cannot be read: {said(error)}") from error
+            where = next(_alone_wrong(), " or ".join(map(str, files)) or "the variables that begin with PREFECT_")
+            raise BadInput(f"Prefect's settings cannot be read: {said(error)}; correct {where}") from error
     except ValidationError as error:
         raise BadInput(_refused(error)) from error
     api = settings.api
@@ -160,9 +168,30 @@ def _refused(error: ValidationError) -> str:
         for name, value in os.environ.items()
         if name.upper().startswith("PREFECT_") and name.upper().endswith(field) and value == wrong["input"]
     ]
+    given = given or list(_alone_wrong())
     files = [str(file) for file in _files() if _speaks(file)]
-    name, where = (given[0], "the variable") if given else (f"{error.title}: {field}", "it in " + " or ".join(files))
+    if given:
+        name, where = given[0], "the variable"
+    else:
+        name = f"{error.title}: {field}".rstrip(": ")
+        where = "it in " + (" or ".join(files) or "the variables that begin with PREFECT_")
     return f"Prefect does not accept its setting {name}: {said(wrong['msg'])}; correct {where}, or take it out"
+
+
+def _alone_wrong() -> Iterator[str]:
+    """Variables without which Prefect accepts its settings: some of its rules are of several, and name none."""
+    from prefect.settings import Settings
+
+    for name in [name for name in os.environ if name.upper().startswith("PREFECT_")]:
+        value = os.environ.pop(name)
+        try:
+            Settings()
+        except (ValueError, OSError):  # pydantic's are of the first
+            continue
+        else:
+            yield name
+        finally:
+            os.environ[name] = value
 
 
 def _verify(skip: bool, certificates: str | None) -> bool | ssl.SSLContext:

@@ -301,6 +301,8 @@ def test_prepare_refuses_a_database_that_no_server_can_keep(
     [
         ("PREFECT_LOGGING_LEVEL", "LOUD", "PREFECT_LOGGING_LEVEL"),
         ("PREFECT_CLIENT_MAX_RETRIES", "many", "PREFECT_CLIENT_MAX_RETRIES"),
+        ("PREFECT_API_URL", "http://[bad/api", "setting PREFECT_API_URL: .*; correct the variable"),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", "X: y", "cannot be read: .*; correct PREFECT_CLIENT_CUSTOM_HEADERS"),
         ("PREFECT_API_SSL_CERT_FILE", "/nowhere.pem", "PREFECT_API_SSL_CERT_FILE=/nowhere.pem cannot be read"),
     ],
 )
