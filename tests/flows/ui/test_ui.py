@@ -235,7 +235,7 @@ def test_nightly_run_appears_and_runs_when_its_minute_comes(home: Home) -> None:
     run = ran()[0]
     assert (run["name"], run["parameters"]) == (
         "deploy clock",
-        {"model": "clock", "force": False, "promote": True, "trust_code": False},
+        {"model": "clock", "force": False, "promote": True, "trust_code": False, "accept_contract_change": False},
     )
     assert home.deployment("deploy-all")["schedules"] == []
     (schedule,) = home.deployment("deploy-model")["schedules"]
