@@ -83,6 +83,8 @@ def _write_graph(path: Path, variant: str, key: str, out_dir: Path) -> str | Non
         large.extend(dtypes.inexact_in_webgl(definition))
         dtypes.require_real(definition)
         rewriting.require_no_groups(graph)
+        if lacking := internals.not_run(definition):
+            raise Unsupported(diagnosis.of_lacking(lacking, nodes))
         return graph
 
     try:

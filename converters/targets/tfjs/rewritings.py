@@ -198,6 +198,19 @@ def _fake_quant(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> A
     return steps * scale + least
 
 
+def _select(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    """Of whole rows, as `Select` chooses by a vector (tensorflow/core/kernels/cwise_op_select.cc), where SelectV2 broadcasts."""
+    tf, (condition, x, y) = _tf(), inputs
+    if x.shape.rank is None:
+        return None
+    return tf.where(tf.reshape(condition, [-1, *[1] * (x.shape.rank - 1)]), x, y)
+
+
+def _of_rows(op: Any) -> bool:
+    """Whether an op `Select` chooses whole rows."""
+    return op.inputs[0].shape.rank == 1 and (op.inputs[1].shape.rank or 0) > 1
+
+
 def of_values(compute: Callable[..., Any]) -> Rewriting:
     """A rewriting of an op that is a function of its inputs alone."""
     return lambda node, inputs, constants: compute(*inputs)
@@ -226,6 +239,7 @@ TABLE: Mapping[str, Rewriting] = {
     "PreventGradient": of_values(lambda x: _tf().identity(x)),
     "Rint": of_values(lambda x: _tf().round(x)),
     "Roll": _roll,
+    "Select": _select,
     "Softsign": of_values(lambda x: x / (_tf().abs(x) + 1.0)),
     "TensorScatterAdd": of_values(
         lambda x, indices, updates: x + _tf().scatter_nd(indices, updates, _tf().shape(x, indices.dtype))
@@ -244,5 +258,6 @@ ALSO: Mapping[str, Callable[[Any], bool]] = {
     "Einsum": lambda op: True,
     "FakeQuantWithMinMaxVars": lambda op: True,
     "MatrixBandPart": lambda op: True,
+    "Select": _of_rows,
 }
 """Ops that tensorflow.js has, but not for every backend or not rightly: which of them (tf.Operation) are written otherwise."""

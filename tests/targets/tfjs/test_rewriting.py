@@ -17,11 +17,14 @@ pytestmark = pytest.mark.tensorflow
 
 COMPUTED = (
     *("erfc", "xlogy", "constant_diagonal", "diagonal", "rolled", "einsum", "einsum_by_dots", "causal", "asserted"),
-    *("in_a_loop", "list", "groups", "groups_compiled", "scattered", "rounded"),
+    *("in_a_loop", "list", "groups", "groups_compiled", "scattered", "rounded", "rows"),
 )
 REFUSED = {
     "complex": "complex numbers between Fourier transforms alone, and none in StridedSlice",
     "groups_3d": "tensorflow.js has no convolution in groups, and node",
+    "ragged": "tensorflow.js has no op RaggedTensorToTensor (node",
+    "bits": "tensorflow.js has no op BitwiseAnd (node",
+    "joined": "tensorflow.js has no op TensorListConcatV2 (node",
 }
 
 
@@ -46,6 +49,12 @@ def models() -> Mapping[str, tuple[Any, tuple[int | None, ...]]]:
     def convolved(x: Any) -> Any:
         return tf.nn.conv2d(x, grouped, 2, "SAME")
 
+    def bits(x: Any) -> Any:
+        return tf.cast(tf.bitwise.bitwise_and(tf.cast(x * 9.0, tf.int32), 3), tf.float32)
+
+    def joined(x: Any) -> Any:
+        return tf.TensorArray(tf.float32, 0, dynamic_size=True).unstack(x).concat()
+
     return {
         "erfc": (tf.math.erfc, (None, 5)),
         "xlogy": (lambda x: tf.math.xlogy(tf.nn.relu(x), tf.abs(x)), (None, 5)),
@@ -63,6 +72,10 @@ def models() -> Mapping[str, tuple[Any, tuple[int | None, ...]]]:
         "groups_compiled": (tf.function(convolved, jit_compile=True), (None, 6, 6, 4)),
         "scattered": (lambda x: tf.tensor_scatter_nd_add(x, [[1], [2]], tf.ones([2, 5])), (4, 5)),
         "rounded": (lambda x: tf.quantization.fake_quant_with_min_max_vars(x, -0.7, 1.9, narrow_range=True), (None, 5)),
+        "rows": (lambda x: tf.raw_ops.Select(condition=x[:, 0] > 0.0, x=x, y=-x), (None, 5)),
+        "ragged": (lambda x: tf.RaggedTensor.from_tensor(x, padding=0.0).to_tensor(), (None, 5)),
+        "bits": (bits, (None, 5)),
+        "joined": (joined, (3, 5)),
         "complex": (lambda x: tf.abs(tf.signal.rfft(x)[:, :3]), (None, 16)),
         "groups_3d": (lambda x: tf.nn.conv3d(x, np.ones((3, 3, 3, 2, 4), "f"), [1] * 5, "SAME"), (None, 4, 4, 4, 4)),
     }
