@@ -200,7 +200,12 @@ def _output_problems(cases: Sequence[Case], prediction: Prediction, signature: S
 def _lost(reference: Array, got: Array) -> int:
     if not is_inexact(reference):
         return 0
-    return int(np.sum(np.isfinite(reference.astype(np.complex128)) & ~np.isfinite(got.astype(np.complex128))))
+    return int(np.sum(_finite(reference) & ~_finite(got)))
+
+
+def _finite(value: Array) -> Array:
+    """NumPy does not know it of every dtype, such as bfloat16; and large arrays are not copied for it."""
+    return np.asarray(np.isfinite(value if value.dtype.kind in "fc" else value.astype(np.complex128)))
 
 
 def _by_batch(cases: Sequence[Case], signature: Signature) -> tuple[list[int], list[int]]:
