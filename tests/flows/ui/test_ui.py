@@ -1,9 +1,7 @@
 """The UI, the API, the schedule and the worker of `fanout ui`, with a real server and a real browser."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,6 @@ from prefect_home import Home, at_home, free_port, launch
 from waiting import PATIENCE_SECONDS, alive, wait_until
 
 from converters.release import manifest
-from flows.settings import ROOT
 
 pytestmark = pytest.mark.server
 
@@ -113,43 +110,6 @@ def test_deploy_all_promotes_the_others_and_tells_whom_it_should_when_one_of_thr
     assert posted["message"] in state["message"]
     assert [(row["row"], row["status"]) for row in posted["rows"]] == [("tflite int8 serving_default", "failed")]
     assert httpx.get(posted["report"]).status_code == 200
-
-
-def test_model_is_unchanged_when_the_ui_a_command_and_the_ui_ask(home: Home, tmp_path: Path) -> None:
-    (tmp_path / "module.py").write_text(
-        ""
-    )  # nobody's: where the command is called, and on its path, but after the config's folder
-    elsewhere = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "FANOUT_"))},
-        "PYTHONPATH": os.pathsep.join((str(ROOT), str(tmp_path))),
-        "PREFECT_API_URL": f"{home.address}/api",
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "FANOUT_CONFIGS": str(home.folder / "configs"),
-        "FANOUT_RELEASES": str(home.releases),
-    }
-
-    def command(*arguments: str) -> str:
-        deploy = [sys.executable, "-m", "flows", "deploy", "module", *arguments]
-        done = subprocess.run(deploy, cwd=tmp_path, env=elsewhere, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def ui() -> str:
-        message: str = home.wait(home.start("deploy-model", model="module"))["state"]["message"]
-        return message
-
-    def current() -> Path:
-        return (home.releases / "module" / "current").resolve()
-
-    ui()
-    made = current()
-    assert command() == f"unchanged: module {made.name} is current\n"
-    command("--force")
-    made = current()
-    assert ui() == f"unchanged: module {made.name} is current"
-    assert command() == f"unchanged: module {made.name} is current\n"
-    named = (home.address, str(tmp_path), str(ROOT))
-    assert [name for name in named if name in (made / "key.json").read_text()] == []
 
 
 def test_run_is_marked_crashed_and_can_be_retried_when_its_worker_is_killed(home: Home) -> None:
