@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, all_suffixes
+from importlib.machinery import ModuleSpec, PathFinder, all_suffixes
 from pathlib import Path
 from types import ModuleType
 
@@ -78,7 +78,8 @@ class Reads(Frozen):
         for folder in now:
             if not any(_same(folder, each) for each in known):
                 for module, path in _importable(Path(folder)):
-                    if module in wanted:
+                    known_file = any(_below(base / file, path) for file in self.files)
+                    if module in wanted and not known_file and _is_found_at(module, path):
                         return f"{path} is new"
         return None
 
@@ -190,6 +191,12 @@ def _search_path() -> list[str]:
     """The folders of sys.path on the user's side, which child processes search as well."""
     folders = dict.fromkeys(os.path.abspath(folder) for folder in sys.path)
     return [folder for folder in folders if _users(Path(folder) / "_") and not folder.endswith(".zip")]
+
+
+def _is_found_at(module: str, path: Path) -> bool:
+    """Whether an import by that name would find this file or package, and no other before it."""
+    spec = PathFinder.find_spec(module, sys.path)
+    return spec is not None and spec.origin is not None and _below(Path(spec.origin).resolve(), path.resolve())
 
 
 def _found_in(module: Path, folder: Path) -> bool:

@@ -266,6 +266,8 @@ def test_changed_is_nothing_when_pythons_path_has_other_folders_of_no_concern(
     assert reads.changed(model) == f"{tmp_path / 'other' / 'absent.py'} is new"
     (tmp_path / "other" / "absent.py").rename(tmp_path / "other" / "tensorflow.py")  # which the fork server has loaded
     assert reads.changed(model) == f"{tmp_path / 'other' / 'tensorflow.py'} is new"
+    monkeypatch.setattr("sys.path", [*sys.path[1:], sys.path[0]])  # where the real one is found before it
+    assert reads.changed(model) is None
 
 
 @pytest.mark.tensorflow
