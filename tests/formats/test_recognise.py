@@ -56,6 +56,7 @@ def test_kind_goes_by_the_content_when_the_suffix_is_another(name: str, tmp_path
         ("m.h5", b"\x89HDF\r\n\x1a\ncut", r"is cut off or damaged .*; copy it again"),
         ("m.keras", b"anything else", r"is no model; give a SavedModel directory"),
     ],
+    ids=range(19),  # what is zipped holds the time
 )
 def test_kind_says_what_it_is_and_what_to_do_when_it_is_no_model(
     name: str, content: bytes, said: str, tmp_path: Path
