@@ -33,9 +33,9 @@ app.add_typer(releasing.app)
 def _targets() -> str:
     """Those to choose from; where another package's is broken, which a command then says, those that are built in."""
     try:
-        return ",".join(TARGETS.choices())
+        return ", ".join(TARGETS.choices())
     except BadInput:
-        return ",".join(target.name for target in BUILT_IN if not target.always)
+        return ", ".join(target.name for target in BUILT_IN if not target.always)
 
 
 @app.command()

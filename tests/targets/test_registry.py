@@ -143,7 +143,7 @@ def test_doctor_and_help_name_what_another_packages_target_needs(toys: Command) 
     found = {runtime["name"]: runtime for runtime in toys("doctor", "--json").document["runtimes"]}
     assert found["fanout-toy"]["found"] == "1.0"
     assert found["the toy's NumPy"]["needed_for"] == "checking the toy"
-    assert ",toy." in toys("deploy", "--help").out
+    assert " toy." in toys("deploy", "--help").out
 
 
 @pytest.mark.parametrize(
