@@ -38,8 +38,8 @@ keras.mixed                  serving_default    P     P   P   P   U      P     P
 keras.subclassed             serving_default    P     P   P   P   P      P     U       U     .        P
 file.tf_keras.keras          serving_default    P     P   P   P   P      P     P       P     .        P
 file.tf_keras.h5             serving_default    P     P   P   P   P      P     P       P     .        P
-file.keras.keras             serving_default    P     P   P   P   P      P     P       P     .        P
-file.keras.h5                serving_default    P     P   P   P   P      P     P       P     .        P
+file.keras.keras             serving_default    P     P   P   P   P      P     P       P     P        P
+file.keras.h5                serving_default    P     P   P   P   P      P     P       P     P        P
 module.signals               project            P     P   P   P   P      P     .       .     P        P
 module.signals               determinant        P     P   P   P   P      U     .       .     P        P
 module.signals               clean              P     P   P   P   U      U     .       .     P        P

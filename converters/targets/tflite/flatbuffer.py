@@ -35,7 +35,13 @@ def parse(content: bytes) -> Any:
     """The model in a file's bytes; damaged ones lead the generated code anywhere: struct.error, IndexError, ..."""
     from ai_edge_litert.tools.flatbuffer_utils import convert_bytearray_to_object
 
-    return convert_bytearray_to_object(content)
+    model = convert_bytearray_to_object(content)
+    for subgraph in model.subgraphs or ():
+        for operator in subgraph.operators or ():
+            # A vector without elements may be left out: the op that holds a table has no inputs.
+            operator.inputs = [] if operator.inputs is None else operator.inputs
+            operator.outputs = [] if operator.outputs is None else operator.outputs
+    return model
 
 
 def pack(model: Any) -> bytes:

@@ -123,7 +123,9 @@ class Routes:
             content = repairs.with_equal_grids(content) if self.variant == "int8" else content
         except (internals.converter_error(), RuntimeError, ValueError, KeyError, tf.errors.OpError) as error:
             return diagnosis.of_tflite(error)
-        problem = trial.problem(content, keys, self._signatures, self.calibration(keys))
+        # For int8 there is no other way, and what the quantizer gets wrong may end the process that runs it.
+        samples = None if self.variant == "int8" else self.calibration(keys)
+        problem = trial.problem(content, keys, self._signatures, samples)
         if problem is None:
             return content
         if not problem.known:
