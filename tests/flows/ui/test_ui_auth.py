@@ -182,7 +182,7 @@ def test_ui_asks_for_the_password_when_one_is_set(home: Home) -> None:
 def test_deploy_uses_the_password_and_says_so_when_it_is_wrong(home: Home, tmp_path: Path) -> None:
     missing, wrong, right = _deploy(home, ""), _deploy(home, "ann:other"), _deploy(home, AUTH)
     assert (missing.returncode, wrong.returncode) == (2, 2)
-    assert "wants a user and password; set FANOUT_AUTH=USER:PASSWORD" in missing.stderr
+    assert "wants a user and password, or a key; set FANOUT_AUTH=USER:PASSWORD" in missing.stderr
     assert "does not accept the user and password in FANOUT_AUTH" in wrong.stderr
     assert "Traceback" not in missing.stderr + wrong.stderr
     assert right.returncode == 0, right.stderr
