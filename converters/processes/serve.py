@@ -46,7 +46,9 @@ def serve(pipe: "connection.Connection[Any, Any]", log: str, scratch: str, paren
             answer = ("returned", value, time.monotonic() - started)
         except FanoutError as error:
             traceback.print_exc()
-            answer = ("raised", error, 0.0)
+            # What it was raised from stays here, and is in the log: some libraries have it pickled too, which it need not be.
+            error.__cause__ = error.__context__ = None
+            answer = ("raised", error.with_traceback(None), 0.0)
         except Exception as error:  # whatever a converter raises is told to the parent, which decides
             traceback.print_exc()
             answer = ("raised", ChildRaised(_sentence(error), type(error).__name__, traceback.format_exc()), 0.0)
