@@ -42,7 +42,8 @@ def load_keras(path: Path, builder: Path | None = None, *, trusted: bool = False
     if repaired and written.is_of_keras_3 and not zipfile.is_zipfile(path):
         config, operations = keras_operations.with_names(given.config)
         given, known = given._replace(config=config), {**known, **operations}
-    if unreadable := keras_lambda.unreadable(given.config):
+    # Python's reader of bytecode is not safe from what was made to harm it (marshal), so only what is trusted is tried.
+    if trusted and (unreadable := keras_lambda.unreadable(given.config)):
         raise BadInput(f"{path.name}: {_unreadable(unreadable)}")
     try:
         with _as_loaded(path, given.config if given.config is not written.config else None) as file:
