@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from converters.config import data
 from converters.config.explain import TargetProblems, choices, described
@@ -32,6 +32,7 @@ class ModelSpec(Told):
     directory, or a .keras or .h5 file; paths are relative to `base`, the config's folder.
     """
 
+    base: Path = Field(default=Path(), exclude=True)  # first, since what follows may name files below it
     name: str
     description: str = ""
     model: str = Field(description="FILE.py:FUNCTION, a SavedModel directory, or a .keras or .h5 file")
@@ -81,7 +82,6 @@ class ModelSpec(Told):
     on_failure: OnFailure | None = Field(
         default=None, exclude=True, description="what is called when that fails, in place of nightly.yaml's"
     )
-    base: Path = Field(default=Path(), exclude=True)
 
     @field_validator("name")
     @classmethod
@@ -99,7 +99,7 @@ class ModelSpec(Told):
 
     @field_validator("targets", mode="before")
     @classmethod
-    def _typed_options(cls, value: Any) -> Any:
+    def _typed_options(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, Mapping):
             return value
         named: dict[str, Any] = dict(value) or {name: {"optional": True} for name in TARGETS.choices()}
@@ -113,9 +113,12 @@ class ModelSpec(Told):
                 continue
             content = named.get(name)
             try:
-                typed[name] = TARGETS[name].options.model_validate({} if content is None else content)
+                told = TARGETS[name].options.model_validate({} if content is None else content)
+                typed[name] = told.read(info.data.get("base", Path()))
             except ValidationError as error:
                 problems += [f"{name}.{line}" for line in described(error, TARGETS[name].options)]
+            except BadInput as error:
+                problems.append(f"{name}.{error}")
         if problems:
             raise TargetProblems("; ".join(problems))
         return typed
@@ -137,8 +140,8 @@ class ModelSpec(Told):
     def _variants_exist(self) -> "ModelSpec":
         for name, options in self.targets.items():
             for variant in (*options.variants, *(options.required or ()), *options.tolerance, *options.quality):
-                known = [each.name for each in options.known]
-                if variant not in known:
+                if not options.has(variant):
+                    known = [each.name for each in options.known]
                     raise ValueError(f"targets.{name}: there is no variant {variant!r}; {choices(variant, known)}")
         return self
 

@@ -5,17 +5,21 @@ A folder below `converters/targets` (or a package of its own, by an entry point 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
 
 from converters.contract.settings import Quality, Tolerance
-from converters.contract.values import Artifact, LayerLoss, Prediction, Soundness, Source, Structure, Tensors, Told
+from converters.contract.soundness import Soundness
+from converters.contract.values import Artifact, LayerLoss, Prediction, Signature, Source, Structure, Tensors, Told
 
 Cases: TypeAlias = Mapping[str, Sequence[Tensors]]
 """The inputs of every call, by signature key ('' for an artifact without one)."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,26 @@ class Options(Told):
         }
         return {**defaults, **merged, **given}
 
+    @classmethod
+    def kind_of(cls, variant: str) -> str:
+        """The variant that this one is a form of, or else itself."""
+        return variant
+
+    def has(self, variant: str) -> bool:
+        """Whether there is this variant, or with these options this form of one."""
+        return any(known.name == variant for known in self.known)
+
+    def of(self, table: Mapping[str, T], variant: str) -> T | None:
+        """What a table says of a variant, or else of the one that it is a form of."""
+        return table[variant] if variant in table else table.get(self.kind_of(variant))
+
+    def read(self, base: Path) -> "Self":
+        """The same with what they name files for, relative to `base`, read from these. Raises BadInput with the field."""
+        return self
+
     def blocks(self, variant: str) -> bool:
         """Whether a release without this variant must not be promoted."""
-        return self.required is None or variant in self.required
+        return self.required is None or variant in self.required or self.kind_of(variant) in self.required
 
     def chosen_runtimes(self) -> tuple[str, ...]:
         """The runtimes that the config names in place of those that the artifact itself does; empty for none."""
@@ -158,6 +179,11 @@ O = TypeVar("O", bound=Options)  # noqa: E741 - of options
 def named(source: Source, options: Options) -> Sequence[str]:
     """The variants that the options name."""
     return options.variants
+
+
+def as_it_is(options: Options, variant: str, signature: Signature) -> Signature:
+    """The model's own."""
+    return signature
 
 
 def unchanged(dtype: str) -> str:
@@ -179,6 +205,7 @@ class Target(Generic[O]):
         runtimes: what runs its artifacts.
         chosen: the variants to make: those the options name, or those this source can have.
         holds: the dtype in which the target holds the model's.
+        promises: the signature that a variant has for one of the model's, where it fixes sizes.
         layers: what each layer of a lossy variant lost against the SavedModel, for these inputs of its signature; those
             that add most noise first. Runs in a child process.
         sound: how the weights and layers of a lossy variant stand to those of the SavedModel, whatever the inputs (some of
@@ -198,6 +225,7 @@ class Target(Generic[O]):
     runtimes: tuple[Runtime, ...]
     chosen: Callable[[Source, O], Sequence[str]] = named
     holds: Callable[[str], str] = unchanged
+    promises: Callable[[O, str, Signature], Signature] = as_it_is
     layers: Callable[[Artifact, Path, Tensors], list[LayerLoss]] | None = None
     sound: Callable[[Artifact, Path, Tensors], Soundness] | None = None
     always: bool = False
@@ -207,7 +235,8 @@ class Target(Generic[O]):
 
     def variant(self, name: str) -> Variant:
         """Raises KeyError where there is none of that name."""
-        return {variant.name: variant for variant in self.options.known}[name]
+        known = {variant.name: variant for variant in self.options.known}
+        return replace(known[self.options.kind_of(name)], name=name)
 
     def runtime(self, name: str) -> Runtime:
         """Raises KeyError where there is none of that name."""

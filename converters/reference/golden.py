@@ -3,7 +3,8 @@
 The file is an .npz without pickles. A case's arrays are named `SIGNATURE/INDEX/inputs/NAME` and
 `SIGNATURE/INDEX/outputs/NAME`; `variables` lists the live model's variables, one per line, as
 `NAME DTYPE[SHAPE] sha256:DIGEST`; `coverage` is the JSON of what each signature's cases reach in the model, and `data` that of
-where each one's inputs come from, `works` that of what each call costs. String tensors
+where each one's inputs come from, `works` that of what each call costs, `apart` that of
+which of them answer each sample as they do alone. String tensors
 are stored as bytes of fixed width whose last byte, 0x01, ends the element, because NumPy drops trailing zeros.
 """
 
@@ -12,7 +13,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,7 @@ from converters.contract.values import Case, Data, Frozen, Signature, Tensors
 from converters.formats.dtypes import as_bytes, as_dtype, as_strings, numpy_dtype, objects
 from converters.reference.coverage import Coverage
 from converters.reference.drawing import SAMPLES
+from converters.reference.measure import measure, scale_of
 
 _KEY = re.compile(r"(?P<signature>.+?)/(?P<index>\d+)/(?P<side>inputs|outputs)/(?P<name>.+)")
 VARIABLES = "variables"
@@ -33,6 +35,7 @@ COVERAGE = "coverage"
 PRECISION = "precision"
 DATA = "data"
 WORKS = "works"
+APART = "apart"
 
 
 class Golden(Frozen):
@@ -40,7 +43,8 @@ class Golden(Frozen):
 
     `data` says, by signature, what the inputs are, and so what calibrates on them or on others of their kind.
     `precision` is the narrowest floating-point dtype that the live model computes in: its outputs are no more exact.
-    `works` are what each call costs (`cost.work`), for signatures of which that is known.
+    `works` are what each call costs (`cost.work`), for signatures of which that is known. `apart` says which signatures
+    answer each sample of a call as they do alone.
     """
 
     cases: dict[str, list[Case]]
@@ -49,11 +53,13 @@ class Golden(Frozen):
     precision: str = "float32"
     data: dict[str, Data] = {}
     works: dict[str, list[int]] = {}
+    apart: dict[str, bool] = {}
 
 
 _COVERAGES = TypeAdapter(dict[str, Coverage])
 _DATA = TypeAdapter(dict[str, Data])
 _WORKS = TypeAdapter(dict[str, list[int]])
+_APART = TypeAdapter(dict[str, bool])
 
 
 def save(golden: Golden, path: Path) -> None:
@@ -64,6 +70,7 @@ def save(golden: Golden, path: Path) -> None:
     }
     arrays[DATA] = np.frombuffer(_DATA.dump_json(golden.data), np.uint8)
     arrays[WORKS] = np.frombuffer(_WORKS.dump_json(golden.works), np.uint8)
+    arrays[APART] = np.frombuffer(_APART.dump_json(golden.apart), np.uint8)
     arrays[PRECISION] = np.array(golden.precision.encode())
     for signature, cases in golden.cases.items():
         for index, case in enumerate(cases):
@@ -124,6 +131,8 @@ def _golden(arrays: Tensors, path: Path) -> Golden:
         facts["data"] = _DATA.validate_json(arrays.pop(DATA).tobytes())
     if WORKS in arrays:
         facts["works"] = _WORKS.validate_json(arrays.pop(WORKS).tobytes())
+    if APART in arrays:
+        facts["apart"] = _APART.validate_json(arrays.pop(APART).tobytes())
     if PRECISION in arrays:
         facts["precision"] = arrays.pop(PRECISION).item().decode()
     sides: dict[tuple[int, str], dict[str, Tensors]] = {}
@@ -137,6 +146,69 @@ def _golden(arrays: Tensors, path: Path) -> Golden:
     for index, signature in sorted(sides, key=lambda key: key[0]):
         cases.setdefault(signature, []).append(Case.model_validate(sides[index, signature]))
     return Golden(cases=cases, **facts)
+
+
+def in_sizes(
+    cases: Sequence[Case], signature: Signature, fixed: Signature, *, apart: bool, whole: bool = False
+) -> list[Case]:
+    """Those of a signature's calls that one of fixed sizes takes.
+
+    Where each sample is answered `apart` from the others of its call, batches are cut into calls of the fixed size. The last
+    of them is filled up with the first samples, unless all are to be `whole`: then what is left over is left out.
+    """
+    fitting = [case for case in cases if _fits(case, fixed, 1 if signature.dynamic_batch else 0)]
+    if not signature.dynamic_batch or fixed.dynamic_batch:
+        return fitting
+    size = next(spec.shape[0] or 1 for spec in fixed.inputs.values() if spec.shape)
+    if not apart:
+        return [case for case in fitting if case.batch == size]
+    return [part for case in fitting for part in _cut(case, size, whole)]
+
+
+def _fits(case: Case, fixed: Signature, first: int) -> bool:
+    shapes = [(case.inputs[name].shape, spec.shape) for name, spec in fixed.inputs.items()]
+    return all(
+        want is not None
+        and len(have) == len(want)
+        and all(w in (None, h) for h, w in zip(have[first:], want[first:], strict=True))
+        for have, want in shapes
+    )
+
+
+def _cut(case: Case, size: int, whole: bool) -> Iterator[Case]:
+    for start in range(0, case.batch, size):
+        if whole and start + size > case.batch:
+            return
+        rows = np.arange(start, start + size) % case.batch
+        inputs, outputs = ({name: value[rows] for name, value in side.items()} for side in (case.inputs, case.outputs))
+        yield Case(inputs=inputs, outputs=outputs)
+
+
+def answers_apart(case: Case, signature: Signature, answer: Callable[[Tensors], Tensors]) -> bool:
+    """Whether the live model answers the first sample of a call as it does alone, by calling it; then it does each."""
+    if not signature.dynamic_batch or case.batch < 2:
+        return False
+    if not all(spec.dynamic_batch for spec in signature.outputs.values()):
+        return False
+    try:
+        alone = answer({name: value[:1] for name, value in case.inputs.items()})
+    except BadInput:
+        return False
+    pairs = [(case.outputs[name][:1], value) for name, value in alone.items()]
+    return all(one.shape == other.shape and measure(one, other, scale_of([one])) <= _ALIKE for one, other in pairs)
+
+
+def joined(cases: Sequence[Case]) -> Case:
+    """One call of all samples, of those of a dynamic batch."""
+    first = cases[0]
+    return Case(
+        inputs={name: np.concatenate([case.inputs[name] for case in cases]) for name in first.inputs},
+        outputs={name: np.concatenate([case.outputs[name] for case in cases]) for name in first.outputs},
+    )
+
+
+_ALIKE = 1e-2
+"""Share of an output's scale: a sum in another order differs by less, even in float16; a mean over the batch by more."""
 
 
 def save_inputs(inputs: Mapping[str, Sequence[Tensors]], path: Path) -> None:

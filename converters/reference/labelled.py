@@ -70,6 +70,13 @@ class Evaluation:
         labels = self.labels[: samples - left]
         return replace(self, calls=taken, labels=labels)
 
+    def in_sizes(self, signature: Signature, fixed: Signature) -> "Evaluation | None":
+        """The same in calls of fixed sizes; None where there are too few samples for one, or of other sizes."""
+        cases = [golden.joined(self.calls)] if signature.dynamic_batch else self.calls
+        calls = golden.in_sizes(cases, signature, fixed, apart=True, whole=True)
+        samples = sum(call.batch for call in calls) if signature.dynamic_batch else len(calls)
+        return replace(self, calls=calls, labels=self.labels[:samples]) if calls else None
+
     def _size(self, call: Case) -> int:
         return 1 if len(self.calls) == len(self.labels) else call.batch
 

@@ -6,7 +6,8 @@ Limits are from what was measured on files as they are made and harmed in one pl
 
 from collections.abc import Sequence
 
-from converters.contract.values import CheckResult, Soundness
+from converters.contract.soundness import Soundness
+from converters.contract.values import CheckResult
 
 HALF_STEP = 0.5
 """Rounding to the nearest number of a grid moves a number by half a step at most."""

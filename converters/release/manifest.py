@@ -3,9 +3,9 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from converters.contract import names
 from converters.contract.errors import BadInput
@@ -13,6 +13,7 @@ from converters.contract.layout import MANIFEST
 from converters.contract.values import (
     CheckResult,
     Data,
+    Ends,
     Frozen,
     LayerLoss,
     RowName,
@@ -57,7 +58,8 @@ class Row(RowName):
     """One artifact of one signature, and what every check found. Times are in seconds.
 
     `data` is where the inputs come from that it was calibrated on and compared with; None for a file of weights. `layers` are
-    given where a lossy variant fell short: those that lose the most, first.
+    given where a lossy variant fell short: those that lose the most, first. `shapes` are those of the inputs of a file whose
+    sizes are fixed where the model's are not, `quantized` the inputs and outputs that are integers.
     """
 
     status: Status
@@ -72,6 +74,14 @@ class Row(RowName):
     """The release whose files and findings these are; None where they were made for this one."""
     checks: list[CheckResult] = []
     layers: list[LayerLoss] = []
+    shapes: dict[str, tuple[int, ...]] | None = None
+    quantized: Ends | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What only some rows have is written only where they have it."""
+        written: dict[str, Any] = plain(self)
+        return {name: value for name, value in written.items() if value is not None or name not in _RARE}
 
     @property
     def fell_short(self) -> bool:
@@ -118,6 +128,7 @@ class Row(RowName):
 
 
 _ERRORS = ("values", "batch")
+_RARE = frozenset({"shapes", "quantized"})
 
 
 class SourceRecord(Frozen):

@@ -138,12 +138,22 @@ class Session:
                 cases[key], calibration[key], kinds[key] = made.cases, made.calibration, made.data
                 covered[key] = made.coverage or live.reach(endpoint, made.cases[0].inputs)
             works[key] = costs.of_calls(endpoint, [case.inputs for case in cases[key]])
+        apart = {
+            key: golden.answers_apart(recorded[0], live.endpoints[key].signature, live.endpoints[key].answer)
+            for key, recorded in cases.items()
+        }
         for key in require_repeatable(live, cases, computed_in, spec.model):
-            del cases[key], covered[key], kinds[key], works[key]
+            del cases[key], covered[key], kinds[key], works[key], apart[key]
             calibration.pop(key, None)
         described = variables.describe(live.weights())
         recorded = golden.Golden(
-            cases=cases, variables=described, coverage=covered, precision=computed_in, data=kinds, works=works
+            cases=cases,
+            variables=described,
+            coverage=covered,
+            precision=computed_in,
+            data=kinds,
+            works=works,
+            apart=apart,
         )
         golden.save(recorded, self.out_dir / GOLDEN)
         return calibration

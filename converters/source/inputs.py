@@ -41,7 +41,8 @@ def drawn(
 def widest(spec: ModelSpec, computed_in: str = "float32") -> Tolerance:
     """The widest tolerance of what loses nothing on purpose: outputs that differ enough for it do for every target."""
     tolerances = [
-        options.tolerance.get(variant) or precision.allowing(TARGETS[name].variant(variant).tolerance, computed_in)
+        options.of(options.tolerance, variant)
+        or precision.allowing(TARGETS[name].variant(variant).tolerance, computed_in)
         for name, options in spec.targets.items()
         for variant in options.variants
         if TARGETS[name].variant(variant).quality is None

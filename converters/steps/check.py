@@ -43,7 +43,11 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True, withheld
     if unit.log is not None:
         _begin(unit.log, "checks", unit)
     held = [artifact for artifact in conversion.artifacts if artifact.path is not None]
-    findings, ready = inspect(unit, held, judge.signatures, children)
+    lacking = {key_of(each): found for each in held if (found := judge.lacking(each)) is not None}
+    findings, ready, ends = inspect(
+        unit, [each for each in held if key_of(each) not in lacking], judge.signatures, children
+    )
+    findings |= {key: [finding] for key, finding in lacking.items()}
     returned: dict[str, list[Prediction]] = {key_of(artifact): [] for artifact in held}
     for artifact, runtime, prediction in running.run(unit, ready, judge.asked, children):
         findings[key_of(artifact)] += judge.findings(artifact, runtime, prediction)
@@ -52,6 +56,8 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True, withheld
     losses: dict[str, Losses | None] = {}
     for artifact in held:
         key = key_of(artifact)
+        if key in lacking:
+            continue
         findings[key] += judge.of_the_data(artifact, findings[key], unit.spec.golden.constant)
         findings[key] += _sound(unit, artifact, findings[key], judge, returned[key], children)
         losses[key] = _examine(unit, artifact, findings[key], judge, keep_log)
@@ -61,7 +67,10 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True, withheld
     def made(artifact: Artifact) -> Row:
         checks, lost = findings.get(key_of(artifact), []), losses.get(key_of(artifact)) if artifact.path else None
         made = row(artifact, checks, conversion.error, seconds, unit.release, losses=lost, memory_mb=memory_mb)
-        return made.model_copy(update={"data": judge.data.get(key_of(artifact))})
+        key = key_of(artifact)
+        return made.model_copy(
+            update={"data": judge.data.get(key), "shapes": _shapes(unit, key), "quantized": ends.get(key)}
+        )
 
     return [made(artifact) for artifact in conversion.artifacts]
 
@@ -122,6 +131,14 @@ def _examine(
     except FanoutError as error:
         return Losses(layers=[], error=str(error))
     return Losses(layers=done.value)
+
+
+def _shapes(unit: Unit, key: str) -> dict[str, tuple[int, ...]] | None:
+    """What the variant fixes of a signature's inputs."""
+    given, has = unit.source.signatures.get(key), unit.signatures.get(key)
+    if given is None or has is None or given == has:
+        return None
+    return {name: tuple(size or 0 for size in spec.shape or ()) for name, spec in has.inputs.items()}
 
 
 def _begin(log: Path, does: str, unit: Unit) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from converters.contract.errors import FanoutError
-from converters.contract.values import Artifact, CheckResult, Signature, Structure
+from converters.contract.values import Artifact, CheckResult, Ends, Signature, Structure
 from converters.reference import compare
 from converters.steps.running import Children, key_of
 from converters.steps.unit import Unit
@@ -12,9 +12,11 @@ from converters.steps.unit import Unit
 
 def inspect(
     unit: Unit, artifacts: Sequence[Artifact], signatures: Mapping[str, Signature], children: Children
-) -> tuple[dict[str, list[CheckResult]], dict[str, list[Artifact]]]:
-    """The findings by signature key, and the artifacts whose findings all passed by the runtime that must run them."""
+) -> tuple[dict[str, list[CheckResult]], dict[str, list[Artifact]], dict[str, Ends]]:
+    """By signature key the findings, by runtime the artifacts that it must run, whose findings all passed, and by key again the
+    inputs and outputs that are integers."""
     findings: dict[str, list[CheckResult]] = {}
+    ends: dict[str, Ends] = {}
     sound: dict[str, list[Artifact]] = {}
     structures: dict[Path | None, Structure | CheckResult] = {}
     for artifact in artifacts:
@@ -24,11 +26,13 @@ def inspect(
         if isinstance(structure, CheckResult):
             findings[key_of(artifact)] = [structure]
             continue
+        if key_of(artifact) in structure.quantized:
+            ends[key_of(artifact)] = structure.quantized[key_of(artifact)]
         findings[key_of(artifact)] = results = _compare(unit, artifact, structure, signatures)
         if all(result.status == "passed" for result in results):
             for runtime in unit.options.chosen_runtimes() or structure.runtimes:
                 sound.setdefault(runtime, []).append(artifact)
-    return findings, sound
+    return findings, sound, ends
 
 
 def _read(unit: Unit, artifact: Artifact, children: Children) -> Structure | CheckResult:

@@ -4,21 +4,13 @@ from collections.abc import Sequence
 
 from converters.contract.errors import FanoutError
 from converters.contract.settings import Quality, Tolerance
+from converters.contract.soundness import Soundness
 from converters.contract.target import Cases, Runtime
-from converters.contract.values import (
-    Artifact,
-    Case,
-    CheckResult,
-    Prediction,
-    Signature,
-    Soundness,
-    Tensors,
-    TensorSpec,
-)
+from converters.contract.values import Artifact, Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
 from converters.formats import precision
 from converters.reference import compare, coverage, variation
 from converters.reference.bounds import Bounds
-from converters.reference.golden import VARIABLES, Golden, expected_variables
+from converters.reference.golden import VARIABLES, Golden, expected_variables, in_sizes
 from converters.reference.labelled import Evaluation
 from converters.steps.running import Asked, key_of
 from converters.steps.unit import Unit
@@ -34,19 +26,29 @@ class Judge:
         self._unit = unit
         self._coverage = golden.coverage
         self.data = golden.data
-        self._quality = unit.options.quality.get(unit.variant, Quality())
+        self._quality = unit.options.of(unit.options.quality, unit.variant) or Quality()
         self._evaluation = evaluation.first(unit.options.evaluation_samples) if evaluation is not None else None
+        given = unit.source.signatures
+        self._sized = {key for key, each in unit.signatures.items() if each != given[key]}
+        if self._evaluation is not None and (key := self._evaluation.signature) in self._sized:
+            self._evaluation = self._evaluation.in_sizes(given[key], unit.signatures[key])
         self._precision = golden.precision
         self.bounds = Bounds(
             tolerance=self._tolerance_of(unit.variant),
             quality=self._quality,
             lossy=unit.kind.quality is not None,
-            worst=unit.variant in unit.options.tolerance,
+            worst=unit.options.of(unit.options.tolerance, unit.variant) is not None,
             classifiers=unit.spec.classifiers,
         )
-        self.signatures = {**unit.source.signatures, "": _WEIGHTS}
-        self._works = golden.works
-        self._cases: dict[str, list[Case]] = {**golden.cases, "": expected_variables(golden)}
+        self.signatures = {**unit.signatures, "": _WEIGHTS}
+        self._works = {key: works for key, works in golden.works.items() if key not in self._sized}
+        cases = {
+            key: in_sizes(each, given[key], unit.signatures[key], apart=golden.apart.get(key, False))
+            if key in self._sized
+            else each
+            for key, each in golden.cases.items()
+        }
+        self._cases: dict[str, list[Case]] = {**cases, "": expected_variables(golden)}
 
     @property
     def golden(self) -> Cases:
@@ -58,6 +60,15 @@ class Judge:
         """What runtimes are asked: the inputs of labelled data, and then golden's."""
         cases = {key: [case.inputs for case in (*self._labelled(key), *cases)] for key, cases in self._cases.items()}
         return Asked(cases, self.golden, self._works)
+
+    def lacking(self, artifact: Artifact) -> CheckResult | None:
+        """The finding that there is nothing to compare an artifact with, where golden has no call of its sizes."""
+        key = key_of(artifact)
+        if key not in self._sized or self._cases.get(key):
+            return None
+        sizes = ", ".join(f"{name} {list(spec.shape or ())}" for name, spec in self.signatures[key].inputs.items())
+        detail = f"golden has no call of the sizes {sizes}; give them under golden.inputs (shape), or samples of them"
+        return CheckResult(name="values", runtime="golden", status="failed", detail=detail)
 
     def findings(self, artifact: Artifact, runtime: Runtime, prediction: Prediction | CheckResult) -> list[CheckResult]:
         """What one runtime's answer says of an artifact."""
@@ -125,7 +136,7 @@ class Judge:
 
     def _tolerance_of(self, variant: str) -> Tolerance:
         default = precision.allowing(self._unit.definition.variant(variant).tolerance, self._precision)
-        return self._unit.options.tolerance.get(variant) or default
+        return self._unit.options.of(self._unit.options.tolerance, variant) or default
 
     def inputs_of(self, artifact: Artifact, call: int) -> Tensors:
         """Those of golden's call of that number, of the artifact's signature."""

@@ -104,7 +104,7 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], tr
                 else [_failed(row, "loads", "not run", why) for row in old]
             )
             again = zip(now, old, strict=True)
-            tolerance = (unit.options.tolerance.get(unit.variant) or unit.kind.tolerance).error
+            tolerance = (unit.options.of(unit.options.tolerance, unit.variant) or unit.kind.tolerance).error
             rows += [_with_history(row, before, _of(before, changed, written), tolerance) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
 
@@ -112,7 +112,7 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], tr
 def _require_known(root: Path, written: Manifest, spec: ModelSpec) -> None:
     """Refuse rows about what does not exist here, or is no part of the release's own config. Raises BadInput."""
     for row in written.targets:
-        known = row.target in spec.targets and row.variant in [each.name for each in spec.targets[row.target].known]
+        known = row.target in spec.targets and spec.targets[row.target].has(row.variant)
         if not known or row.signature not in (None, *written.source.signatures):
             raise BadInput(f"{root / MANIFEST}: {row.title!r} is no row of a target and signature that it has")
     if len({row.identity for row in written.targets}) != len(written.targets):

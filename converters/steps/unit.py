@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from converters.config.spec import ModelSpec
 from converters.contract.settings import Limits
 from converters.contract.target import Options, Target, Variant
-from converters.contract.values import Frozen, Source, UnitName
+from converters.contract.values import Frozen, Signature, Source, UnitName
 from converters.targets.registry import TARGETS
 
 T = TypeVar("T")
@@ -41,6 +41,12 @@ class Unit(Frozen):
     def kind(self) -> Variant:
         """The variant."""
         return self.definition.variant(self.variant)
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """Those that the variant has for the model's, by key."""
+        promised, options = self.definition.promises, self.options
+        return {key: promised(options, self.variant, each) for key, each in self.source.signatures.items()}
 
     @property
     def options(self) -> Options:

@@ -119,8 +119,30 @@ WRONG = {
     "targets as a list": (MODEL + "targets: [tflite]\n", "targets: input should be a valid dictionary"),
     "signatures as a list": (MODEL + "signatures: [call]\n", "signatures: input should be a valid dictionary"),
     "variant": (
-        MODEL + "targets: {tflite: {variants: [int4]}}\n",
-        "targets.tflite: there is no variant 'int4'; did you mean 'int8'?",
+        MODEL + "targets: {tflite: {variants: [int5]}}\n",
+        "targets.tflite: there is no variant 'int5'; did you mean 'int8'?",
+    ),
+    "sizes of nothing": (MODEL + "targets: {tflite: {shapes: {}}}\n", "targets.tflite.shapes.0: says no size"),
+    "size of nought": (MODEL + "targets: {tflite: {shapes: {batch: 0}}}\n", "targets.tflite.shapes.0.batch"),
+    "sizes given twice": (
+        MODEL + "targets: {tflite: {shapes: [{batch: 1}, {batch: 1}]}}\n",
+        "targets.tflite.shapes: 'batch1' is given twice",
+    ),
+    "recipe without its variant": (
+        MODEL + "targets: {tflite: {recipe: r.json}}\n",
+        "targets.tflite.recipe: it is for the variant 'recipe', which is not among 'variants'",
+    ),
+    "variant without its recipe": (
+        MODEL + "targets: {tflite: {variants: [recipe]}}\n",
+        "targets.tflite.recipe: the variant 'recipe' needs it: a file with its rules",
+    ),
+    "recipe that is not there": (
+        MODEL + "targets: {tflite: {variants: [recipe], recipe: r.json}}\n",
+        "targets.tflite.recipe (r.json): it cannot be read as JSON",
+    ),
+    "recipe of half a rule": (
+        MODEL + "targets: {tflite: {variants: [recipe], recipe: [{regex: '.*'}]}}\n",
+        "targets.tflite.recipe: rule 0 lacks 'operation', 'algorithm_key'",
     ),
     "variant of a target with one": (
         MODEL + "targets: {serving: {variants: [fast]}}\n",

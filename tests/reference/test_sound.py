@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from converters.contract.values import CheckResult, GridFit, LayerNoise, Soundness, WeightError
+from converters.contract.soundness import GridFit, LayerNoise, Soundness, WeightError
+from converters.contract.values import CheckResult
 from converters.reference import sound
 
 

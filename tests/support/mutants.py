@@ -164,7 +164,9 @@ def _judged(
         ]
         shutil.rmtree(folder)
     spec = ModelSpec.model_validate_json((release / CONFIG).read_bytes())
-    tolerance = spec.targets[key[0]].tolerance.get(key[1]) or TARGETS[key[0]].variant(key[1]).tolerance
+    tolerance = (
+        spec.targets[key[0]].of(spec.targets[key[0]].tolerance, key[1]) or TARGETS[key[0]].variant(key[1]).tolerance
+    )
     shown = _Shown(written, release, key, legal, seed, tolerance)
     unseen = [(m, s) for m, found in zip(made, red, strict=True) for s in m.rows if s not in found]
     differences = shown.of([(m.release, s) for m, s in unseen])

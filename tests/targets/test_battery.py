@@ -10,7 +10,9 @@ import samples
 from samples import Converted, Sample
 
 from converters.processes.child import run
-from converters.targets.registry import BUILT_IN
+from converters.targets.registry import BUILT_IN, TARGETS
+from converters.targets.tflite import quantizing
+from converters.targets.tflite.options import DEFAULT, RECIPE
 from tests.targets import battery
 
 pytestmark = pytest.mark.usefixtures("kept_children")
@@ -27,7 +29,9 @@ NOTHING = {
 @pytest.fixture(name="sound", scope="module")
 def _convert(make_sample: Callable[..., Sample]) -> Callable[[str, str], Converted]:
     """Call with target and variant: the conversion, done once, which nobody may change."""
-    sample = make_sample(battery_model.CODE, name="pair")
+    told = {name: {} for name in TARGETS.choices()}
+    told["tflite"] = {"variants": [*DEFAULT, RECIPE], "recipe": quantizing.recipe("weight-only-int8", b"")}
+    sample = make_sample(battery_model.CODE, name="pair", targets=told)
 
     return functools.cache(lambda target, variant: samples.converted(sample, target, variant))
 

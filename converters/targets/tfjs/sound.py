@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.contract.errors import Damaged, Unsupported, raised
-from converters.contract.values import Artifact, Prediction, Soundness, Tensors, WeightError
+from converters.contract.soundness import Soundness, WeightError
+from converters.contract.values import Artifact, Prediction, Tensors
 from converters.processes import resident
 from converters.reference import sound
 from converters.targets.tfjs import graph_model, javascript, matching, messages, weights

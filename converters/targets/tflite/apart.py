@@ -13,7 +13,8 @@ import numpy as np
 
 from converters.contract.errors import Damaged, said
 from converters.targets.tflite import flatbuffer
-from converters.targets.tflite.graph import Array, Graph, Operator
+from converters.targets.tflite.graph import Graph, Operator
+from converters.targets.tflite.tensors import Array
 
 T = TypeVar("T")
 Run: TypeAlias = Callable[[Iterable[Array]], list[Array]]

@@ -5,31 +5,37 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-
 from converters.contract.errors import Damaged, said
 from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Structure, Tensors
 from converters.processes.timing import predicted
-from converters.targets.tflite import flatbuffer
+from converters.targets.tflite import ends, flatbuffer
+from converters.targets.tflite.options import INTEGER_ENDS, QUANTIZED, RECIPE, TFLiteOptions
 
 
 def inspect(artifact: Artifact) -> Structure:
     """Signatures, dtypes and shapes as the flatbuffer has them, and whether it needs select TF ops to run.
 
-    Raises Damaged too where a file called int8 computes in floating point alone.
+    Raises Damaged too where a file that is called quantized computes in floating point alone.
     """
     assert artifact.path is not None
+    kind = TFLiteOptions.kind_of(artifact.variant)
     with flatbuffer.reading(artifact.path) as model:
         signatures = flatbuffer.signatures(model)
         uses = flatbuffer.uses(model)
+        integers = ends.quantized(model) if kind in (INTEGER_ENDS, RECIPE) else {}
         flex = any(name.startswith(flatbuffer.FLEX) for name in flatbuffer.op_names(model))
-    if artifact.variant == "int8" and not any(use.int8 for use in uses.values()):
+    if kind in QUANTIZED and not any(QUANTIZED[kind][0] in use.dtypes for use in uses.values()):
         ops = sorted({op for use in uses.values() for op in use.float_ops})
         if ops:
             raise Damaged(f"{artifact.path.name} is not quantized: it computes {', '.join(ops)} in floating point")
     reader = f"flatbuffer schema {model.version}"
-    return Structure(signatures=signatures, reader=reader, runtimes=("tensorflow-lite",) if flex else ("litert",))
+    return Structure(
+        signatures={k: ends.as_numbers(each, integers[k]) if k in integers else each for k, each in signatures.items()},
+        reader=reader,
+        runtimes=("tensorflow-lite",) if flex else ("litert",),
+        quantized=integers,
+    )
 
 
 def litert_version() -> str:
@@ -75,6 +81,7 @@ def _predict(artifacts: Sequence[Artifact], cases: Cases, interpreter_class: Any
 
 
 def _run(interpreter: Any, runner: Any, inputs: Tensors) -> Tensors:
-    outputs = {name: np.array(value) for name, value in runner(**inputs).items()}
+    given = ends.taken(inputs, runner.get_input_details())
+    outputs = ends.returned(runner(**given), runner.get_output_details())
     interpreter.reset_all_variables()  # a signature remembers nothing, but the kernel of a fused LSTM does
     return outputs

@@ -20,6 +20,8 @@ _LISTED = re.compile(r"^(TF Select|Flex|Custom) ops: *(.+)$", re.MULTILINE)
 _NO_KERNEL = re.compile(r"error: (loc\(.*\)): '(?:tf|tfl)\.(\w+)' op (.+)")
 _FUSED = re.compile(r'fused\["(\w*):", "([^"]+)"')
 _NAMED = re.compile(r'"([^"]+)"')
+_NOT_SEEN = re.compile(r"should be recorded during calibration: Failed for tensor (\S+)")
+_NO_INT16 = re.compile(r"Quantization to 16x8-bit not yet supported for op: '?(\w+)'?")
 _NO_INT8 = re.compile(r"[Qq]uantization (?:is )?not (?:yet )?supported for op: '?(\w+)'?")
 _PINNED = re.compile(r"Cannot assign a device for operation ([^\s:]+):.*?(/device:(?!CPU)\w+:\d+)", re.DOTALL)
 _LISTS = re.compile(r"'tf\.(TensorList\w+)' op requires element_shape to be static")
@@ -37,6 +39,14 @@ def of_tflite(error: BaseException) -> Diagnosis:
     """What made the TF Lite converter fail."""
     # Messages of C++ may quote the model's data, which is no text.
     log = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
+    if found := _NO_INT16.search(log):
+        sentence = f"op {found[1]} has no kernel for activations of 16 bits in TF Lite; use int8 or dynamic"
+        return Diagnosis(need="quantize", sentence=sentence, ops=(found[1],))
+    if found := _NOT_SEEN.search(log):
+        sentence = (
+            f"the calibrator of TF Lite does not see the values of {found[1]!r}, which a loop or branch passes on"
+        )
+        return Diagnosis(need="quantize", sentence=f"{sentence}; use dynamic or float32")
     if found := _NO_INT8.search(log):
         return _no_int8([found[1]])
     listed: dict[str, list[str]] = {}

@@ -23,12 +23,12 @@ _NO_COMPUTATION = frozenset({"QUANTIZE", "DEQUANTIZE", "VAR_HANDLE", "READ_VARIA
 
 
 class Uses(Frozen):
-    """What one signature of a file runs on: select TF ops (and those that read float16), float ops, int8 tensors."""
+    """What one signature of a file runs on: select TF ops (and those that read float16), float ops, its tensors' types."""
 
     select_ops: tuple[str, ...]
     half_ops: tuple[str, ...]
     float_ops: tuple[str, ...]
-    int8: bool
+    dtypes: frozenset[str]
 
 
 def parse(content: bytes) -> Any:
@@ -77,6 +77,17 @@ def op_names(model: Any) -> list[str]:
     ]
 
 
+def interpreter(model: Any) -> type[Any]:
+    """The class of the interpreter that runs a file: TensorFlow's, whose kernels are older, where it has select TF ops."""
+    if any(name.startswith(FLEX) for name in op_names(model)):
+        import tensorflow as tf
+
+        return tf.lite.Interpreter  # type: ignore[no-any-return]
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter  # type: ignore[no-any-return]
+
+
 def dtype_name(code: int) -> str:
     """A tensor type's name in the schema, such as FLOAT32."""
     return _enum("TensorType")[code]
@@ -120,6 +131,21 @@ def buffer(model: Any, content: np.ndarray[Any, Any]) -> int:
     made.data = np.frombuffer(content.tobytes(), np.uint8)
     model.buffers = [*model.buffers, made]
     return len(model.buffers) - 1
+
+
+def metadata(model: Any) -> dict[str, bytes]:
+    """What the file says beside what it computes, by name."""
+    held = {entry.name.decode(): model.buffers[entry.buffer].data for entry in model.metadata or ()}
+    return {name: b"" if data is None else bytes(bytearray(data)) for name, data in held.items()}
+
+
+def add_metadata(model: Any, name: str, content: bytes) -> None:
+    """Have the file say something under a name of which it says nothing yet."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name.encode(), buffer(model, np.frombuffer(content, np.uint8))
+    model.metadata = [*(model.metadata or ()), entry]
 
 
 def signatures(model: Any) -> dict[str, Signature]:
@@ -184,7 +210,7 @@ def _uses(model: Any, index: int) -> Uses:
             for op, _, outputs in operators
             if outputs & _FLOATS and op not in _NO_COMPUTATION and not op.startswith(FLEX)
         ),
-        int8=any(types[tensor.type] == "INT8" for subgraph in subgraphs for tensor in subgraph.tensors),
+        dtypes=frozenset(types[tensor.type] for subgraph in subgraphs for tensor in subgraph.tensors),
     )
 
 

@@ -7,73 +7,16 @@ another one holds in a different type.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from converters.contract.errors import Damaged
 from converters.formats import protos
-from converters.targets.tflite import flatbuffer
+from converters.targets.tflite import flatbuffer, tensors
+from converters.targets.tflite.tensors import Array, Tensor, indices
 
-Array: TypeAlias = np.ndarray[Any, Any]
 CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
-_STORED = {"COMPLEX64": "complex64", "COMPLEX128": "complex128", "BOOL": "bool", "BFLOAT16": "uint16"}
-_PACKED = {"INT4": (4, 8), "UINT4": (4, 0), "INT2": (2, 2)}
-"""Bits of an element, and what is taken off one that has its highest bit set, twice."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Numbers that a quantized tensor can hold: (q - zero) * scale for q from `low` to `high`; scales by channel of `axis`."""
-
-    scales: Array
-    zeros: Array
-    axis: int
-    low: int
-    high: int
-
-    def spread(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """Scales and zero points, float64, in a shape that broadcasts over a tensor of this one.
-
-        Raises Damaged where there is not one for each channel.
-        """
-        if len(self.scales) == 1:
-            return self.scales[0], self.zeros[0]
-        if not self.axis < len(shape) or len(self.scales) != shape[self.axis] or len(self.zeros) != len(self.scales):
-            raise Damaged(f"a tensor of shape {list(shape)} has {len(self.scales)} scales for dimension {self.axis}")
-        wide = [1] * len(shape)
-        wide[self.axis] = -1
-        return self.scales.reshape(wide), self.zeros.reshape(wide)
-
-    def is_as(self, other: "Grid") -> bool:
-        """Whether the same bytes are the same numbers on both."""
-        return np.array_equal(self.scales, other.scales) and np.array_equal(self.zeros, other.zeros)
-
-    @property
-    def key(self) -> tuple[float, float]:
-        """Scale and zero point of a grid that is one for the whole tensor."""
-        return float(self.scales[0]), float(self.zeros[0])
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor: its dtype by the schema's name, its declared shape, its stored elements (None unless it is constant)."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    stored: Array | None
-    grid: Grid | None
-    variable: bool
-
-    @property
-    def real(self) -> Array:
-        """The constant's elements as numbers of the model: float64 where the file quantizes them or has them in float16."""
-        assert self.stored is not None
-        if self.grid is None:
-            return self.stored.astype(np.float64) if self.stored.dtype.kind == "f" else self.stored
-        scales, zeros = self.grid.spread(self.stored.shape)
-        return np.asarray((self.stored.astype(np.float64) - zeros) * scales)
 
 
 @dataclass(frozen=True)
@@ -109,11 +52,11 @@ class Graph:
             raise Damaged(f"an operator or signature runs subgraph {number} of {len(model.subgraphs)}")
         self.model, self.number = model, number
         self._subgraph = model.subgraphs[number]
-        every = _indices(self._subgraph.inputs)
+        every = indices(self._subgraph.inputs)
         self._given = {every[position]: tensor for position, tensor in (given or {}).items()}
         self._fed = frozenset(every)
         self.inputs = tuple(index for index in every if index not in self._given)
-        self.outputs = tuple(index for index in _indices(self._subgraph.outputs) if index not in self._given)
+        self.outputs = tuple(index for index in indices(self._subgraph.outputs) if index not in self._given)
 
     @property
     def name(self) -> str:
@@ -123,7 +66,7 @@ class Graph:
     @cached_property
     def tensors(self) -> list[Tensor]:
         """All of them. Raises Damaged where a buffer does not hold what its tensor says."""
-        return [_tensor(self.model, tensor) for tensor in self._subgraph.tensors or ()]
+        return [tensors.read(self.model, self._subgraph, tensor) for tensor in self._subgraph.tensors or ()]
 
     @cached_property
     def operators(self) -> list[Operator]:
@@ -131,7 +74,7 @@ class Graph:
         names = flatbuffer.op_names(self.model)
         return [
             Operator(
-                number, names[o.opcodeIndex], _indices(o.inputs), _indices(o.outputs), _options(names[o.opcodeIndex], o)
+                number, names[o.opcodeIndex], indices(o.inputs), indices(o.outputs), _options(names[o.opcodeIndex], o)
             )
             for number, o in enumerate(self._subgraph.operators or ())
         ]
@@ -163,7 +106,9 @@ class Graph:
         tensor = self._given.get(origin, self.tensors[origin])
         if tensor.stored is None and origin not in self._makers and origin not in self._fed and not tensor.variable:
             # It has no elements, since nothing makes it.
-            tensor = replace(tensor, stored=_elements(tensor.name, tensor.dtype, tensor.shape, np.empty(0, np.uint8)))
+            tensor = replace(
+                tensor, stored=tensors.elements(tensor.name, tensor.dtype, tensor.shape, np.empty(0, np.uint8))
+            )
         return tensor if tensor.stored is not None else None
 
     def constants_given(self) -> dict[int, Array]:
@@ -223,10 +168,6 @@ class Graph:
             index = made.inputs[0]
 
 
-def _indices(given: Any) -> tuple[int, ...]:
-    return tuple(int(index) for index in given) if given is not None else ()
-
-
 def _options(name: str, operator: Any) -> dict[str, Any]:
     held = dict(vars(operator.builtinOptions)) if operator.builtinOptions else {}
     held |= vars(operator.builtinOptions2) if getattr(operator, "builtinOptions2", None) else {}
@@ -247,43 +188,3 @@ def select_op(options: bytes) -> Any:
         return protos.load("tensorflow.core.framework.node_def_pb2").NodeDef.FromString(bytes(node))
     except Exception as error:  # damaged ones lead the reading code anywhere
         raise Damaged(f"a select TF op's definition cannot be read: {type(error).__name__}: {error}") from error
-
-
-def _tensor(model: Any, tensor: Any) -> Tensor:
-    name, dtype = tensor.name.decode(errors="replace"), flatbuffer.dtype_name(tensor.type)
-    shape = _indices(tensor.shape)
-    data = model.buffers[tensor.buffer].data if tensor.buffer else None
-    stored = None if data is None or not len(data) else _elements(name, dtype, shape, np.asarray(data, np.uint8))
-    grid = _grid(tensor.quantization, dtype)
-    return Tensor(name, dtype, shape, stored, grid, bool(tensor.isVariable))
-
-
-def _elements(name: str, dtype: str, shape: tuple[int, ...], data: Array) -> Array:
-    if dtype in ("STRING", "RESOURCE", "VARIANT"):
-        return data
-    count = int(np.prod(shape, dtype=np.int64))
-    if dtype in _PACKED:
-        bits, sign = _PACKED[dtype]
-        parts = np.stack([(data >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)], -1).reshape(-1)
-        elements = parts.astype(np.int8)
-        elements[elements >= sign] -= np.int8(2 * sign) if sign else np.int8(0)
-        elements = elements[:count]
-    else:
-        kind = np.dtype(_STORED.get(dtype, dtype.lower()))
-        if len(data) % kind.itemsize:
-            raise Damaged(f"the constant {name!r} has {len(data)} bytes, which are no {dtype.lower()} elements")
-        elements = np.frombuffer(data.tobytes(), kind)
-    if len(elements) != count:
-        raise Damaged(f"the constant {name!r} of shape {list(shape)} has {len(elements)} elements")
-    return np.asarray(elements.reshape(shape))
-
-
-def _grid(quantization: Any, dtype: str) -> Grid | None:
-    scales = getattr(quantization, "scale", None)
-    if scales is None or not len(scales) or dtype.startswith("FLOAT"):
-        return None
-    zeros = quantization.zeroPoint
-    zeros = np.zeros(len(scales)) if zeros is None or not len(zeros) else np.asarray(zeros, np.float64)
-    bits = _PACKED[dtype][0] if dtype in _PACKED else np.dtype(dtype.lower()).itemsize * 8
-    low = 0 if dtype.startswith("U") else -(2 ** (bits - 1))
-    return Grid(np.asarray(scales, np.float64), zeros, int(quantization.quantizedDimension), low, low + 2**bits - 1)

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from converters.contract.values import GridFit
-from converters.targets.tflite.graph import Array, Graph
+from converters.contract.soundness import GridFit
+from converters.targets.tflite import flatbuffer, quantizing
+from converters.targets.tflite.graph import Graph
 from converters.targets.tflite.matching import Pair, said
+from converters.targets.tflite.tensors import Array
 
 _FIXED = {
     "SOFTMAX": (1 / 256, -128.0),
@@ -74,13 +76,14 @@ def fits(pair: Pair, seen: Mapping[int, Span], *, partly: bool) -> Iterator[Grid
     graph = pair.deployed
     known = {index: seen[other] for index, other in _counterparts(pair) if other in seen}
     makers = {index: operator.op for operator in graph.operators for index in operator.outputs}
+    exact = quantizing.MADE_BY in flatbuffer.metadata(graph.model)
     for (scale, zero), members in _by_grid(graph, known).items():
         by = {makers.get(index) for index in members}
         grid = graph.tensors[members[0]].grid
         assert grid is not None
         low, high = (grid.low - zero) * scale, (grid.high - zero) * scale
         beyond = min(max(known[i].high - high, low - known[i].low, 0.0) / (high - low) for i in members)
-        beside = [known[i] for i in {*members, *_made_of(graph, members)} if i in known]
+        beside = [known[i] for i in ({*members} if exact else {*members, *_made_of(graph, members)}) if i in known]
         filled = max((span.high - span.low) / (high - low) for span in beside)
         yield GridFit(
             name=graph.tensors[members[0]].name,
@@ -107,6 +110,9 @@ def _by_grid(graph: Graph, known: Mapping[int, Span]) -> dict[tuple[float, float
 
 
 def _made_of(graph: Graph, members: Iterable[int]) -> set[int]:
-    """What operators make of these: TensorFlow's calibrator takes it for their own where an operator works in place."""
+    """What operators make of these: TensorFlow's calibrator takes it for their own where an operator works in place.
+
+    The quantizer's own keeps each tensor's values apart.
+    """
     inside = set(members)
     return {made for operator in graph.operators if inside & set(operator.inputs) for made in operator.outputs}

@@ -17,7 +17,7 @@ import numpy as np
 from converters.contract.errors import Damaged, said
 from converters.contract.values import Artifact, LayerLoss, Tensors
 from converters.reference import measure
-from converters.targets.tflite import convert, flatbuffer
+from converters.targets.tflite import ends, flatbuffer, reference
 
 SAMPLES = 8
 """Samples of a batch that are run at most: every tensor of the graph is kept in memory for all of them."""
@@ -58,13 +58,11 @@ def losses(artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[Layer
     """
     path, key = artifact.path, artifact.signature or ""
     assert path is not None
-    file = convert.of_saved_model(saved_model, [key], "float32", select_ops=True, calibration=lambda keys: iter(()))
-    if file.content is None:
-        raise Damaged(f"there is no float32 graph to compare with: {file.reasons[key]}")
+    content = reference.converted(saved_model, path, key)
     with tempfile.TemporaryDirectory(prefix="fanout-layers-") as scratch:
         reference_file = Path(scratch) / "float32.tflite"
-        reference_file.write_bytes(file.content)
-        held = flatbuffer.samples_held(flatbuffer.parse(file.content), key, inputs, BYTES)
+        reference_file.write_bytes(content)
+        held = flatbuffer.samples_held(flatbuffer.parse(content), key, inputs, BYTES)
         samples = max(1, min(SAMPLES, held))
         float_graph, graph = (_run(each, key, inputs, samples) for each in (reference_file, path))
     found = sorted(_compared(graph, float_graph), key=lambda loss: -loss.added)
@@ -74,20 +72,22 @@ def losses(artifact: Artifact, saved_model: Path, inputs: Tensors) -> list[Layer
 
 
 def _run(path: Path, key: str, inputs: Tensors, samples: int) -> _Graph:
-    import tensorflow as tf
+    from ai_edge_litert.interpreter import OpResolverType
 
     try:
+        model = flatbuffer.parse(path.read_bytes())
         # Delegates would keep what happens inside them to themselves.
-        interpreter = tf.lite.Interpreter(
+        interpreter = flatbuffer.interpreter(model)(
             model_path=str(path),
             experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         runner = interpreter.get_signature_runner(key)
         details = runner.get_input_details()
         dynamic = all(len(d["shape_signature"]) and d["shape_signature"][0] == -1 for d in details.values())
-        runner(**{name: value[:samples] if dynamic else value for name, value in inputs.items()})
-        return _read(interpreter, flatbuffer.parse(path.read_bytes()), key)
+        given = {name: value[:samples] if dynamic else value for name, value in inputs.items()}
+        runner(**ends.taken(given, details))
+        return _read(interpreter, model, key)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise Damaged(f"{path.name} cannot be run with its tensors kept: {said(error)}") from error
 

@@ -11,11 +11,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from converters.contract.values import LayerNoise
+from converters.contract.soundness import LayerNoise
 from converters.targets.tflite import apart, flatbuffer, running
-from converters.targets.tflite.graph import Array, Graph, Grid, Operator
+from converters.targets.tflite.graph import Graph, Operator
 from converters.targets.tflite.matching import Pair
 from converters.targets.tflite.running import Known
+from converters.targets.tflite.tensors import Array, Grid
 
 _FLOAT = 2.0**-18
 """Noise of float32 arithmetic, as a share of the largest output: sums of a few thousand products in another order."""

@@ -14,7 +14,14 @@ from converters.contract.values import Frozen, Tensors
 from converters.formats import frozen, saved_model
 from converters.targets.tflite import diagnosis, internals, repairs, trial
 from converters.targets.tflite.diagnosis import Diagnosis
+from converters.targets.tflite.options import INTEGER_ENDS
 
+_STATIC = {
+    "int8": "TFLITE_BUILTINS_INT8",
+    "int8-io": "TFLITE_BUILTINS_INT8",
+    "int16x8": "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8",
+}
+"""The ops (tf.lite.OpsSet) of kinds whose activations are quantized."""
 _OF_VARIABLES = frozenset({"VarHandleOp", "ReadVariableOp", "AssignVariableOp", "VariableV2", "Variable", "Assign"})
 
 Calibration = Callable[[list[str]], Iterator[tuple[str, Tensors]]]
@@ -99,7 +106,7 @@ class Routes:
             return _with(way, select=True, lists=True) if self.select_ops and not way.lists else None
         if problem.need == "run":
             # Select TF ops have no int8 kernels.
-            possible = self.select_ops and self.variant != "int8" and way.alone is None
+            possible = self.select_ops and self.variant not in _STATIC and way.alone is None
             return _with(way, select=True, lists=True, alone=problem.sentence) if possible else None
         if problem.need == "quantize":
             return None
@@ -120,11 +127,11 @@ class Routes:
             return Diagnosis(need="other", sentence=str(error))
         try:
             content = repairs.with_own_states(self._converter(path, keys, way).convert())
-            content = repairs.with_equal_grids(content) if self.variant == "int8" else content
+            content = repairs.with_equal_grids(content) if self.variant in _STATIC else content
         except (internals.converter_error(), RuntimeError, ValueError, KeyError, tf.errors.OpError) as error:
             return diagnosis.of_tflite(error)
-        # For int8 there is no other way, and what the quantizer gets wrong may end the process that runs it.
-        samples = None if self.variant == "int8" else self.calibration(keys)
+        # For these there is no other way, and what the quantizer gets wrong may end the process that runs it.
+        samples = None if self.variant in _STATIC else self.calibration(keys)
         problem = trial.problem(content, keys, self._signatures, samples)
         if problem is None:
             return content
@@ -156,9 +163,11 @@ class Routes:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if self.variant == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if self.variant == "int8":
-            builtins = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+        if self.variant in _STATIC:
+            builtins = getattr(tf.lite.OpsSet, _STATIC[self.variant])
             converter.representative_dataset = lambda: self.calibration(keys)
+        if self.variant == INTEGER_ENDS:
+            converter.inference_input_type = converter.inference_output_type = tf.int8
         select = [tf.lite.OpsSet.SELECT_TF_OPS] if way.select else []
         converter.target_spec.supported_ops = select if way.alone else [builtins, *select]
         converter._experimental_lower_tensor_list_ops = not way.lists

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from converters.targets.tflite import apart, flatbuffer
-from converters.targets.tflite.graph import Array, Graph
+from converters.targets.tflite.graph import Graph
 from converters.targets.tflite.matching import said
+from converters.targets.tflite.tensors import Array
 from converters.targets.tflite.unrolled import Choices, Place, choosing, counting, unrolled
 
 STEPS = 64
@@ -120,11 +121,8 @@ class _Stage:
 
 def reference(model: Any) -> tuple[type[Any], dict[str, Any]]:
     """The interpreter that runs the float file, with its options: TensorFlow's where it has select TF ops."""
-    if any(name.startswith(flatbuffer.FLEX) for name in flatbuffer.op_names(model)):
-        import tensorflow as tf
-
-        return tf.lite.Interpreter, {"num_threads": THREADS}
-    return plain()
+    flex = any(name.startswith(flatbuffer.FLEX) for name in flatbuffer.op_names(model))
+    return (flatbuffer.interpreter(model), {"num_threads": THREADS}) if flex else plain()
 
 
 def plain() -> tuple[type[Any], dict[str, Any]]:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from converters.contract.errors import Damaged
-from converters.contract.values import Artifact, GridFit, LayerNoise, Soundness, Tensors
-from converters.processes import resident
+from converters.contract.soundness import GridFit, LayerNoise, Soundness
+from converters.contract.values import Artifact, Tensors
 from converters.reference import sound
-from converters.targets.tflite import convert, flatbuffer, grids, matching, noise, weights
+from converters.targets.tflite import flatbuffer, grids, matching, noise, reference, weights
+from converters.targets.tflite.graph import CASTS
 from converters.targets.tflite.matching import Pair
+from converters.targets.tflite.options import WEIGHTS_ALONE, TFLiteOptions
 from converters.targets.tflite.running import Known, Running
 
-REFERENCE = "float32.tflite"
 SAMPLES = 2
 """Samples of a batch that layers are given: each of them is thousands of numbers, unless the model is tiny."""
 BYTES = 2**27
@@ -41,49 +42,47 @@ def soundness(artifact: Artifact, saved_model: Path, inputs: Tensors) -> Soundne
     path, key = artifact.path, artifact.signature or ""
     assert path is not None
     with flatbuffer.reading(path) as deployed:
-        beside = path.with_name(REFERENCE)
+        if TFLiteOptions.kind_of(artifact.variant) == WEIGHTS_ALONE and (problems := _of_activations(deployed, key)):
+            return Soundness(problems=problems)
+        beside = reference.beside(path)
         if beside.is_file() and (found := _by(deployed, beside, key, inputs)) is not None:
             return found
-        return _against(deployed, flatbuffer.parse(_converted(saved_model, key)), key, inputs)
+        return _against(deployed, flatbuffer.parse(reference.converted(saved_model, path, key)), key, inputs)
+
+
+def _of_activations(deployed: Any, key: str) -> list[str]:
+    """A sentence for each operator that reads quantized weights as they are: its kernel rounds its float inputs too."""
+    return [
+        f"{op} {subgraph.tensors[operator.outputs[0]].name.decode()!r} rounds its inputs to 8 bits, in a file of weights alone"
+        for op, operator, subgraph in flatbuffer.operators(deployed, key)
+        if op not in CASTS
+        and {"INT8", "FLOAT32"} <= {flatbuffer.dtype_name(subgraph.tensors[i].type) for i in operator.inputs if i >= 0}
+    ]
 
 
 def _by(deployed: Any, beside: Path, key: str, inputs: Tensors) -> Soundness | None:
     """By another file of the release, if it is sound by that."""
     try:
-        with flatbuffer.reading(beside) as reference:
-            found = _against(deployed, reference, key, inputs)
+        with flatbuffer.reading(beside) as model:
+            found = _against(deployed, model, key, inputs)
     except Damaged:  # it is not known which of the two is
         return None
     return found if all(finding.status == "passed" for finding in sound.check(found, "")) else None
 
 
-def _converted(saved_model: Path, key: str) -> bytes:
-    """The signature as a float32 file, which a child that stays makes once."""
-    kept, written = resident.own(), saved_model.stat()
-    name = f"float32 of {saved_model} {written.st_ino} {written.st_mtime_ns} {key}"
-    if kept is not None and name in kept:
-        return bytes(kept[name])
-    file = convert.of_saved_model(saved_model, [key], "float32", select_ops=True, calibration=lambda keys: iter(()))
-    if file.content is None:
-        raise Damaged(f"there is no float32 graph to compare with: {file.reasons[key]}")
-    if kept is not None:
-        kept[name] = file.content
-    return file.content
-
-
-def _against(deployed: Any, reference: Any, key: str, inputs: Tensors) -> Soundness:
-    pairs = matching.pairs(deployed, reference, key)
+def _against(deployed: Any, model: Any, key: str, inputs: Tensors) -> Soundness:
+    pairs = matching.pairs(deployed, model, key)
     problems = [problem for pair in pairs for problem in (*pair.problems, *grids.problems(pair))]
     if problems:
         return Soundness(problems=problems)
-    entries = {int(entry.tensorIndex): entry.name.decode() for entry in flatbuffer.definitions(reference)[key].inputs}
+    entries = {int(entry.tensorIndex): entry.name.decode() for entry in flatbuffer.definitions(model)[key].inputs}
     given = {index: inputs[name] for index, name in entries.items()}
-    dynamic = flatbuffer.signatures(reference)[key].dynamic_batch
+    dynamic = flatbuffer.signatures(model)[key].dynamic_batch
     runs = Running(pairs[0].reference)
-    enough = SAMPLES if flatbuffer.samples_held(reference, key, inputs, BYTES) >= SAMPLES else 1
+    enough = SAMPLES if flatbuffer.samples_held(model, key, inputs, BYTES) >= SAMPLES else 1
     layers = _layers(pairs, runs, {index: value[:enough] for index, value in given.items()} if dynamic else given)
     # Without operators outputs are inputs, and were found to be the right ones.
-    ends = [LayerNoise(layer=name, op="output", ratio=0.0) for name in flatbuffer.signatures(reference)[key].outputs]
+    ends = [LayerNoise(layer=name, op="output", ratio=0.0) for name in flatbuffer.signatures(model)[key].outputs]
     fits = _grids(pairs, runs, _one_by_one(given) if dynamic else iter([given]))
     numbers = [pair.reference.number for pair in pairs]
     idle = [f"nothing ran {pair.reference.name!r}" for pair in pairs if pair.reference.number not in runs.ran]

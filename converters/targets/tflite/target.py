@@ -1,8 +1,8 @@
-"""TF Lite: float32, float16, dynamic-range and full-int8 files, each with every signature."""
+"""TF Lite: float32 files and quantized ones, of any size or of fixed ones, each with every signature."""
 
 from converters.contract.target import Runtime, Target
 from converters.targets.tflite import NAME, check, code, convert, describe, layers, sound
-from converters.targets.tflite.options import TFLiteOptions
+from converters.targets.tflite.options import TFLiteOptions, chosen, promises
 
 PACE = 5e9
 """Multiply-adds in a second, of the kernels that XNNPACK has."""
@@ -18,9 +18,11 @@ TARGET = Target(
     convert=convert.convert,
     inspect=check.inspect,
     runtimes=(LITERT, TENSORFLOW_LITE),
+    chosen=chosen,
+    promises=promises,
     layers=layers.losses,
     sound=sound.soundness,
     code=code.code_in,
     describe={".tflite": describe.tflite},
-    packages={"ai-edge-litert": "checking TF Lite"},
+    packages={"ai-edge-litert": "checking TF Lite", "ai-edge-quantizer": "quantizing TF Lite"},
 )

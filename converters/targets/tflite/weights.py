@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from converters.contract.values import WeightError
-from converters.targets.tflite.graph import Operator, Tensor
+from converters.contract.soundness import WeightError
+from converters.targets.tflite.graph import Operator
 from converters.targets.tflite.matching import Pair
+from converters.targets.tflite.tensors import Tensor
 
 _FOLDED = 4 * float(np.finfo(np.float32).eps)
 """By what share a number on a grid may be off: scales are products of a few float32."""

@@ -12,7 +12,8 @@ import samples
 from samples import Converted, Sample
 
 from converters.contract.errors import Damaged
-from converters.contract.values import Artifact, CheckResult, Prediction, Soundness
+from converters.contract.soundness import Soundness
+from converters.contract.values import Artifact, CheckResult, Prediction
 from converters.processes import child
 from converters.reference import golden
 from converters.reference import sound as verdict

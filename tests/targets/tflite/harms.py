@@ -10,7 +10,7 @@ import numpy as np
 from battery_model import KEY
 
 from converters.contract.values import Artifact
-from converters.targets.tflite import flatbuffer
+from converters.targets.tflite import ends, flatbuffer
 
 
 def edit_tflite(path: Path, change: str, *args: Any) -> None:
@@ -107,7 +107,8 @@ def flip_bits(model: Any) -> None:
     """The highest bits below the sign, of every element of the largest constant."""
     constant = [each for each in model.subgraphs[0].tensors if model.buffers[each.buffer].data is not None]
     largest = max(constant, key=lambda each: len(model.buffers[each.buffer].data))
-    buffer, step = model.buffers[largest.buffer], {0: 4, 1: 2, 9: 1}[largest.type]  # TensorType: FLOAT32, FLOAT16, INT8
+    # FLOAT32, FLOAT16, INT32, INT64, INT8 and INT4 of schema.fbs's TensorType.
+    buffer, step = model.buffers[largest.buffer], {0: 4, 1: 2, 2: 4, 4: 8, 9: 1, 17: 1}[largest.type]
     content = bytearray(buffer.data)
     for place in range(step - 1, len(content), step):
         content[place] ^= 0x40
@@ -212,8 +213,10 @@ def _changes(content: bytes, harmed: bytes, float32: bytes, inputs: Any) -> bool
 def _outputs(content: bytes, inputs: Any) -> Any:
     import tensorflow as tf
 
-    made = tf.lite.Interpreter(model_content=content).get_signature_runner(KEY)(**inputs)
-    return np.concatenate([np.ravel(value) for _, value in sorted(made.items())])
+    runner = tf.lite.Interpreter(model_content=content).get_signature_runner(KEY)
+    made = runner(**ends.taken(inputs, runner.get_input_details()))
+    numbers = ends.returned(made, runner.get_output_details())
+    return np.concatenate([np.ravel(value) for _, value in sorted(numbers.items())])
 
 
 BATTERY: dict[str, tuple[str, tuple[Any, ...]]] = {

@@ -13,8 +13,9 @@ from converters.config.read import without_config
 from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
 from converters.reference.bounds import NONSENSE
-from converters.targets.tflite import size
-from converters.targets.tflite.options import VARIANTS
+from converters.steps.unit import plan
+from converters.targets.tflite import quantizing, size
+from converters.targets.tflite.options import RECIPE, VARIANTS
 from converters.targets.tflite.target import TARGET
 from tests.targets.tflite import harms as tflite_harms
 
@@ -25,6 +26,7 @@ pytestmark = [
 
 Make = Callable[..., Sample]
 EVERY = {"serving_default", "summary"}
+NAMED = [variant.name for variant in VARIANTS if variant.name != RECIPE]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def copy(sound: Converted, tmp_path: Path) -> Converted:
     return sound.copy(tmp_path)
 
 
-@pytest.mark.parametrize("variant", [variant.name for variant in VARIANTS])
+@pytest.mark.parametrize("variant", NAMED)
 def test_check_passes_every_row_when_the_variant_is_sound(keras_sample: Sample, variant: str) -> None:
     made = samples.converted(keras_sample, "tflite", variant)
     (row,) = made.check()
@@ -53,10 +55,13 @@ def test_check_passes_every_row_when_the_variant_is_sound(keras_sample: Sample, 
 
 def test_convert_quantizes_when_the_variant_is_int8(make_sample: Make) -> None:
     sample = make_sample(samples.KERAS.replace("Dense(8", "Dense(256").replace("Dense(3", "Dense(64"))
-    sizes = {v: samples.converted(sample, "tflite", v).path.stat().st_size for v in (each.name for each in VARIANTS)}
+    sizes = {v: samples.converted(sample, "tflite", v).path.stat().st_size for v in NAMED}
     assert sizes["float16"] < 0.7 * sizes["float32"]
     assert sizes["dynamic"] < 0.5 * sizes["float32"]
     assert sizes["int8"] < 0.5 * sizes["float32"]
+    assert sizes["int8-io"] < sizes["int8"]
+    assert max(sizes["weight-only-int8"], sizes["int16x8"]) < 0.5 * sizes["float32"]
+    assert sizes["int4"] < 0.3 * sizes["float32"]
 
 
 def test_check_passes_every_signature_when_there_are_several(sound: Converted) -> None:
@@ -411,3 +416,129 @@ def test_check_passes_when_the_model_loops_over_a_fixed_batch(
     reasons = [f"{float_ops} stays in float32, having no int8 kernel"] if variant == "int8" else []
     reasons += [kept] if "Masking" not in layers else []
     assert row.reason == ("; ".join(reasons) or None)
+
+
+SIXTEEN = {"tflite": {"variants": ["float32", "int8-io"], "shapes": [{"batch": 1}, {"batch": 5}]}}
+
+
+def test_a_file_of_fixed_sizes_is_made_and_checked_beside_the_one_of_any(make_sample: Make) -> None:
+    sample = make_sample(samples.KERAS, targets=SIXTEEN)
+    units = [unit.variant for unit in plan(sample.source, sample.spec) if unit.target == "tflite"]
+    assert units == ["float32", "int8-io", "float32-batch1", "int8-io-batch1", "float32-batch5", "int8-io-batch5"]
+    for variant, batch in (("float32-batch1", 1), ("int8-io-batch5", 5)):
+        (row,) = samples.converted(sample, "tflite", variant).check()
+        assert (row.status, row.path, row.shapes) == ("passed", f"tflite/{variant}.tflite", {"features": (batch, 6)})
+        (values,) = [check for check in row.checks if check.name == "values"]
+        assert (
+            int(values.detail.partition(" samples")[0].split()[-1]) >= sample.golden.cases["serving_default"][0].batch
+        )
+
+
+def test_check_fails_shapes_when_a_fixed_size_is_another(make_sample: Make, tmp_path: Path) -> None:
+    made = samples.converted(make_sample(samples.KERAS, targets=SIXTEEN), "tflite", "float32-batch5").copy(tmp_path)
+    run(tflite_harms.edit_tflite, made.path, "fix_tflite_batch", "serving_default", 4)
+    assert samples.turned(made.check()) == {"serving_default": {"shapes"}}
+
+
+BATCHED = """
+import tensorflow as tf
+
+class Centred(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    def __call__(self, x):
+        return {"centred": x - tf.reduce_mean(x, 0)}
+
+def build():
+    return Centred()
+"""
+
+
+def test_a_batch_is_not_cut_when_the_model_mixes_its_samples(make_sample: Make) -> None:
+    """Golden has answers for one sample, which is all of a batch of 1, and none for a batch of 5."""
+    sample = make_sample(BATCHED, targets={"tflite": {"variants": ["float32"], "shapes": {"batch": 5}}})
+    assert sample.golden.apart == {"serving_default": False}
+    (row,) = samples.converted(sample, "tflite", "float32-batch5").check()
+    assert row.status == "failed"
+    assert "golden has no call of the sizes x [5, 4]; give them under golden.inputs" in str(row.reason)
+
+
+LENGTHS = """
+import tensorflow as tf
+
+class Mean(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.float32, name="x")])
+    def __call__(self, x):
+        return {"mean": tf.reduce_mean(tf.tanh(x), 1)}
+
+    @tf.function(input_signature=[tf.TensorSpec([2, 3], tf.float32, name="y")])
+    def fixed(self, y):
+        return {"twice": 2.0 * y}
+
+def build():
+    return Mean()
+"""
+
+
+def test_whole_shapes_fix_what_a_batch_leaves_open(make_sample: Make) -> None:
+    told = {"tflite": {"variants": ["float32"], "shapes": {"x": [2, 7, 3]}}}
+    sample = make_sample(LENGTHS, targets=told, golden={"inputs": {"x": {"shape": [7, 3]}}})
+    rows = {row.signature: row for row in samples.converted(sample, "tflite", "float32-2x7x3").check()}
+    assert (rows["serving_default"].status, rows["serving_default"].shapes) == ("passed", {"x": (2, 7, 3)})
+    assert rows["fixed"].status == "unsupported"
+    assert rows["fixed"].reason == "shapes: there is no input 'x'; the inputs are y"
+
+
+def test_convert_says_which_size_is_left_open(make_sample: Make) -> None:
+    sample = make_sample(LENGTHS, targets={"tflite": {"variants": ["float32"], "shapes": {"batch": 1}}})
+    (row, *_) = samples.converted(sample, "tflite", "float32-batch1").check()
+    assert "shapes: 'x' is [1, ?, 3], and they leave a size of it open; give its whole shape" in str(row.reason)
+
+
+def test_integers_of_a_files_ends_are_told_with_what_they_stand_for(make_sample: Make) -> None:
+    (row,) = samples.converted(make_sample(samples.KERAS, targets=SIXTEEN), "tflite", "int8-io").check()
+    assert row.quantized is not None
+    (features,), (scores,) = row.quantized.inputs.values(), row.quantized.outputs.values()
+    assert (features.dtype, scores.dtype) == ("int8", "int8")
+    assert features.scale > 0
+    written = row.model_dump(mode="json")
+    assert written["quantized"]["inputs"]["features"] == features.model_dump()
+    assert "shapes" not in written
+
+
+def test_check_fails_dtypes_when_float_is_promised_and_the_ends_are_integers(make_sample: Make, tmp_path: Path) -> None:
+    """What a file of one variant is in place of another's."""
+    sample = make_sample(samples.KERAS, targets=SIXTEEN)
+    promised, other = (samples.converted(sample, "tflite", variant) for variant in ("float32", "int8-io"))
+    copy = promised.copy(tmp_path)
+    copy.path.write_bytes(other.path.read_bytes())
+    assert samples.turned(copy.check()) == {"serving_default": {"dtypes"}}
+
+
+def test_a_recipe_of_ones_own_quantizes_what_it_names(make_sample: Make) -> None:
+    rule, *_ = quantizing.recipe("weight-only-int8", b"")
+    only_hidden = [{**rule, "regex": ".*hidden.*"}]
+    told = {"tflite": {"variants": ["float32", "weight-only-int8", "recipe"], "recipe": only_hidden}}
+    code = samples.KERAS.replace("Dense(8", "Dense(256").replace("Dense(3", "Dense(64")
+    sizes = {}
+    for variant in told["tflite"]["variants"]:
+        made = samples.converted(make_sample(code, targets=told), "tflite", str(variant))
+        assert samples.turned(made.check()) == {}
+        sizes[variant] = made.path.stat().st_size
+    assert sizes["weight-only-int8"] < sizes["recipe"] < sizes["float32"]
+
+
+def test_an_int8_file_is_made_by_the_converter_of_more_kernels(make_sample: Make) -> None:
+    """The quantizer leaves a transposed convolution with a bias, TensorFlow's converter does not."""
+    code = """
+import tf_keras
+
+def build():
+    layers = tf_keras.layers
+    x = layers.Input((4, 4, 2), name="x")
+    y = layers.Conv2DTranspose(4, 3, strides=2, bias_initializer="random_normal")(x)
+    return tf_keras.Model(x, layers.Conv2D(1, 1)(y))
+"""
+    sample = make_sample(code, targets={"tflite": {"variants": ["int8", "weight-only-int8"]}})
+    for variant in ("int8", "weight-only-int8"):
+        (row,) = samples.converted(sample, "tflite", variant).check()
+        assert (row.status, row.reason) == ("passed", None)
