@@ -2,6 +2,9 @@
 
 import ipaddress
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -106,6 +109,18 @@ def require_still() -> None:
 def server_runs() -> bool:
     """After `prepare`: whether the API that will be used is there already, and is not one that Prefect starts."""
     return bool(os.environ.get(URL))
+
+
+@contextmanager
+def own_address() -> Iterator[socket.socket]:
+    """Have the API that Prefect will use be at a free port of this machine for the block; what is to listen there."""
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK_NAMES[0], 0))
+        os.environ[URL] = f"{address(*listener.getsockname())}/api"
+        try:
+            yield listener
+        finally:
+            del os.environ[URL]
 
 
 def is_loopback(host: str) -> bool:

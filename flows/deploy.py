@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -28,10 +28,12 @@ from converters.release.assemble import Released
 from converters.release.locking import reading
 from converters.release.provenance import Run
 from converters.release.publish import tidy
+from converters.release.signing import Keys
 from converters.release.staging import staging
 from converters.steps import key, reuse
 from converters.steps.reuse import Reusable
-from flows import one_at_a_time
+from flows import ahead, one_at_a_time
+from flows.ahead import Begun
 from flows.cluster.dask import connected
 from flows.executor import Executor, Here
 from flows.making import Making, Turn, show_unchanged
@@ -97,23 +99,23 @@ def deploy_model(
         )  # fmt: skip
         spec = asked.of(read.find(model, settings.configs))
         waiting = Event(spec.name, "queued", detail="waiting for another deploy of this model")
+        begun = ahead.taken_over(model, spec)
         with (
+            begun or nullcontext(),
             artifacts.live_progress(spec.name),
-            one_at_a_time.one_at_a_time(settings.releases, spec.name, lambda: tell(waiting)),
+            nullcontext()
+            if begun
+            else one_at_a_time.one_at_a_time(settings.releases, spec.name, lambda: tell(waiting)),
             _children_end_first(spec.name),
             resident.keeping(),
         ):
-            tidy(settings.releases, spec.name)
-            recipe = key.recipe(spec)
-            current, reasons = (None, []) if force else reuse.look(settings.releases, spec, recipe, keys)
+            found = _look(settings, spec, keys, begun, force)
+            current = found.current
             stage: Stage = "unchanged"
             if current is not None and current.whole:
                 released = _leave(current)
             else:
-                for reason in reasons:
-                    tell(Event(spec.name, "changed", detail=reason))
-                    get_run_logger().info("%s is made again: %s", spec.name, reason)
-                released = _deploy([model, *asked.words()], spec, current, recipe, settings, started, promote)
+                released = _deploy([model, *asked.words()], spec, found, settings, started, promote)
                 stage = "refused" if released.manifest.refusals else "released"
             if settings.publish is not None and released.promoted:
                 there: Any = publish_elsewhere(released, return_state=True).result(raise_on_failure=False)
@@ -137,6 +139,26 @@ def _caught_up_by() -> str | None:
     return one_at_a_time.caught_up_by(context.flow_run if context else None)
 
 
+class Found(NamedTuple):
+    """What a deploy begins with: how it is made, what may stay of the current release, and what is being built already."""
+
+    recipe: key.Recipe
+    current: Reusable | None
+    begun: Begun | None
+
+
+def _look(settings: Settings, spec: ModelSpec, keys: Keys, begun: Begun | None, force: bool) -> Found:
+    """What there is; why the current release is made again is told."""
+    if begun is None:
+        tidy(settings.releases, spec.name)
+    recipe = begun.recipe if begun else key.recipe(spec)
+    current, reasons = (None, []) if force else reuse.look(settings.releases, spec, recipe, keys)
+    for reason in reasons:
+        tell(Event(spec.name, "changed", detail=reason))
+        get_run_logger().info("%s is made again: %s", spec.name, reason)
+    return Found(recipe, None if begun else current, begun)
+
+
 def _leave(current: Reusable) -> Released:
     """The current release, which is what a deploy would make."""
     steps = [step for unit in current.rows for step in (unit.title, f"check {unit.title}")]
@@ -147,27 +169,34 @@ def _leave(current: Reusable) -> Released:
 def _deploy(
     named: Sequence[str],
     spec: ModelSpec,
-    current: Reusable | None,
-    recipe: key.Recipe,
+    found: Found,
     settings: Settings,
     started: float,
     promote: bool,
 ) -> Released:
     """A new release, with what may stay of the current one."""
     turn = _turn.get() or Turn(Slots(SIDE_BY_SIDE))
+    recipe, current, begun = found
     with (
         _executor(turn.slots, settings) as executor,
         reading(current.path) if current else nullcontext(),  # what stays of it is copied
         memory.measured() as peak,
-        staging(settings.releases, spec.name) as place,
+        nullcontext(begun.place) if begun else staging(settings.releases, spec.name) as place,
     ):
-        making = Making(named, spec, current, executor, place, turn, measured_needs(settings.releases, spec.name))
+        needs = measured_needs(settings.releases, spec.name)
+        making = Making(named, spec, current, executor, place, turn, needs, begun.builder if begun else None)
         exported = making.source()
         rows = making.rows(exported)
         if untold := reuse.record(place, exported.source, spec, recipe, exported.built_from, rows):
             get_run_logger().warning("%s, so the next deploy will do everything again", untold)
         reads = exported.built_from.reads
-        run = Run(started, str(flow_run.id), this_run(), reads.files if reads is not None else {}, peak.mb)
+        run = Run(
+            begun.since if begun else started,
+            str(flow_run.id),
+            this_run(),
+            reads.files if reads is not None else {},
+            peak.mb,
+        )
         return publish(place, exported.record, spec, [*chain(*rows.values())], run, promote, settings.read_keys())
 
 

@@ -10,9 +10,9 @@ from converters.processes.slots import Slots
 from converters.release.manifest import Row
 from converters.release.staging import Staging
 from converters.source.builder import Builder
-from converters.steps import again
 from converters.steps.reuse import Reusable
 from converters.steps.unit import Unit, plan
+from flows.ahead import start
 from flows.executor import Executor, Job
 from flows.order import Needs, run_all
 from flows.show.events import Event, tell
@@ -37,6 +37,8 @@ class Making(NamedTuple):
     place: Staging
     turn: Turn
     needs: Needs
+    begun: Builder | None = None
+    """What builds it already."""
 
     def source(self) -> Exported:
         """What all targets are made of. Raises what building or exporting raises."""
@@ -44,12 +46,9 @@ class Making(NamedTuple):
         if current is not None:
             show_unchanged(current, "build", "export")
             return Exported(current.copy_source(place, self.spec), current.source_record(), current.built_from())
-        work, log = place.release / layout.SOURCE, place.release / layout.BUILD_LOG
-        work.mkdir()
-        again.head(log, f"builds {name} {place.version}", ["fanout", "deploy", *self.named, "--force"])
         with (
             self.turn.slots.held(self.needs.build(self.spec), self.turn.number),
-            Builder(self.spec, place.release, work, place.version, log) as builder,
+            self.begun or start(self.named, self.spec, place) as builder,
         ):
             return export(name, builder, place, build(name, builder, place))
 

@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.client.schemas.sorting import FlowRunSort
-
-_OPEN = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 
 @contextmanager
@@ -34,17 +31,23 @@ def one_at_a_time(releases: Path, model: str, waiting: Callable[[], None]) -> It
         os.close(lock)
 
 
-def caught_up_by(run: FlowRun | None) -> str | None:
+def caught_up_by(run: "FlowRun | None") -> str | None:
     """The name of a later run of the same schedule that is due as well, which makes this one needless.
 
     After days without a worker several nights are due at once; only the last of them has to be made up for.
     """
     if run is None or not run.auto_scheduled or run.expected_start_time is None:
         return None
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    open_states = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
     query = FlowRunFilter.model_validate(
         {
             "deployment_id": {"any_": [run.deployment_id]},
-            "state": {"type": {"any_": _OPEN}},
+            "state": {"type": {"any_": open_states}},
             "expected_start_time": {
                 "after_": run.expected_start_time, "before_": datetime.now(timezone.utc)
             },
@@ -58,7 +61,7 @@ def caught_up_by(run: FlowRun | None) -> str | None:
     return later[0].name if later else None
 
 
-def _after(other: FlowRun, run: FlowRun) -> bool:
+def _after(other: "FlowRun", run: "FlowRun") -> bool:
     assert other.expected_start_time is not None
     assert run.expected_start_time is not None
     return other.expected_start_time > run.expected_start_time

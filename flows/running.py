@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,14 +16,14 @@ from rich.text import Text
 
 from converters.config.asked import Asked
 from converters.config.spec import ModelSpec
-from converters.contract.errors import FanoutError, ServerFailed, said
+from converters.contract.errors import FanoutError
 from converters.processes import child, imports
 from converters.release import publish
 from converters.release.assemble import Released
 from converters.release.signing import Keys
 from converters.release.staging import require_writable
 from converters.steps import key, reuse
-from flows import api, connection, elsewhere
+from flows import ahead, api, connection, elsewhere
 from flows.settings import Settings, given
 from flows.show.tables import complaint
 
@@ -74,9 +76,15 @@ def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
     errors: list[Exception] = []
     if models:
         console.print(Text(f"Prefect API: {used}", style="dim"))
+        # As Ctrl-C does; without it what has begun would be left behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            with given(settings):
-                released, errors = _run_flow(models, request, console)
+            with (
+                given(settings),
+                _ahead(models[0], request, settings, keys),
+                nullcontext() if api.server_runs() else api.own_address() as listener,
+            ):
+                released, errors = _run_flow(models, request, listener, console)
         except Exception:
             api.require_still()
             raise
@@ -86,22 +94,37 @@ def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
     return Outcome(sorted(released, key=lambda each: order[each.manifest.model]), list(same.values()), errors)
 
 
+@contextmanager
+def _ahead(model: str, request: Request, settings: Settings, keys: Keys) -> Iterator[None]:
+    """Have the model built while Prefect is imported, if all of it is to be made; interrupted before its flow runs, it ends."""
+    spec = request.specs[model]
+    kept = None if request.force else reuse.look(settings.releases, spec, key.recipe(spec), keys)[0]
+    with ExitStack() as begun:
+        if kept is None:
+            begun.enter_context(ahead.building(model, [model, *request.asked.words()], spec, settings.releases))
+        yield
+
+
 def _unchanged(releases: Path, specs: Mapping[str, ModelSpec], keys: Keys) -> dict[str, reuse.Reusable]:
     """The models whose current release is what a deploy would make."""
     looked = {model: reuse.look(releases, spec, key.recipe(spec), keys)[0] for model, spec in specs.items()}
     return {model: current for model, current in looked.items() if current is not None and current.whole}
 
 
-def _run_flow(models: list[str], request: Request, console: Console) -> tuple[list[Released], list[Exception]]:
-    """What the models' runs released, and what ended those that released nothing."""
+def _run_flow(
+    models: list[str], request: Request, listener: socket.socket | None, console: Console
+) -> tuple[list[Released], list[Exception]]:
+    """What the models' runs released, and what ended those that released nothing.
+
+    `listener` is where a server of this run's own is to listen, if it has one.
+    """
     connection.require_settings()
     with imports.uncollected():
         from flows.deploy import deploy_all, deploy_model
         from flows.show.events import Event, listening
         from flows.show.progress import Progress
-    if not api.server_runs():
-        _start_server()
 
+        server = nullcontext() if listener is None else _own_server(listener)
     released: list[Released] = []
     errors: list[Exception] = []
 
@@ -113,9 +136,7 @@ def _run_flow(models: list[str], request: Request, console: Console) -> tuple[li
         if event.stage == "interrupted":
             _leave_soon(console)
 
-    # As Ctrl-C does; without it the server that Prefect started for this run would be left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Progress(console) as progress, listening(progress), listening(collect):
+    with server, Progress(console) as progress, listening(progress), listening(collect):
         asked = request.asked.model_dump(mode="json")
         if len(models) == 1:
             state = deploy_model(models[0], force=request.force, **asked, return_state=True)
@@ -127,17 +148,10 @@ def _run_flow(models: list[str], request: Request, console: Console) -> tuple[li
     return released, errors
 
 
-def _start_server() -> None:
-    """Have Prefect start the server that serves this process alone. Raises ServerFailed where it does not come up."""
-    from prefect.client.orchestration import get_client
+def _own_server(listener: socket.socket) -> AbstractContextManager[None]:
+    from flows.own_server import serving
 
-    try:
-        with get_client(sync_client=True):
-            pass
-    except RuntimeError as error:
-        raise ServerFailed(
-            f"the Prefect server for this run did not start: {said(error)}; `fanout ui` shows what it says, and may serve runs"
-        ) from error
+    return serving(listener)
 
 
 def _leave_soon(console: Console) -> None:

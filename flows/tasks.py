@@ -58,10 +58,10 @@ def unchanged(model: str, what: str, version: int) -> State[None]:
 
 @task(name="build", task_run_name="{model} {place.version}: build", **_once)
 def build(model: str, builder: Builder, place: Staging) -> child.Completed[Built]:
-    """Build the live model and record golden, in a child process."""
+    """Build the live model and record golden, in a child process; it may have begun before Prefect was there."""
     tell(Event(model, "building"))
     try:
-        with child_logs.shown(builder.log):
+        with child_logs.shown(builder.log, builder.log_start):
             done = builder.build()
     except ChildFailed as error:
         raise BuilderFailed(f"building {model} failed: {error}") from error

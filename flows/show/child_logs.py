@@ -18,9 +18,10 @@ MOST_LINES = 2000
 
 
 @contextmanager
-def shown(log: Path) -> Iterator[None]:
-    """Follow a log file from its present end until the context is left. For use inside a task."""
-    with meanwhile(partial(_follow, log, len(child.printed(log, 0)), get_run_logger())):
+def shown(log: Path, start: int | None = None) -> Iterator[None]:
+    """Follow a log file from the byte `start`, or its present end, until the context is left. For use inside a task."""
+    begin = len(child.printed(log)) if start is None else start
+    with meanwhile(partial(_follow, log, begin, get_run_logger())):
         yield
 
 

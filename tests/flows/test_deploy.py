@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,44 @@ def test_deploy_works_without_a_server_and_without_a_config_when_given_a_path(
         ("serving", "summary"),
     }
     assert {row["status"] for row in made["targets"]} == {"passed"}
+    # All that the UI shows of it later is there when the command returns.
+    with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
+        assert database.execute("select state_type from flow_run").fetchall() == [("COMPLETED",)]
+        assert database.execute("select type from flow_run_state order by timestamp").fetchall() == [
+            ("PENDING",), ("RUNNING",), ("COMPLETED",)
+        ]  # fmt: skip
+        tasks = database.execute("select name, state_type from task_run").fetchall()
+        steps = [f"{step}{target}" for target in ("saved_model", "hdf5 weights", "serving") for step in ("", "check ")]
+        named = {f"{made['model']} 1: {step}" for step in ("build", "export", *steps, "release")}
+        assert {name for name, _ in tasks} == named
+        assert {state for _, state in tasks} == {"COMPLETED"}
+        (states,) = database.execute("select count(*) from task_run_state where type = 'COMPLETED'").fetchone()
+        assert states == len(named)
+        assert database.execute("select type from artifact order by type").fetchall() == [
+            ("markdown",), ("progress",), ("table",)
+        ]  # fmt: skip
+        (finished,) = database.execute(
+            "select count(*) from events where event in ('prefect.task-run.Completed', 'prefect.flow-run.Completed')"
+        ).fetchone()
+        assert finished == len(named) + 1
+        (said,) = database.execute("select count(*) from log where message like 'Finished in state%'").fetchone()
+        assert said == len(named) + 1
+
+
+def test_deploy_says_why_when_a_server_of_its_own_cannot_come_up(
+    config: Callable[..., Path], releases: Path, fanout: Fanout, tmp_path: Path
+) -> None:
+    home = tmp_path / "prefect"
+    home.mkdir()
+    (home / "prefect.db").write_bytes(b"nothing that SQLite knows" * 99)
+    alone = {"PREFECT_API_URL": "", "PREFECT_HOME": str(home)}
+    path = config("homeless", targets={"serving": {}})
+    ran = fanout("deploy", path, releases=releases, environment=alone, process=True)
+    assert ran.status == 1
+    assert "the Prefect server for this run did not start: " in ran.err
+    assert "file is not a database" in ran.err
+    assert "Traceback" not in ran.err
+    assert not (releases / "homeless").exists()  # nor what was built meanwhile
 
 
 def test_releases_promote_rollback_and_prune_follow_each_other_when_three_versions_exist(
