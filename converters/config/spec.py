@@ -10,7 +10,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, fie
 from converters.config import data
 from converters.config.explain import TargetProblems, choices, described
 from converters.contract import names
-from converters.contract.errors import BadInput
+from converters.contract.errors import BadInput, said
 from converters.contract.settings import EvaluationSpec, GoldenSpec, Limits, OnFailure, RegressionSpec, Schedule
 from converters.contract.target import Options
 from converters.contract.values import TensorSpec, Told
@@ -47,6 +47,10 @@ class ModelSpec(Told):
     )
     classifiers: tuple[str, ...] = Field(
         default=(), description="outputs that score classes, beside those whose rows are probabilities"
+    )
+    labels: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="output -> its classes' names, in order: a list, or a text file with one a line; TF Lite's files hold them",
     )
     evaluation: EvaluationSpec | None = Field(default=None, description="labelled data, and the metric to hold to")
     regression: RegressionSpec = Field(
@@ -96,6 +100,23 @@ class ModelSpec(Told):
         if not isinstance(value, Mapping):
             return value
         return {key: {"method": item} if isinstance(item, str) else item for key, item in value.items()}
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _read_labels(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        read = {}
+        for output, given in value.items():
+            if not isinstance(given, str):
+                read[output] = given
+                continue
+            try:
+                text = (info.data.get("base", Path()) / Path(given).expanduser()).read_text()
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{output}: {given} cannot be read: {said(error)}") from error
+            read[output] = tuple(text.splitlines())
+        return read
 
     @field_validator("targets", mode="before")
     @classmethod

@@ -83,7 +83,8 @@ class Source(Frozen):
     `representative` holds calibration inputs in golden's format. `builder` is the Python file that registers the
     model's custom objects, if there is one. `refused` are the signatures that are left out, since they are random, keep
     state, or (in a given SavedModel) take or return no arrays, each with the reason. `notes` say what was changed in the
-    copy of a given SavedModel, a sentence each.
+    copy of a given SavedModel, a sentence each. `description` and `labels` (output -> a name for each element of its last
+    dimension) are the config's.
     """
 
     model: str
@@ -100,6 +101,8 @@ class Source(Frozen):
     representative: Path | None = None
     refused: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    description: str = ""
+    labels: dict[str, tuple[str, ...]] = {}
 
     @property
     def is_keras(self) -> bool:

@@ -70,7 +70,7 @@ class Session:
         for endpoint in live.endpoints.values():
             endpoint.trace()
         require_plain(spec.model, live)
-        require_known(spec.golden, spec.classifiers, live.signatures)
+        require_known(spec, live.signatures)
         data = given(spec, live)
         said, self._folders = list(data.said), [*data.folders]
         drawn_too = self._record_golden(data)
@@ -111,6 +111,8 @@ class Session:
             representative=representative if representative.is_file() else None,
             refused=live.refused,
             notes=tuple(notes),
+            description=self.spec.description,
+            labels=self.spec.labels,
         )
 
     def reads(self, products: Sequence[Path]) -> Reads | None:

@@ -1,11 +1,11 @@
 """Inputs that are drawn, and what a config says of inputs against those that the model has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
 from converters.config.spec import ModelSpec
-from converters.contract import names, settings
+from converters.contract import names
 from converters.contract.errors import BadInput
 from converters.contract.settings import InputRange, Tolerance
 from converters.contract.values import Signature, Tensors
@@ -68,16 +68,22 @@ def require_plain(where: str, live: Live) -> None:
                 raise BadInput(f"{where}: signatures.{key}: input {name!r}: {problem}")
 
 
-def require_known(
-    golden_spec: settings.GoldenSpec, classifiers: Sequence[str], signatures: Mapping[str, Signature]
-) -> None:
-    """Refuse a field about a tensor that the model has not."""
+def require_known(spec: ModelSpec, signatures: Mapping[str, Signature]) -> None:
+    """Refuse a field about a tensor that the model has not, and labels that are not as many as its classes."""
+    named: Iterable[str]
     for field, named, side in (
-        ("golden.inputs", golden_spec.inputs, "inputs"),
-        ("golden.constant", golden_spec.constant, "outputs"),
-        ("classifiers", classifiers, "outputs"),
+        ("golden.inputs", spec.golden.inputs, "inputs"),
+        ("golden.constant", spec.golden.constant, "outputs"),
+        ("classifiers", spec.classifiers, "outputs"),
+        ("labels", spec.labels, "outputs"),
     ):
         known = sorted({name for signature in signatures.values() for name in getattr(signature, side)})
         for name in named:
             if name not in known:
                 raise BadInput(f"{field}: the model has no {side[:-1]} {name!r}; it has {', '.join(known)}")
+    for name, labels in spec.labels.items():
+        shapes = [signature.outputs[name].shape for signature in signatures.values() if name in signature.outputs]
+        sizes = {shape[-1] for shape in shapes if shape and shape[-1] is not None}
+        if sizes and sizes != {len(labels)}:
+            size = ", ".join(map(str, sorted(sizes)))
+            raise BadInput(f"labels.{name}: there are {len(labels)} names for an output whose last dimension is {size}")

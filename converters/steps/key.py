@@ -80,7 +80,9 @@ def variant(spec: ModelSpec, unit: UnitName, recipe: Recipe, reads: Reads) -> In
     """What one conversion and its checks are made of."""
     return {
         "the model": digest.of_value([recipe.source, reads.model_dump(mode="json")]),
-        "its options": digest.of_value([_options(spec.targets[unit.target], unit.variant), spec.classifiers]),
+        "its options": digest.of_value(
+            [_options(spec.targets[unit.target], unit.variant), spec.classifiers, spec.description]
+        ),
         "its converter": recipe.converters[unit.target],
     }
 

@@ -87,7 +87,7 @@ class Reusable(NamedTuple):
         source = Source.model_validate_json((place.release / DESCRIBED).read_bytes())
         builder = userland.split(spec.model, spec.base, "model")[0] if spec.built_by_python else None
         here = relocated(source, Path(), place.release)
-        return here.model_copy(update={"version": place.version, "builder": builder})
+        return here.model_copy(update={"version": place.version, "builder": builder, "description": spec.description})
 
     def copy_variant(self, unit: UnitName, place: Staging) -> list[Row]:
         """The rows of one variant, their files copied likewise. Raises Damaged."""

@@ -12,6 +12,7 @@ from converters.contract.values import Artifact, Signature, Source, Tensors
 from converters.processes.once import once
 from converters.reference import golden
 from converters.targets.tflite import NAME, sizes
+from converters.targets.tflite.described import described
 from converters.targets.tflite.maker import File, Maker, named
 from converters.targets.tflite.options import TFLiteOptions
 from converters.targets.tflite.sizes import Sizes
@@ -44,7 +45,7 @@ def convert(source: Source, variant: str, out_dir: Path, options: TFLiteOptions)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Whole or not at all: a check of another variant may look for it at the same time.
         part = path.with_name(f".{path.name}")
-        part.write_bytes(file.content)
+        part.write_bytes(described(file.content, source, golden.load(source.golden).cases))
         part.replace(path)
     reasons |= file.reasons
     return [

@@ -5,6 +5,7 @@ from typing import Any
 
 from converters.formats.describing import counted, signatures
 from converters.targets.tflite import flatbuffer
+from converters.targets.tflite.described import told
 
 
 def tflite(path: Path) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def tflite(path: Path) -> dict[str, Any]:
             "bytes": path.stat().st_size,
             "schema": model.version,
             "min_runtime": _min_runtime(model),
+            "metadata": told(model),
             "signatures": signatures(flatbuffer.signatures(model)),
             "subgraphs": [
                 {"name": graph.name.decode() if graph.name else None, "tensors": len(graph.tensors), "ops": len(used)}

@@ -1,5 +1,6 @@
 """TF Lite files in LiteRT and in TensorFlow's own interpreter."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import samples
 from samples import Converted, Sample
 
 from converters.config.read import without_config
+from converters.contract.errors import BadInput
 from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
 from converters.reference.bounds import NONSENSE
 from converters.steps.unit import plan
-from converters.targets.tflite import quantizing, size
+from converters.targets.tflite import describe, quantizing, size
 from converters.targets.tflite.options import RECIPE, VARIANTS
 from converters.targets.tflite.target import TARGET
 from tests.targets.tflite import harms as tflite_harms
@@ -542,3 +544,26 @@ def build():
     for variant in ("int8", "weight-only-int8"):
         (row,) = samples.converted(sample, "tflite", variant).check()
         assert (row.status, row.reason) == ("passed", None)
+
+
+def test_a_file_says_what_it_is_in_the_formats_own_metadata(make_sample: Make, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("low\nmiddle\nhigh\n")
+    labels = {"scores": str(tmp_path / "classes.txt")}
+    sample = make_sample(samples.KERAS, labels=labels, description="sorts features")
+    path = samples.converted(sample, "tflite", "int8").path
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("scores_labels.txt").decode().split() == ["low", "middle", "high"]
+    told = run(describe.tflite, path).value["metadata"]
+    values = [case.inputs["features"] for case in sample.golden.cases["serving_default"]]
+    low, high = float(min(each.min() for each in values)), float(max(each.max() for each in values))
+    assert (told["name"], told["description"], told["version"]) == ("tiny", "sorts features", "1")
+    signature = told["signatures"]["serving_default"]
+    assert signature["inputs"] == [{"name": "features", "low": low, "high": high}]
+    (scores,) = signature["outputs"]
+    assert (scores["name"], scores["labels"]) == ("scores", "scores_labels.txt")
+
+
+def test_labels_are_refused_when_they_are_not_as_many_as_classes(make_spec: Callable[..., Any], tmp_path: Path) -> None:
+    spec = make_spec(samples.KERAS, labels={"scores": ["one", "two"]})
+    with pytest.raises(BadInput, match=r"labels.scores: there are 2 names for an output whose last dimension is 3"):
+        samples.only_build(spec, tmp_path)

@@ -1,0 +1,218 @@
+"""What a file says of itself to whoever loads it: TensorFlow Lite Metadata, which Android Studio, MediaPipe and others read.
+
+The format is tensorflow_lite_support/metadata/metadata_schema.fbs: a flatbuffer of its own among the file's metadata, and
+files that it names in a zip archive at the file's end. Only the tables that are used here are written.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from converters.contract.values import Case, Source
+from converters.targets.tflite import flatbuffer
+
+NAME = "TFLITE_METADATA"
+_IDENTIFIER = b"M001"
+_PARSER = "1.0.0"
+"""The oldest version of the format that has what is written here."""
+_FEATURE = 1
+"""ContentProperties: numbers of any kind."""
+_AXIS_LABELS = 2
+"""AssociatedFileType: a name for each element of the last dimension, one a line."""
+_ZEROS = (1980, 1, 1, 0, 0, 0)
+
+
+def described(content: bytes, source: Source, cases: Mapping[str, Sequence[Case]]) -> bytes:
+    """The file with the model's name, description and version, and of each input and output its name and observed range.
+
+    `cases` are golden's by signature, in which ranges are observed. Labels of outputs are the archive's files.
+    """
+    model = flatbuffer.parse(content)
+    writer = _Writer()
+    subgraphs: list[int | None] = [None] * len(model.subgraphs)
+    files: dict[str, Sequence[str]] = {}
+    for key, definition in flatbuffer.definitions(model).items():
+        sides = [
+            _Side(
+                definition.inputs,
+                model.subgraphs[definition.subgraphIndex].inputs,
+                _ranges(cases.get(key, ()), "inputs"),
+            ),
+            _Side(
+                definition.outputs,
+                model.subgraphs[definition.subgraphIndex].outputs,
+                _ranges(cases.get(key, ()), "outputs"),
+            ),
+        ]
+        labels = {name: source.labels[name] for name in sides[1].names if name in source.labels}
+        files |= {_file(name): lines for name, lines in labels.items()}
+        subgraphs[definition.subgraphIndex] = writer.subgraph(key, sides, labels)
+    model_table = writer.model(source, [each if each is not None else writer.table(10, {}) for each in subgraphs])
+    flatbuffer.add_metadata(model, NAME, writer.finished(model_table))
+    return _with_files(flatbuffer.pack(model), files)
+
+
+class _Side:
+    """A signature's inputs or outputs in the order of its subgraph's."""
+
+    def __init__(self, entries: Any, order: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
+        by_tensor = {int(entry.tensorIndex): entry.name.decode() for entry in entries or ()}
+        self.names = [by_tensor.get(int(index), "") for index in (order if order is not None else ())]
+        self.ranges = ranges
+
+
+class _Writer:
+    """Builds the flatbuffer. Offsets of tables are numbers; slots are those of the schema's fields, in their order."""
+
+    def __init__(self) -> None:
+        import flatbuffers
+
+        self._builder = flatbuffers.Builder(1024)
+
+    def model(self, source: Source, subgraphs: Sequence[int]) -> int:
+        texts = {0: source.model, 1: source.description, 2: str(source.version), 7: _PARSER}
+        return self.table(8, {**self._texts(texts), 3: self._vector(subgraphs)})
+
+    def subgraph(self, key: str, sides: Sequence[_Side], labels: Mapping[str, Sequence[str]]) -> int:
+        inputs, outputs = (
+            self._vector(
+                [self._tensor(name, side.ranges.get(name), name in labels and side is sides[1]) for name in side.names]
+            )
+            for side in sides
+        )
+        return self.table(10, {**self._texts({0: key}), 2: inputs, 3: outputs})
+
+    def _tensor(self, name: str, seen: tuple[float, float] | None, labelled: bool) -> int:
+        fields = self._texts({0: name})
+        properties = self.table(0, {})
+        fields[3] = self.table(3, {1: properties}, {0: _FEATURE})
+        if seen is not None:
+            low, high = (self._builder.CreateNumpyVector(np.array([number], np.float32)) for number in seen)
+            fields[5] = self.table(2, {0: high, 1: low})
+        if labelled:
+            fields[6] = self._vector([self.table(5, self._texts({0: _file(name)}), {2: _AXIS_LABELS})])
+        return self.table(7, fields)
+
+    def table(self, slots: int, offsets: Mapping[int, int], small: Mapping[int, int] | None = None) -> int:
+        """A table with these offsets, and numbers of one byte, by slot."""
+        self._builder.StartObject(slots)
+        for slot, offset in offsets.items():
+            self._builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        for slot, number in (small or {}).items():
+            self._builder.PrependUint8Slot(slot, number, 0)
+        return int(self._builder.EndObject())
+
+    def _texts(self, texts: Mapping[int, str]) -> dict[int, int]:
+        return {slot: int(self._builder.CreateString(text)) for slot, text in texts.items() if text}
+
+    def _vector(self, offsets: Sequence[int]) -> int:
+        self._builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            self._builder.PrependUOffsetTRelative(offset)
+        return int(self._builder.EndVector())
+
+    def finished(self, root: int) -> bytes:
+        self._builder.Finish(root, file_identifier=_IDENTIFIER)
+        return bytes(self._builder.Output())
+
+
+def _file(output: str) -> str:
+    """The archive's name for an output's labels."""
+    plain = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in output)
+    return f"{plain}_labels.txt"
+
+
+def _ranges(cases: Sequence[Case], side: str) -> dict[str, tuple[float, float]]:
+    """The least and greatest finite value of each input or output that holds numbers."""
+    values: dict[str, list[np.ndarray[Any, Any]]] = {}
+    for case in cases:
+        for name, value in getattr(case, side).items():
+            if value.dtype.kind in "iuf" and (finite := value[np.isfinite(value)]).size:
+                values.setdefault(name, []).extend([finite.min(), finite.max()])
+    return {name: (float(min(each)), float(max(each))) for name, each in values.items()}
+
+
+def _with_files(content: bytes, files: Mapping[str, Sequence[str]]) -> bytes:
+    if not files:
+        return content
+    whole = io.BytesIO(content)
+    with zipfile.ZipFile(whole, "a") as archive:
+        for name, lines in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _ZEROS), "\n".join(lines) + "\n")
+    return whole.getvalue()
+
+
+def told(model: Any) -> dict[str, Any] | None:
+    """What is read of it: name, description, version, and by signature what is said of inputs and outputs; None without."""
+    content = flatbuffer.metadata(model).get(NAME)
+    if content is None:
+        return None
+    root = _Table.of(content)
+    return {
+        "name": root.text(0),
+        "description": root.text(1),
+        "version": root.text(2),
+        "signatures": {
+            each.text(0): {side: [_tensor(entry) for entry in each.tables(slot)] for side, slot in _SIDES.items()}
+            for each in root.tables(3)
+        },
+    }
+
+
+_SIDES = {"inputs": 2, "outputs": 3}
+
+
+def _tensor(entry: "_Table") -> dict[str, Any]:
+    stats = entry.table(5)
+    labels = [each.text(0) for each in entry.tables(6)]
+    seen = {"low": stats.number(1), "high": stats.number(0)} if stats is not None else {}
+    return {"name": entry.text(0), **seen, **({"labels": labels[0]} if labels else {})}
+
+
+class _Table:
+    """A table of a flatbuffer, its fields by slot."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    @classmethod
+    def of(cls, content: bytes) -> "_Table":
+        from flatbuffers import encode, packer, table
+
+        return cls(table.Table(content, encode.Get(packer.uoffset, content, 0)))
+
+    def text(self, slot: int) -> str:
+        place = self._place(slot)
+        return bytes(self._table.String(place)).decode() if place else ""
+
+    def number(self, slot: int) -> float:
+        """The first of a vector of float32."""
+        from flatbuffers import encode, packer
+
+        return float(
+            encode.Get(packer.float32, self._table.Bytes, self._table.Vector(self._place(slot) - self._table.Pos))
+        )
+
+    def table(self, slot: int) -> "_Table | None":
+        from flatbuffers import table
+
+        place = self._place(slot)
+        return _Table(table.Table(self._table.Bytes, self._table.Indirect(place))) if place else None
+
+    def tables(self, slot: int) -> "list[_Table]":
+        from flatbuffers import table
+
+        place = self._place(slot)
+        if not place:
+            return []
+        start, count = self._table.Vector(place - self._table.Pos), self._table.VectorLen(place - self._table.Pos)
+        places = [self._table.Indirect(start + 4 * number) for number in range(count)]
+        return [_Table(table.Table(self._table.Bytes, each)) for each in places]
+
+    def _place(self, slot: int) -> int:
+        """Where a field is; 0 where the table has none."""
+        offset = int(self._table.Offset(4 + 2 * slot))
+        return offset + int(self._table.Pos) if offset else 0
