@@ -1,4 +1,4 @@
-# Everything is set up on first use, in this checkout: .venv for Python, converters/targets/tfjs/js/node_modules for JavaScript.
+# Everything is set up on first use, in this checkout: .venv for Python, converters/javascript/js/node_modules for JavaScript.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
-JS := converters/targets/tfjs/js
+JS := converters/javascript/js
 # Prints what a command does only if it fails.
 QUIETLY := $(SHELL) -c 'said=$$("$$@" 2>&1) || { printf "%s\n" "$$said" >&2; exit 1; }' quietly
 PIP := $(BIN)/python -m pip install --disable-pip-version-check

@@ -14,7 +14,8 @@ A release that `fanout deploy` has published is read by `read_manifest`, and che
 
 To read the code, begin with what all others speak of and go up: `contract` (the words), `targets/saved_model` (the smallest
 target), `steps` (unit, convert, check: one deploy), `source` (the live model), `release` (what is on disk). `reference` says
-what is right, `formats` reads and rewrites files, `processes` runs code apart, `config` is what a YAML may say.
+what is right, `formats` reads and rewrites files, `processes` runs code apart, `javascript` runs Node and Chromium, `config` is
+what a YAML may say.
 """
 
 import importlib

@@ -57,7 +57,7 @@ LONGEST = (
         "flows/test_unchanged.py",
     ),
     *(
-        "targets/tfjs/test_javascript.py",
+        "javascript/test_models.py",
         "whole/test_portable.py",
         "whole/test_trained.py",
         "source/test_build.py",

@@ -51,8 +51,8 @@ def differing(before: key.Recipe, now: key.Recipe) -> set[str]:
     "file",
     [
         "targets/tflite/convert.py",
-        "targets/tfjs/js/core.mjs",
-        "targets/tfjs/js/package-lock.json",
+        "javascript/js/core.mjs",
+        "javascript/js/package-lock.json",
         "formats/variables.py",
         "release/report.html.j2",
         "processes/preload.py",

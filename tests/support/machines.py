@@ -139,7 +139,7 @@ PREFECT = {
 _CAPBSET_DROP = 24
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER = 1, 2, 3
 """prctl(2), capabilities(7)."""
-_JAVASCRIPT = "converters/targets/tfjs/js/node_modules"
+_JAVASCRIPT = "converters/javascript/js/node_modules"
 
 
 def unprivileged() -> None:

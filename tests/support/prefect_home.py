@@ -24,7 +24,7 @@ from command import Server
 from waiting import PATIENCE_SECONDS, alive, http_client, wait_until
 
 from converters.config.read import NIGHTLY
-from converters.targets.tfjs import programs
+from converters.javascript import programs
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 DRIVER = Path(__file__).with_name("prefect_ui.mjs")

@@ -4,7 +4,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { launch } from "../../converters/targets/tfjs/js/chromium.mjs";
+import { launch } from "../../converters/javascript/js/chromium.mjs";
 
 const [base, action, ...given] = process.argv.slice(2);
 const PATIENCE = { timeout: Number(process.env.FANOUT_TEST_PATIENCE ?? 300_000) };

@@ -27,9 +27,7 @@ def another_checkout(folder: Path) -> Path:
         shutil.copytree(
             CHECKOUT / package, folder / package, ignore=shutil.ignore_patterns("node_modules", "__pycache__")
         )
-    (folder / "converters/targets/tfjs/js/node_modules").symlink_to(
-        CHECKOUT / "converters/targets/tfjs/js/node_modules"
-    )
+    (folder / "converters/javascript/js/node_modules").symlink_to(CHECKOUT / "converters/javascript/js/node_modules")
     return folder
 
 

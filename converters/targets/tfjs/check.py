@@ -13,12 +13,12 @@ from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Signature, Structure, TensorSpec
 from converters.formats import keras_config, specs
 from converters.formats.protos import load
-from converters.targets.tfjs import javascript, messages
-from converters.targets.tfjs.dtypes import holds
+from converters.javascript import messages, runner
+from converters.javascript.dtypes import holds
 
 _ITEM_BYTES = {"float32": 4, "int32": 4, "complex64": 8, "bool": 1, "uint8": 1, "uint16": 2, "float16": 2}
 """Bytes of one element in a weight file (tfjs-core's DTYPE_VALUE_SIZE_MAP)."""
-RUNTIMES: tuple[javascript.Runtime, ...] = ("node-wasm", "chromium-webgl")
+RUNTIMES: tuple[runner.Runtime, ...] = ("node-wasm", "chromium-webgl")
 """Where every model must run, unless its options say otherwise."""
 
 
@@ -73,9 +73,7 @@ def _spec(info: Mapping[str, Any]) -> TensorSpec:
     return spec.model_copy(update={"dtype": holds(spec.dtype)})
 
 
-def predict(
-    runtime: javascript.Runtime, artifacts: Sequence[Artifact], cases: Cases, seconds: float
-) -> list[Prediction]:
+def predict(runtime: runner.Runtime, artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list[Prediction]:
     """One Node (which may drive one Chromium) for all artifacts, and in a kept child for all its calls."""
     requests = [
         messages.Request(
@@ -85,4 +83,4 @@ def predict(
         )
         for artifact in artifacts
     ]
-    return javascript.run(runtime, requests, seconds=None)
+    return runner.run(runtime, requests, seconds=None)

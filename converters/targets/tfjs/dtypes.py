@@ -10,8 +10,8 @@ import numpy as np
 
 from converters.contract.errors import Unsupported
 from converters.formats.graph import nodes
+from converters.javascript.dtypes import NARROW, holds
 
-_NARROW = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "uint64"})
 _VALUE_KEEPING = """
     Const Identity IdentityN Placeholder PlaceholderWithDefault StopGradient Snapshot NoOp EnsureShape
     Reshape ExpandDims Squeeze Transpose Pack Unpack Concat ConcatV2 Split SplitV Slice StridedSlice Tile BroadcastTo
@@ -23,18 +23,6 @@ _VALUE_KEEPING = """
 """
 _KEEP_VALUES = frozenset(_VALUE_KEEPING.split())
 """Ops whose results are among their operands' values, or of another type."""
-_HELD = {
-    **dict.fromkeys(_NARROW | {"int64"}, "int32"),
-    **dict.fromkeys(("float64", "float16", "bfloat16"), "float32"),
-}
-"""Numeric dtypes of tensors -> those they are in tensorflow.js."""
-
-
-def holds(dtype: str) -> str:
-    """tensorflow.js has float32, int32, bool, string and complex64; it holds other numbers as the first two."""
-    return _HELD.get(dtype, dtype)
-
-
 _COMPLEX = """
     Complex Real Imag ComplexAbs FFT IFFT RFFT IRFFT Identity IdentityN Reshape ExpandDims Squeeze Add AddV2 Sub Mul ConcatV2
     ZerosLike Cast
@@ -90,10 +78,10 @@ def _require_no_wrapping(node: Any) -> None:
     if node.op == "Cast":
         source, result = (tf.as_dtype(node.attr[side].type).name for side in ("SrcT", "DstT"))
         # A float outside of the narrow type's range has no defined result in TensorFlow either.
-        computed = result if result in _NARROW and source != "bool" and "float" not in source else ""
+        computed = result if result in NARROW and source != "bool" and "float" not in source else ""
     else:
         named = [node.attr[name].type for name in ("T", "dtype") if name in node.attr]
-        computed = next((name for kind in named if kind and (name := tf.as_dtype(kind).name) in _NARROW), "")
+        computed = next((name for kind in named if kind and (name := tf.as_dtype(kind).name) in NARROW), "")
     if computed:
         raise Unsupported(
             f"tensorflow.js holds {computed} as int32, which does not wrap around as {computed} does in node "

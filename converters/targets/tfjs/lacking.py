@@ -16,8 +16,9 @@ from converters.contract.target import Trouble
 from converters.contract.values import Artifact, Prediction, Source, Tensors
 from converters.formats.internals_keras import calls_within
 from converters.formats.keras_layers import layer_of, layer_outputs, same_weights, symbolic_outputs, unusual
+from converters.javascript import messages, runner
 from converters.reference.layerwise import first_apart
-from converters.targets.tfjs import diagnosis, javascript, messages
+from converters.targets.tfjs import diagnosis
 from converters.targets.tfjs.layers_model import adapt, keras2_file
 
 UNREAD = "unread"
@@ -31,7 +32,7 @@ def of_graph(source: Source, artifact: Artifact, trouble: Trouble) -> str | None
         return None
     assert artifact.path is not None
     request = messages.Request(artifact.path, "graph", trouble.inputs[:1], timed=False, locate=True)
-    (answer,) = javascript.run("node-cpu", [request], seconds=None)
+    (answer,) = runner.run("node-cpu", [request], seconds=None)
     if answer.error is None:
         return None
     if not answer.error.startswith("node "):
@@ -74,7 +75,7 @@ def _examined(model: Any, path: Path, cases: Iterable[Tensors]) -> list[Predicti
     """What every layer returned for each case, or the error that named the layer."""
     shapes = {name: list(tensor.shape) for name, tensor in symbolic_outputs(model).items()}
     requests = [messages.Request(path, "layers", [inputs], timed=False, every=shapes) for inputs in cases]
-    return javascript.run("node-cpu", requests, seconds=None)
+    return runner.run("node-cpu", requests, seconds=None)
 
 
 def _holds(path: Path, file: Path) -> bool:

@@ -15,9 +15,10 @@ from typing import Any
 from converters.contract.errors import Damaged, Unsupported, raised
 from converters.contract.soundness import Soundness, WeightError
 from converters.contract.values import Artifact, Prediction, Tensors
+from converters.javascript import messages, runner
 from converters.processes import resident
 from converters.reference import sound
-from converters.targets.tfjs import graph_model, javascript, matching, messages, weights
+from converters.targets.tfjs import graph_model, matching, weights
 from converters.targets.tfjs.weights import Weight
 
 REFERENCE = "graph"
@@ -35,7 +36,7 @@ def soundness(artifact: Artifact, saved_model: Path, inputs: Tensors) -> Soundne
 
     Raises:
         Damaged: the file cannot be read, there is no float graph model, or tensorflow.js does not run that.
-        MissingRuntime, ChildDied: as `javascript.run`.
+        MissingRuntime, ChildDied: as `runner.run`.
     """
     path, key = artifact.path, artifact.signature or ""
     assert path is not None
@@ -113,9 +114,9 @@ def _computed(models: list[_Model], inputs: Tensors) -> list[Prediction]:
             document = {**model.document, "weightsManifest": weights.write(model.weights, folder)}
             (folder / "model.json").write_text(json.dumps(document))
             requests.append(messages.Request(folder / "model.json", "graph", [inputs], timed=False))
-        answers = javascript.run("node-wasm", requests, seconds=None)
+        answers = runner.run("node-wasm", requests, seconds=None)
         if any(answer.lacks for answer in answers):
-            answers = javascript.run("node-cpu", requests, seconds=None)
+            answers = runner.run("node-cpu", requests, seconds=None)
     for answer in answers:
         if answer.error is not None:
             raise Damaged(f"the float graph model does not run in {answer.runtime}: {answer.error}")

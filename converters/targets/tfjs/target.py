@@ -9,8 +9,9 @@ from pydantic import Field, field_validator
 from converters.contract.settings import Quality, Tolerance
 from converters.contract.target import Options, Runtime, Target, Trial, Variant
 from converters.contract.values import Source
-from converters.targets.tfjs import NAME, check, convert, describe, javascript, lacking, sound
-from converters.targets.tfjs.dtypes import holds
+from converters.javascript import runner
+from converters.javascript.dtypes import holds
+from converters.targets.tfjs import NAME, check, convert, describe, lacking, sound
 
 _FLOAT = Tolerance(error=1e-4, mismatch=0.0, reason="float32 in JavaScript and in WebGL's float32 textures")
 _RUN = Trial("node-wasm", lacking.of_graph)
@@ -35,7 +36,7 @@ VARIANTS = (
 """Limits of the lossy ones as TF Lite's of the same width."""
 
 
-_PACES: dict[javascript.Runtime, float] = {
+_PACES: dict[runner.Runtime, float] = {
     "node-cpu": 5e7,
     "node-wasm": 1.2e9,
     "chromium-webgl": 2e8,
@@ -43,20 +44,20 @@ _PACES: dict[javascript.Runtime, float] = {
     "chromium-cpu": 5e7,
 }
 """Multiply-adds in a second, as measured with convolutions on two busy cores; WebGL's are SwiftShader's."""
-_INSTEAD: dict[javascript.Runtime, javascript.Runtime] = {
+_INSTEAD: dict[runner.Runtime, runner.Runtime] = {
     "node-wasm": "node-cpu",
     "chromium-webgl": "chromium-wasm",
     "chromium-wasm": "chromium-cpu",
 }
 
 
-def _runtime(name: javascript.Runtime) -> Runtime:
+def _runtime(name: runner.Runtime) -> Runtime:
     program = name.partition("-")[0]
     return Runtime(
         name,
         program,
         partial(check.predict, name),
-        javascript.node_version if program == "node" else javascript.chromium_version,
+        runner.node_version if program == "node" else runner.chromium_version,
         stays="javascript",
         instead=_INSTEAD.get(name),
         pace=_PACES[name],
@@ -68,17 +69,17 @@ class TfjsOptions(Options):
 
     known: ClassVar[tuple[Variant, ...]] = VARIANTS
     variants: tuple[str, ...] = ()
-    runtimes: tuple[javascript.Runtime, ...] = Field(
+    runtimes: tuple[runner.Runtime, ...] = Field(
         default=check.RUNTIMES,
         description="where every model must run; where one lacks a kernel, the program's wasm or else cpu must run it in its place",
     )
 
     @field_validator("runtimes")
     @classmethod
-    def _both_programs(cls, value: tuple[javascript.Runtime, ...]) -> tuple[javascript.Runtime, ...]:
-        for program in javascript.PROGRAMS:
+    def _both_programs(cls, value: tuple[runner.Runtime, ...]) -> tuple[runner.Runtime, ...]:
+        for program in runner.PROGRAMS:
             if not any(runtime.startswith(f"{program}-") for runtime in value):
-                known = ", ".join(runtime for runtime in javascript.RUNTIMES if runtime.startswith(f"{program}-"))
+                known = ", ".join(runtime for runtime in runner.RUNTIMES if runtime.startswith(f"{program}-"))
                 raise ValueError(f"none of them is {program.capitalize()}'s; add one of {known}")
         return tuple(dict.fromkeys(value))
 
@@ -98,7 +99,7 @@ TARGET = Target(
     options=TfjsOptions,
     convert=convert.convert,
     inspect=check.inspect,
-    runtimes=tuple(map(_runtime, javascript.RUNTIMES)),
+    runtimes=tuple(map(_runtime, runner.RUNTIMES)),
     chosen=chosen,
     holds=holds,
     sound=sound.soundness,

@@ -283,7 +283,7 @@ def test_deploy_refuses_workers_that_would_make_something_else(
         for package in ("converters", "flows"):
             ignore = shutil.ignore_patterns("node_modules", "__pycache__")
             shutil.copytree(settings.ROOT / package, tmp_path / "other" / package, ignore=ignore)
-        modules = Path("converters/targets/tfjs/js/node_modules")
+        modules = Path("converters/javascript/js/node_modules")
         (tmp_path / "other" / modules).symlink_to(settings.ROOT / modules)
         with (tmp_path / "other/converters/reference/compare.py").open("a") as module:
             module.write("# another version\n")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from converters.contract.errors import Unsupported
+from converters.javascript import messages
+from converters.javascript.runner import Runner
 from converters.processes import child
-from converters.targets.tfjs import javascript, messages
 
 pytestmark = pytest.mark.tensorflow
 
@@ -115,14 +116,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[javascript.Runner]:
-    with javascript.Runner() as runner:
+def runner() -> Iterator[Runner]:
+    with Runner() as runner:
         yield runner
 
 
 @pytest.mark.parametrize("name", COMPUTED)
 def test_write_gives_a_model_that_computes_the_same(
-    name: str, written: tuple[Path, dict[str, str]], runner: javascript.Runner
+    name: str, written: tuple[Path, dict[str, str]], runner: Runner
 ) -> None:
     folder = written[0] / name
     case = np.load(folder / "case.npz")
@@ -140,7 +141,7 @@ def test_write_says_what_tensorflow_js_has_not_before_it_is_tried(
 
 
 def test_run_names_the_node_when_a_model_fails_in_tensorflow_js(
-    written: tuple[Path, dict[str, str]], runner: javascript.Runner, tmp_path: Path
+    written: tuple[Path, dict[str, str]], runner: Runner, tmp_path: Path
 ) -> None:
     shutil.copytree(written[0] / "causal/out", tmp_path / "out")
     path = tmp_path / "out/model.json"

@@ -12,8 +12,8 @@ import pytest
 from javascript_models import Models, assert_same, layers_case, mixed_case
 
 from converters.contract.values import Prediction, Tensors
-from converters.targets.tfjs.javascript import RUNTIMES, Runner, Runtime
-from converters.targets.tfjs.messages import Request
+from converters.javascript.messages import Request
+from converters.javascript.runner import RUNTIMES, Runner, Runtime
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.browser]
 

@@ -1,5 +1,5 @@
 // node main.mjs WORK FD: answers the jobs that arrive on stdin, one JSON document a line, each with a line on file
-// descriptor FD; see converters/targets/tfjs/javascript.py. Node's tensorflow.js and Chromium start with the first job that needs
+// descriptor FD; see converters/javascript/runner.py. Node's tensorflow.js and Chromium start with the first job that needs
 // them and stay for the next. Ends when stdin does, or with exit status 1 where a job cannot be answered.
 
 import { writeSync } from "node:fs";

@@ -16,9 +16,9 @@ from javascript_models import Models, assert_same, mixed_case
 from waiting import PATIENCE_SECONDS, wait_until
 
 from converters.contract.errors import ChildDied, ChildTimedOut, MissingRuntime
-from converters.targets.tfjs import programs
-from converters.targets.tfjs.javascript import RUNTIMES, Runner, Runtime, run
-from converters.targets.tfjs.messages import Request
+from converters.javascript import programs
+from converters.javascript.messages import Request
+from converters.javascript.runner import RUNTIMES, Runner, Runtime, run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.browser]
 
@@ -136,8 +136,8 @@ def test_run_raises_when_the_page_dies(models: Models) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tmp_path: Path) -> None:
     script = (
-        "import numpy as np; from pathlib import Path; from converters.targets.tfjs.javascript import run\n"
-        "from converters.targets.tfjs.messages import Request\n"
+        "import numpy as np; from pathlib import Path; from converters.javascript.runner import run\n"
+        "from converters.javascript.messages import Request\n"
         "case = {'n': np.array(2**31 - 1, np.int32), 'x': np.zeros(2, np.float32)}\n"
         f"run('chromium-webgl', [Request(Path({str(models.path('loop'))!r}), 'graph', [case])])"
     )
@@ -155,13 +155,13 @@ def test_run_ends_node_and_chromium_when_the_caller_is_killed(models: Models, tm
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_kept_node_and_chromium_end_when_the_caller_is_killed(models: Models) -> None:
     script = (
-        "import numpy as np, time; from pathlib import Path; from converters.targets.tfjs import javascript, messages\n"
+        "import numpy as np, time; from pathlib import Path; from converters.javascript import messages, runner\n"
         "from converters.processes import resident as kept\n"
         "from converters.contract.settings import Limits\n"
         "case = {'n': np.array(3, np.int32), 'x': np.zeros(2, np.float32)}\n"
         f"request = messages.Request(Path({str(models.path('loop'))!r}), 'graph', [case])\n"
         "with kept.keeping():\n"
-        "    (answer,) = kept.run('js', javascript.run, 'chromium-wasm', [request], limits=Limits(), fresh=True).value\n"
+        "    (answer,) = kept.run('js', runner.run, 'chromium-wasm', [request], limits=Limits(), fresh=True).value\n"
         "    print(answer.error, flush=True)\n"
         "    time.sleep(600)\n"
     )

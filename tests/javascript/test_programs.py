@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from converters.contract.errors import MissingRuntime
-from converters.targets.tfjs import javascript, programs
+from converters.javascript import programs, runner
 
 
 def test_find_node_uses_path_when_the_wheel_is_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -49,6 +49,6 @@ def test_find_chromium_raises_missing_runtime_when_the_variable_names_no_program
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("version", [javascript.node_version, javascript.chromium_version])
+@pytest.mark.parametrize("version", [runner.node_version, runner.chromium_version])
 def test_versions_are_of_what_is_here(version: Callable[[], str]) -> None:
     assert version()[0].isdigit()

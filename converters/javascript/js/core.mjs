@@ -1,5 +1,5 @@
 // Loads and runs one request's model with whatever tfjs it is given. The same file runs in Node and in the page,
-// so that both answer by the same rules. Messages in and out are described in converters/targets/tfjs/javascript.py.
+// so that both answer by the same rules. Messages in and out are described in converters/javascript/runner.py.
 
 const TIMED_CALLS = 5;
 const TIMED_SECONDS = 0.25; // No call begins later: a slow model is not called again only to learn that it is slow.

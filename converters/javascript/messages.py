@@ -19,7 +19,7 @@ import numpy as np
 from converters.contract.errors import Damaged
 from converters.contract.values import Prediction, Tensors
 from converters.formats.dtypes import dtype_name, objects
-from converters.targets.tfjs.dtypes import holds
+from converters.javascript.dtypes import holds
 
 _WIRE = {"float32": "<f4", "int32": "<i4", "bool": "?", "complex64": "<c8"}
 

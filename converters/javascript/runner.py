@@ -18,9 +18,9 @@ from typing import Any, Literal, get_args
 
 from converters.contract.errors import ChildDied, ChildTimedOut, MissingRuntime
 from converters.contract.values import Prediction
+from converters.javascript import messages, programs
+from converters.javascript.messages import Request
 from converters.processes import launch, resident
-from converters.targets.tfjs import messages, programs
-from converters.targets.tfjs.messages import Request
 
 Runtime = Literal["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)

@@ -1,0 +1,1 @@
+"""What runs models in Node and in a headless Chromium, for the targets that are deployed there."""
