@@ -73,8 +73,10 @@ class Runtime:
     A `fresh` child has no TensorFlow loaded. What `stays` names is the kind of child that runs it and stays for the next
     check of that kind, since starting one is slow. `instead` is the runtime that must run what this one lacks a kernel for,
     or what takes it too long where that one is faster. `pace` is the work (`cost.work`) that it does in a second on a slow
-    core; without it nothing is too much. One with `find`, which is quick and raises MissingRuntime, is asked wherever a
-    machine has it, and may be missing unless the options require it; any other must run what names it.
+    core; without it nothing is too much. `spared`, called in a child as `run` is, says why the one of this machine is asked
+    for golden's last call alone, and its `instead` for all, unless the options want all of both; None where that is not so. One
+    with `find`, which is quick and raises MissingRuntime, is asked wherever a machine has it, and may be missing unless the
+    options require it; any other must run what names it.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Runtime:
     stays: str | None = None
     instead: str | None = None
     pace: float | None = None
+    spared: Callable[[], str | None] | None = None
     find: Callable[[], object] | None = None
 
     @property
@@ -167,6 +170,10 @@ class Options(Told):
     def chosen_runtimes(self) -> tuple[str, ...]:
         """The runtimes that the config names in place of those that the artifact itself does; empty for none."""
         return ()
+
+    def asks_all_of(self, runtime: str) -> bool:
+        """Whether a runtime that would be spared is asked for everything all the same."""
+        return False
 
     def requires(self, runtime: str) -> bool:
         """Whether the absence of an optional runtime is a failure."""

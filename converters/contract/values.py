@@ -198,7 +198,8 @@ class Prediction(Frozen):
     """What a runtime (named with its version) returned for one artifact, or the `error` it gave instead.
 
     `outputs` are in the order of the cases asked for, or of `answered`, their indices, where a runtime brings its own
-    inputs for some of them only. `latency_ms` is the median of several calls on the last case, after warm-up.
+    inputs for some of them only; `spared` says why it was asked for no more, where that is not what they cost.
+    `latency_ms` is the median of several calls on the last case, after warm-up.
     `lacks` says that the error may be a limit of the runtime's (it has no kernel for an op), and no fault of the artifact.
     `ran` says how the runtime was brought to run it, where that is a finding of its own, and `also` is what it returned
     when it was asked in other ways.
@@ -207,6 +208,7 @@ class Prediction(Frozen):
     runtime: str
     outputs: list[Tensors] = []
     answered: tuple[int, ...] | None = None
+    spared: str | None = None
     latency_ms: float | None = None
     error: str | None = None
     lacks: bool = False

@@ -9,10 +9,12 @@ tfjs's webgl backend keeps int32 in float32 textures: integers beyond 2**24 are 
 
 import json
 import os
+import re
 import select
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,6 +27,8 @@ from converters.processes import launch, resident
 Runtime = Literal["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 PROGRAMS = ("node", "chromium")
+_SOFTWARE = re.compile("swiftshader|llvmpipe|softpipe|software|basic render", re.IGNORECASE)
+"""Renderers of WebGL that are no GPU: ANGLE's and Mesa's, and Windows's Basic Render Driver."""
 
 
 class Runner:
@@ -38,6 +42,7 @@ class Runner:
         """`js` holds the scripts and their packages."""
         self._js = js
         self._node: _Node | None = None
+        self._renderer: str | None = None
 
     def __enter__(self) -> "Runner":
         return self
@@ -69,13 +74,20 @@ class Runner:
                 except (ValueError, TypeError) as error:
                     refused[index] = str(error)
             models = {index: request.model for index, request in enumerate(requests) if index not in refused}
-            described, _ = self._answer(runtime, work, models, seconds)
+            described = self._answer(runtime, work, models, seconds)["runtime"]
             answers = {index: messages.read_answer(work / f"answer-{index}", described) for index in models}
         answers |= {index: Prediction(runtime=described, error=text) for index, text in refused.items()}
         return [answers[index] for index in range(len(requests))]
 
-    def _answer(self, runtime: Runtime, work: Path, models: dict[int, Path], seconds: float | None) -> tuple[str, str]:
-        """Have the requests in `work` answered; the description of what ran them, and the program's path."""
+    def renderer(self, seconds: float | None = 60) -> str:
+        """What Chromium's WebGL renders with, in its own words; '' where it does not say. Raises as `run` does."""
+        if self._renderer is None:
+            with tempfile.TemporaryDirectory(prefix="fanout-js-") as work:
+                self._renderer = str(self._answer("chromium-webgl", Path(work), {}, seconds)["renderer"] or "")
+        return self._renderer
+
+    def _answer(self, runtime: Runtime, work: Path, models: dict[int, Path], seconds: float | None) -> dict[str, Any]:
+        """Have the requests in `work` answered: the `runtime` that ran them, described, its program's `path`, and `renderer`."""
         program, _, backend = runtime.partition("-")
         programs.tfjs_version(self._js)
         browser = programs.find_chromium(self._js) if program == "chromium" else None
@@ -103,17 +115,30 @@ class Runner:
             self.close()
         if done["runtime"] is None:
             raise MissingRuntime(f"{program} cannot start tensorflow.js backend {backend} on this machine.")
-        return done["runtime"], done["path"]
+        return done
 
 
 def run(runtime: Runtime, requests: Sequence[Request], seconds: float | None = 300) -> list[Prediction]:
     """`Runner.run` in a runner of its own; in a kept child, in the one that this child keeps."""
+    with _own() as runner:
+        return runner.run(runtime, requests, seconds)
+
+
+def software_webgl() -> str | None:
+    """Says that Chromium's WebGL has no GPU on this machine; None where it has one, or does not say. Raises as `run` does."""
+    with _own() as runner:
+        return "software WebGL" if _SOFTWARE.search(runner.renderer()) else None
+
+
+@contextmanager
+def _own() -> Iterator[Runner]:
+    """A runner for the block; in a kept child, the one that this child keeps."""
     kept = resident.own()
     if kept is not None:  # ends with this process: Node's standard input closes then, and Linux ends it in any case
-        runner: Runner = kept.setdefault("javascript", Runner())
-        return runner.run(runtime, requests, seconds)
+        yield kept.setdefault("javascript", Runner())
+        return
     with Runner() as runner:
-        return runner.run(runtime, requests, seconds)
+        yield runner
 
 
 def node_version() -> str:
@@ -125,8 +150,8 @@ def node_version() -> str:
 def chromium_version() -> str:
     """Chromium's, which is started to tell, with its path. Raises MissingRuntime, ChildDied, ChildTimedOut."""
     with Runner() as runner, tempfile.TemporaryDirectory(prefix="fanout-js-") as work:
-        described, path = runner._answer("chromium-webgl", Path(work), {}, 60)
-    return f"{described.removeprefix('chromium ')} ({path})"
+        started = runner._answer("chromium-webgl", Path(work), {}, 60)
+    return f"{started['runtime'].removeprefix('chromium ')} ({started['path']})"
 
 
 class _Ended(Exception):

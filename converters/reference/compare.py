@@ -126,7 +126,8 @@ def _values(
     limit = bounds.of_values(inexact=inexact)
     unit = "max |error| / max |reference|" if inexact else "share of unequal elements"
     samples = sum(cases[i].batch or 1 for i in indices)
-    detail = f"{name}: {unit}, {samples} sample{'s' if samples != 1 else ''}"
+    why = f"{prediction.spared}: " if prediction.spared else ""
+    detail = f"{name}: {unit}, {why}{samples} sample{'s' if samples != 1 else ''}"
     return _limited(check, prediction.runtime, worst, limit, detail, output=name)
 
 

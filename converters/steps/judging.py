@@ -110,20 +110,24 @@ class Judge:
         live = self._cases[key][number]
         twin = live.model_copy(update={"outputs": soundness.twin.outputs[0]})
         told = f"{soundness.lossless} against the live model"
-        findings = [self._same(key, live, soundness.model, bounds, told, 0)]
+        findings = [self._same(key, number, live, soundness.model, bounds, told)]
         for prediction in returned:
             _, alone = self._parted(artifact, prediction)
             if alone.error is None:
                 told = f"against {soundness.lossless} with its weights, in {soundness.twin.runtime}"
                 place = number if alone.answered is None else alone.answered.index(number)
-                findings.append(self._same(key, twin, alone, bounds, told, place))
+                answer = alone.model_copy(update={"outputs": alone.outputs[place : place + 1]})
+                findings.append(self._same(key, number, twin, answer, bounds, told))
         return findings
 
-    def _same(self, key: str, case: Case, answer: Prediction, bounds: Bounds, told: str, place: int) -> CheckResult:
-        """Whether the answer at a place is what the case says, in one finding: what is wrong, or the largest error."""
-        outputs = answer.outputs[place : place + 1]
-        first = answer.model_copy(update={"outputs": outputs, "answered": None, "latency_ms": None})
-        found = compare.compare([case], first, self.signatures[key], self._unit.definition.holds, bounds)
+    def _same(self, key: str, number: int, case: Case, answer: Prediction, bounds: Bounds, told: str) -> CheckResult:
+        """Whether the answer is what the case says, in place of golden's of that number: what is wrong, or the largest error.
+
+        Of one sample the outputs may all be small; the scale is that of all of golden.
+        """
+        cases = [*self._cases[key][:number], case, *self._cases[key][number + 1 :]]
+        first = answer.model_copy(update={"answered": (number,), "spared": None, "latency_ms": None})
+        found = compare.compare(cases, first, self.signatures[key], self._unit.definition.holds, bounds)
         failed = [finding for finding in found if finding.status != "passed"]
         worst = (
             failed[0]
@@ -178,7 +182,8 @@ class Judge:
         if prediction.error is not None:
             return [CheckResult(name="runs", runtime=prediction.runtime, status="failed", detail=prediction.error)]
         key = key_of(artifact)
-        bounds = self.bounds.model_copy(update={"limited": self._limits_loss(key)})
+        # What is lost is a matter of all samples: of one that was spared, another in its place answered those.
+        bounds = self.bounds.model_copy(update={"limited": self._limits_loss(key) and prediction.spared is None})
         return compare.compare(self._cases[key], prediction, self.signatures[key], self._unit.definition.holds, bounds)
 
     def _limits_loss(self, key: str) -> bool:

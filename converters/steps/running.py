@@ -53,12 +53,16 @@ class Asked:
     golden: Cases
     works: cost.Works
 
-    def of(self, runtime: Runtime, key: str, seconds: float) -> tuple[int, ...]:
-        """The indices of the calls that a runtime is asked for; none where each takes too long. `seconds` is the time limit."""
+    def of(self, runtime: Runtime, key: str, seconds: float, *, spared: bool) -> tuple[int, ...]:
+        """The indices of the calls that a runtime is asked for; none where each takes too long. `seconds` is the time limit.
+
+        Of those, one that is spared is asked for the last.
+        """
         works = self.works.get(key, ())
-        if runtime.pace is None or len(works) != len(self.cases[key]):
-            return tuple(range(len(self.cases[key])))
-        return cost.affordable(works, runtime.pace * seconds * SHARE)
+        calls = tuple(range(len(self.cases[key])))
+        if runtime.pace is not None and len(works) == len(calls):
+            calls = cost.affordable(works, runtime.pace * seconds * SHARE)
+        return calls[-1:] if spared else calls
 
 
 def run(
@@ -79,7 +83,11 @@ def run(
         runtime = target.runtime(next(iter(waiting)))
         wanted = [each for each in waiting.pop(runtime.name) if (runtime.name, key_of(each)) not in ran]
         ran |= {(runtime.name, key_of(artifact)) for artifact in wanted}
-        calls = {key_of(artifact): asked.of(runtime, key_of(artifact), unit.limits.seconds) for artifact in wanted}
+        why = _spared(unit, runtime, children) if wanted else None
+        calls = {
+            key_of(each): asked.of(runtime, key_of(each), unit.limits.seconds, spared=why is not None)
+            for each in wanted
+        }
         for artifact in (each for each in wanted if not calls[key_of(each)]):
             instead = _faster(target, runtime)
             if instead is not None:
@@ -88,7 +96,9 @@ def run(
         ready = [each for each in wanted if calls[key_of(each)]]
         chosen = {key: [asked.cases[key][index] for index in indices] for key, indices in calls.items()}
         for artifact, answer in zip(ready, _predict(unit, ready, runtime, chosen, children), strict=True):
-            prediction = _of_calls(answer, calls[key_of(artifact)], len(asked.cases[key_of(artifact)]))
+            prediction = _of_calls(answer, calls[key_of(artifact)], len(asked.cases[key_of(artifact)]), why)
+            if isinstance(prediction, Prediction) and prediction.spared and runtime.instead is not None:
+                waiting.setdefault(runtime.instead, []).append(artifact)
             if isinstance(prediction, Prediction) and prediction.lacks and runtime.instead is not None:
                 waiting.setdefault(runtime.instead, []).append(artifact)
                 yield artifact, runtime, _lacking(prediction, runtime.instead)
@@ -161,12 +171,24 @@ def _faster(target: Target[Any], runtime: Runtime) -> str | None:
     return runtime.instead if faster else None
 
 
-def _of_calls(answer: Prediction | CheckResult, calls: tuple[int, ...], every: int) -> Prediction | CheckResult:
-    """The answer, which says which of the calls it is for if it is not for all."""
+def _spared(unit: Unit, runtime: Runtime, children: Children) -> str | None:
+    """Why a runtime is asked for no more than the last call; one that cannot say will be told of when it is to run."""
+    if runtime.spared is None or unit.options.asks_all_of(runtime.name):
+        return None
+    try:
+        return children.run(runtime.spared, stays=runtime.stays, fresh=runtime.fresh)
+    except FanoutError:
+        return None
+
+
+def _of_calls(
+    answer: Prediction | CheckResult, calls: tuple[int, ...], every: int, spared: str | None
+) -> Prediction | CheckResult:
+    """The answer, which says which of the calls it is for if it is not for all, and why it was spared the others."""
     if isinstance(answer, CheckResult) or len(calls) == every:
         return answer
     answered = calls if answer.answered is None else tuple(calls[index] for index in answer.answered)
-    return answer.model_copy(update={"answered": answered})
+    return answer.model_copy(update={"answered": answered, "spared": spared})
 
 
 def _too_slow(runtime: Runtime, work: int, limits: Limits, instead: str | None) -> CheckResult:

@@ -13,6 +13,7 @@ from converters.contract.values import CheckResult, Prediction
 from converters.reference import golden
 from converters.release.manifest import Row
 from converters.steps.judging import Judge
+from converters.targets.registry import TARGETS
 
 pytestmark = [pytest.mark.usefixtures("kept_runtimes"), pytest.mark.browser]
 
@@ -49,6 +50,21 @@ def test_check_asks_for_everything_when_it_costs_little(graph: Converted, tmp_pa
     assert row.status == "passed", row.reason
     assert {name: check.detail.rpartition(", ")[2] for name, check in values(row).items()} == {
         "node-wasm": "64 samples",
+        "chromium-webgl": "software WebGL: 1 sample of 65",
+        "chromium-wasm": "64 samples",
+    }
+
+
+def test_check_asks_webgl_for_everything_when_the_config_says_so(
+    graph: Converted, keras_sample: Sample, tmp_path: Path
+) -> None:
+    told = {"runtimes": {"node-wasm": {}, "chromium-webgl": "all"}}
+    spec = keras_sample.spec.model_copy(update={"targets": {"tfjs": TARGETS["tfjs"].options.model_validate(told)}})
+    wanting = dataclasses.replace(graph, sample=dataclasses.replace(keras_sample, spec=spec))
+    (row,) = costing(wanting, ALL, tmp_path).check()
+    assert row.status == "passed", row.reason
+    assert {name: check.detail.rpartition(", ")[2] for name, check in values(row).items()} == {
+        "node-wasm": "64 samples",
         "chromium-webgl": "64 samples",
     }
 
@@ -58,11 +74,12 @@ def test_check_asks_for_a_single_sample_and_says_so_when_all_cost_too_much(graph
     assert row.status == "passed", row.reason
     assert {name: check.detail.rpartition(", ")[2] for name, check in values(row).items()} == {
         "node-wasm": "1 sample of 65",
-        "chromium-webgl": "1 sample of 65",
+        "chromium-webgl": "software WebGL: 1 sample of 65",
+        "chromium-wasm": "1 sample of 65",
     }
 
 
-@pytest.mark.parametrize("works", [ONE, MUCH])
+@pytest.mark.parametrize("works", [ALL, ONE, MUCH])
 def test_check_fails_with_a_single_sample_when_a_weight_is_wrong(
     graph: Converted, tmp_path: Path, works: tuple[int, ...]
 ) -> None:
@@ -92,9 +109,9 @@ def test_check_is_not_run_and_says_why_when_no_runtime_is_fast_enough(graph: Con
     assert values(row) == {}
 
 
-@pytest.mark.parametrize(("works", "detail"), [(ALL, "64 samples"), (ONE, "1 sample of 65")])
+@pytest.mark.parametrize(("works", "detail"), [(ALL, ("64 samples", "1 sample of 65")), (ONE, "1 sample of 65")])
 def test_soundness_takes_a_call_that_was_answered(
-    keras_sample: Sample, tmp_path: Path, works: tuple[int, ...], detail: str
+    keras_sample: Sample, tmp_path: Path, works: tuple[int, ...], detail: str | tuple[str, ...]
 ) -> None:
     (row,) = costing(samples.converted(keras_sample, "tfjs", "graph-uint8"), works, tmp_path).check()
     assert row.status == "passed", row.reason

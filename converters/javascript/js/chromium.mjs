@@ -13,10 +13,9 @@ const FLAGS = [
   "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
   "--no-pings",
   "--no-proxy-server",
-  "--ignore-gpu-blocklist", // WebGL on SwiftShader, on a machine without a GPU.
+  "--ignore-gpu-blocklist",
   "--use-gl=angle",
-  "--use-angle=swiftshader",
-  "--enable-unsafe-swiftshader",
+  "--enable-unsafe-swiftshader", // Renders WebGL where there is no GPU.
   // Shaders compiled for one model serve the next that has the same: a sixth less of SwiftShader's time for a model's
   // first run, and two fifths of a page's for a model that was run before.
   "--enable-angle-features=preferGlobalPipelineCache",
@@ -40,6 +39,7 @@ async function start(executablePath, work, env, headless) {
   const home = await mkdtemp(join(work, "home-"));
   const args = [...FLAGS];
   // The sandbox refuses to run as root, and the package's build comes without its helper.
+  if (headless === "shell") args.push("--use-angle=swiftshader"); // It is built for machines without a GPU.
   if (headless === "shell" || process.getuid?.() === 0) args.push("--no-sandbox", "--no-zygote");
   return puppeteer.launch({
     executablePath,

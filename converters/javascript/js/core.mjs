@@ -24,6 +24,13 @@ export async function start(tf, backend) {
   return `tfjs ${tf.version.tfjs} ${backend}${half ? " with float16 textures" : ""}`;
 }
 
+/** What WebGL renders with, in its own words; null where it does not say. */
+export function renderer(tf) {
+  const gl = tf.backend().gpgpu?.gl;
+  const told = gl?.getExtension("WEBGL_debug_renderer_info");
+  return told ? gl.getParameter(told.UNMASKED_RENDERER_WEBGL) : null;
+}
+
 /** Notes in `lacking` what kernels print of dtypes; a backend takes hold of console.warn when it starts. */
 function listen() {
   if (console.warn.listens) return;

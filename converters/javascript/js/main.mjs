@@ -13,7 +13,7 @@ const server = await serve();
 const require = createRequire(import.meta.url);
 let browser = null;
 
-/** Returns what ran (null if the backend does not start), the program, and whether this process may be used again. */
+/** Returns what ran (null if the backend does not start), the program, WebGL's renderer, and whether this process may be used again. */
 async function inNode({ backend }, base, indices) {
   const tf = require("@tensorflow/tfjs");
   if (backend === "wasm") require("@tensorflow/tfjs-backend-wasm");
@@ -42,6 +42,7 @@ async function inChromium({ backend, executable }, base, indices) {
     return page.evaluate((...wanted) => window.start(...wanted), backend, base);
   };
   const described = await open();
+  const renderer = described && (await page.evaluate(() => window.renderer()));
   if (described) {
     for (const index of indices) {
       const ran = await page.evaluate((number) => window.answer(number), index);
@@ -50,7 +51,7 @@ async function inChromium({ backend, executable }, base, indices) {
   }
   await page.close();
   const version = (await browser.version()).replace(/^.*\//, "chromium ");
-  return { runtime: described && `${version}, ${described}`, path: browser.process().spawnfile, reusable: true };
+  return { runtime: described && `${version}, ${described}`, path: browser.process().spawnfile, renderer, reusable: true };
 }
 
 async function start(executable) {

@@ -18,7 +18,8 @@ from converters.javascript.dtypes import holds
 
 _ITEM_BYTES = {"float32": 4, "int32": 4, "complex64": 8, "bool": 1, "uint8": 1, "uint16": 2, "float16": 2}
 """Bytes of one element in a weight file (tfjs-core's DTYPE_VALUE_SIZE_MAP)."""
-RUNTIMES: tuple[runner.Runtime, ...] = ("node-wasm", "chromium-webgl")
+WEBGL: runner.Runtime = "chromium-webgl"
+RUNTIMES: tuple[runner.Runtime, ...] = ("node-wasm", WEBGL)
 """Where every model must run, unless its options say otherwise."""
 
 
@@ -74,12 +75,17 @@ def _spec(info: Mapping[str, Any]) -> TensorSpec:
 
 
 def predict(runtime: runner.Runtime, artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list[Prediction]:
-    """One Node (which may drive one Chromium) for all artifacts, and in a kept child for all its calls."""
+    """One Node (which may drive one Chromium) for all artifacts, and in a kept child for all its calls.
+
+    How long WebGL takes without a GPU is of interest to nobody.
+    """
+    timed = runtime != WEBGL or runner.software_webgl() is None
     requests = [
         messages.Request(
             model=artifact.path,  # type: ignore[arg-type]
             kind="layers" if artifact.variant == "layers" else "graph",
             cases=cases[artifact.signature or ""],
+            timed=timed,
         )
         for artifact in artifacts
     ]

@@ -1,10 +1,10 @@
 """tensorflow.js: a graph model for each signature, and a layers model of a Keras model's call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from converters.contract.settings import Quality, Tolerance
 from converters.contract.target import Options, Runtime, Target, Trial, Variant
@@ -61,6 +61,7 @@ def _runtime(name: runner.Runtime) -> Runtime:
         stays="javascript",
         instead=_INSTEAD.get(name),
         pace=_PACES[name],
+        spared=runner.software_webgl if name == check.WEBGL else None,
     )
 
 
@@ -71,8 +72,26 @@ class TfjsOptions(Options):
     variants: tuple[str, ...] = ()
     runtimes: tuple[runner.Runtime, ...] = Field(
         default=check.RUNTIMES,
-        description="where every model must run; where one lacks a kernel, the program's wasm or else cpu must run it in its place",
+        description="where every model must run, a list or a mapping to {} or `all`; where one lacks a kernel, the program's wasm "
+        "or else cpu must run it in its place, and where WebGL is software without `all`, wasm runs all and it one call",
     )
+    whole: tuple[runner.Runtime, ...] = Field(
+        default=(),
+        description="the runtimes asked for all of golden in any case; a mapping of `runtimes` says it by `all`",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _asked_for_all(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or not isinstance(value.get("runtimes"), Mapping):
+            return value
+        told = value["runtimes"]
+        if "whole" in value:
+            raise ValueError("'whole' and a mapping of 'runtimes' say the same; give one of them")
+        for name, of in told.items():
+            if of not in (None, {}, "all"):
+                raise ValueError(f"runtimes.{name}: give {{}} or all, not {of!r}")
+        return {**value, "runtimes": list(told), "whole": [name for name, of in told.items() if of == "all"]}
 
     @field_validator("runtimes")
     @classmethod
@@ -86,6 +105,10 @@ class TfjsOptions(Options):
     def chosen_runtimes(self) -> tuple[str, ...]:
         """Those of the field."""
         return self.runtimes
+
+    def asks_all_of(self, runtime: str) -> bool:
+        """Those that the config says it of."""
+        return runtime in self.whole
 
 
 def chosen(source: Source, options: TfjsOptions) -> Sequence[str]:

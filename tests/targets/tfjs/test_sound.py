@@ -71,11 +71,11 @@ def failed(soundness: Soundness) -> list[CheckResult]:
 def test_check_passes_when_weights_are_rounded(files: dict[str, Converted], variant: str) -> None:
     (row,) = files[variant].check()
     sounded = [check for check in row.checks if check.name == "sound"]
-    assert [check.status for check in sounded] == ["passed"] * 4, sounded
+    assert [check.status for check in sounded] == ["passed"] * (2 + len(row.runtimes())), sounded
     weights, live, *runtimes = sounded
     assert 0.3 < (weights.measured or 0) <= 0.5001
     assert "graph against the live model" in live.detail
-    assert [check.runtime.partition(" ")[0] for check in runtimes] == ["node", "chromium"]
+    assert {check.runtime.partition(" ")[0] for check in runtimes} == {"node", "chromium"}
     assert all(check.measured is not None and check.measured < 1e-5 for check in (live, *runtimes))
 
 

@@ -160,7 +160,7 @@ def test_check_passes_when_a_keras_model_is_converted(keras_sample: Sample, vari
     (row,) = converted(keras_sample, "tfjs", variant).check()
     assert row.status == "passed", not_passed([row])
     assert row.latency_ms() is not None
-    assert len(row.runtimes()) == 2
+    assert {runtime.split()[0] for runtime in row.runtimes()} == {"node", "chromium"}
     worst = row.worst()
     assert worst is not None
     assert (worst.measured or 0) > 1e-5 or "-" not in variant, "a quantized model that has no error is not quantized"
@@ -465,6 +465,29 @@ def test_check_fails_on_cpu_when_wasm_lacks_a_kernel_and_the_model_is_wrong(pola
 def test_options_are_refused_when_a_program_has_no_runtime(runtimes: list[str], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         tfjs.TfjsOptions.model_validate({"runtimes": runtimes})
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (
+            {"runtimes": {"node-wasm": {}, "chromium-webgl": "some"}},
+            "runtimes.chromium-webgl: give {} or all, not 'some'",
+        ),
+        ({"runtimes": {"node-wasm": None, "chromium-webgl": "all"}, "whole": []}, "'whole' and a mapping"),
+        ({"runtimes": {"chromium-webgl": "all"}}, "none of them is Node's"),
+    ],
+)
+def test_options_are_refused_when_a_mapping_of_runtimes_says_what_is_not_known(told: object, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        tfjs.TfjsOptions.model_validate(told)
+
+
+def test_options_are_the_same_when_they_are_written_and_read_again() -> None:
+    options = tfjs.TfjsOptions.model_validate({"runtimes": {"node-wasm": {}, "chromium-webgl": "all"}})
+    assert options.asks_all_of("chromium-webgl")
+    assert not options.asks_all_of("node-wasm")
+    assert tfjs.TfjsOptions.model_validate_json(options.model_dump_json()) == options
 
 
 FUSED = """
