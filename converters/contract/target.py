@@ -75,8 +75,8 @@ class Runtime:
     or what takes it too long where that one is faster. `pace` is the work (`cost.work`) that it does in a second on a slow
     core; without it nothing is too much. `spared`, called in a child as `run` is, says why the one of this machine is asked
     for golden's last call alone, and its `instead` for all, unless the options want all of both; None where that is not so. One
-    with `find`, which is quick and raises MissingRuntime, is asked wherever a machine has it, and may be missing unless the
-    options require it; any other must run what names it.
+    with `find`, which is quick and raises MissingRuntime, may be missing where an artifact names it, and lack what it takes to
+    run that, unless the options require it; any other must run what names it.
     """
 
     name: str

@@ -3,8 +3,8 @@
 Files begin with a little-endian uint32, the size of the header, which gives each tensor's name, dtype and shape, and of a
 string tensor the elements' `lengths` in bytes; the tensors' bytes follow, little-endian, one after another.
 
-tfjs has the dtypes float32, int32, bool, string and complex64 only (tfjs-core/src/types.ts), so inputs of other
-dtypes are converted, as the tensorflow.js converter converted the model's.
+tfjs has the dtypes float32, int32, bool, string and complex64 only (tfjs-core/src/types.ts), so its inputs of other
+dtypes are converted, as the tensorflow.js converter converted the model's. LiteRT.js is given those of the file.
 """
 
 import json
@@ -21,12 +21,13 @@ from converters.contract.values import Prediction, Tensors
 from converters.formats.dtypes import dtype_name, objects
 from converters.javascript.dtypes import holds
 
-_WIRE = {"float32": "<f4", "int32": "<i4", "bool": "?", "complex64": "<c8"}
+_TFJS = frozenset({"float32", "int32", "bool", "complex64"})
 
 
 @dataclass(frozen=True)
 class Request:
-    """One model to run: its `model.json`, its kind, and the inputs of each call, by signature input or layer name.
+    """One model to run: its `model.json`, its kind, and the inputs of each call, by signature input or layer name; of a TF Lite
+    file the `signature` too.
 
     `timed` asks for the latency too. `every` asks, of a layers model, for what each call of each layer returns, by
     LAYER/CALL/TENSOR, and for "unread", the arguments of layers that tensorflow.js does not look at, as LAYER/ARGUMENT; it
@@ -34,47 +35,54 @@ class Request:
     """
 
     model: Path
-    kind: Literal["graph", "layers"]
+    kind: Literal["graph", "layers", "tflite"]
     cases: Sequence[Tensors]
     timed: bool = True
     every: Mapping[str, Sequence[int | None]] | None = None
     locate: bool = False
+    signature: str = ""
 
 
 def write_request(path: Path, request: Request) -> None:
-    """Write the message; raises ValueError for a value, TypeError for a dtype, that tfjs cannot hold."""
+    """Write the message; raises ValueError for a value, TypeError for a dtype, that what runs it cannot hold."""
     chunks: list[bytes] = []
     offset = 0
     cases = []
     for case in request.cases:
         tensors = []
         for name, array in case.items():
-            entry, data = _encode(name, np.asarray(array))
+            entry, data = _encode(name, np.asarray(array), request.kind)
             tensors.append({**entry, "offset": offset, "bytes": len(data)})
             chunks.append(data)
             offset += len(data)
         cases.append(tensors)
     asked = {"kind": request.kind, "timed": request.timed, "every": request.every, "locate": request.locate}
-    described = {**asked, "model": request.model.name, "cases": cases}
+    described = {**asked, "signature": request.signature, "model": request.model.name, "cases": cases}
     header = json.dumps(described).encode()
     path.write_bytes(b"".join([len(header).to_bytes(4, "little"), header, *chunks]))
 
 
-def _encode(name: str, array: np.ndarray[Any, Any]) -> tuple[dict[str, Any], bytes]:
+def _encode(name: str, array: np.ndarray[Any, Any], kind: str) -> tuple[dict[str, Any], bytes]:
     entry: dict[str, Any] = {"name": name, "shape": list(array.shape)}
     if dtype_name(array) == "string":
         strings = [item.encode() if isinstance(item, str) else item for item in array.ravel().tolist()]
         data = b"".join(strings)  # Refuses what is not bytes.
         return {**entry, "dtype": "string", "lengths": [len(item) for item in strings]}, data
+    if kind == "tflite":
+        return {**entry, "dtype": array.dtype.name}, _little(array).tobytes()
     dtype = holds(array.dtype.name)
-    if dtype not in _WIRE:
+    if dtype not in _TFJS:
         raise TypeError(f"input {name} is {array.dtype}, and tensorflow.js has no such dtype")
     with np.errstate(over="ignore"):
-        converted = array.astype(_WIRE[dtype])
+        converted = _little(array.astype(dtype))
     lost = converted != array if dtype == "int32" else np.isinf(converted) & ~np.isinf(array)
     if np.any(lost):
         raise ValueError(f"input {name} holds {array[lost].flat[0]}, which {dtype} of tensorflow.js cannot hold")
     return {**entry, "dtype": dtype}, converted.tobytes()
+
+
+def _little(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return array.astype(array.dtype.newbyteorder("<"))
 
 
 def read_answer(path: Path, runtime: str) -> Prediction:
@@ -90,7 +98,9 @@ def read_answer(path: Path, runtime: str) -> Prediction:
                 lacks = header["computing"] and not runtime.endswith(" cpu")
                 return Prediction(runtime=runtime, error=header["error"], lacks=lacks)
             outputs = [{entry["name"]: _decode(entry, message) for entry in case} for case in header["cases"]]
-            return Prediction(runtime=runtime, outputs=outputs, latency_ms=header["latency"])
+            answer = Prediction(runtime=runtime, outputs=outputs, latency_ms=header["latency"])
+            how = header.get("ran")
+            return answer if how is None else Prediction(runtime=runtime, ran=how, also=[answer])
     except (OSError, ValueError, KeyError) as error:
         raise Damaged(f"the answer of {runtime} cannot be read: {error}") from error
 
@@ -100,5 +110,5 @@ def _decode(entry: dict[str, Any], message: BinaryIO) -> np.ndarray[Any, Any]:
     shape = tuple(entry["shape"])
     if entry["dtype"] == "string":
         return objects([message.read(length) for length in entry["lengths"]]).reshape(shape)
-    wire = np.dtype(_WIRE[entry["dtype"]])
+    wire = np.dtype(entry["dtype"]).newbyteorder("<")
     return np.frombuffer(message.read(wire.itemsize * math.prod(shape)), wire).reshape(shape).astype(entry["dtype"])

@@ -1,4 +1,4 @@
-"""The programs that run tensorflow.js here, Node and a Chromium, and npm's packages: where they are, and which versions."""
+"""What runs tensorflow.js and LiteRT.js here, Node, a Chromium and npm's packages: where they are, and which versions."""
 
 import importlib.util
 import json
@@ -70,12 +70,21 @@ def node_version(node: Path) -> str:
 
 def tfjs_version(js: Path = JS) -> str:
     """That of tensorflow.js and of its wasm backend, a package of its own. Raises MissingRuntime."""
-    try:
-        paths = [js / "node_modules/@tensorflow" / name / "package.json" for name in ("tfjs", "tfjs-backend-wasm")]
-        found = [str(json.loads(path.read_bytes())["version"]) for path in paths]
-    except FileNotFoundError as error:
-        missing = Path(error.filename).parent.name
-        raise MissingRuntime(f"tensorflow.js is not installed: package {missing} is missing. {_INSTALL}") from None
+    packages = ("@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm")
+    found = [_version(js, package, "tensorflow.js") for package in packages]
     if len(set(found)) > 1:
         raise MissingRuntime(f"tensorflow.js is {found[0]} and its wasm backend {found[1]}. {_INSTALL}")
     return found[0]
+
+
+def litert_js_version(js: Path = JS) -> str:
+    """That of LiteRT.js. Raises MissingRuntime."""
+    return _version(js, "@litertjs/core", "LiteRT.js")
+
+
+def _version(js: Path, package: str, of: str) -> str:
+    try:
+        return str(json.loads((js / "node_modules" / package / "package.json").read_bytes())["version"])
+    except FileNotFoundError:
+        missing = package.rpartition("/")[2] if package.startswith("@tensorflow") else package
+        raise MissingRuntime(f"{of} is not installed: package {missing} is missing. {_INSTALL}") from None

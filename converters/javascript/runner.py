@@ -1,8 +1,10 @@
-"""Runs tensorflow.js models in Node and in headless Chromium, as they are run when shipped: over HTTP, by tfjs itself.
+"""Runs tensorflow.js models in Node and in headless Chromium, as they are run when shipped: over HTTP, by tfjs itself; and TF
+Lite files in LiteRT.js, in Chromium.
 
-A runtime is a program and a tfjs backend: `node-wasm`, `chromium-webgl`. One Node process (`js/main.mjs`) answers one
-job after another. It serves the models' directories on a loopback port, and loads them by URL in its own tfjs, or in
-that of a page in the Chromium that it drives. Tensors travel in the files `request-N` and `answer-N` (`messages`).
+A runtime is a program and a tfjs backend: `node-wasm`, `chromium-webgl`; or LiteRT.js and its: `litert-wasm`. One Node
+process (`js/main.mjs`) answers one job after another. It serves the models' directories on a loopback port, and loads them
+by URL in its own tfjs, or in that of a page in the Chromium that it drives. Tensors travel in the files `request-N` and
+`answer-N` (`messages`).
 
 tfjs's webgl backend keeps int32 in float32 textures: integers beyond 2**24 are not exact there.
 """
@@ -24,8 +26,10 @@ from converters.javascript import messages, programs
 from converters.javascript.messages import Request
 from converters.processes import launch, resident
 
-Runtime = Literal["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
-RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+Tfjs = Literal["node-cpu", "node-wasm", "chromium-webgl", "chromium-wasm", "chromium-cpu"]
+LiteRT = Literal["litert-wasm", "litert-webgpu"]
+Runtime = Tfjs | LiteRT
+RUNTIMES: tuple[Tfjs, ...] = get_args(Tfjs)
 PROGRAMS = ("node", "chromium")
 _SOFTWARE = re.compile("swiftshader|llvmpipe|softpipe|software|basic render", re.IGNORECASE)
 """Renderers of WebGL that are no GPU: ANGLE's and Mesa's, and Windows's Basic Render Driver."""
@@ -88,12 +92,15 @@ class Runner:
 
     def _answer(self, runtime: Runtime, work: Path, models: dict[int, Path], seconds: float | None) -> dict[str, Any]:
         """Have the requests in `work` answered: the `runtime` that ran them, described, its program's `path`, and `renderer`."""
-        program, _, backend = runtime.partition("-")
-        programs.tfjs_version(self._js)
+        first, _, backend = runtime.partition("-")
+        library, program = ("litert", "chromium") if first == "litert" else ("tfjs", first)
+        version = programs.tfjs_version(self._js) if library == "tfjs" else programs.litert_js_version(self._js)
         browser = programs.find_chromium(self._js) if program == "chromium" else None
         job = {
             "work": str(work),
             "program": program,
+            "library": library,
+            "version": version,
             "backend": backend,
             "executable": None if browser is None or browser.is_dir() else str(browser),
             "models": {index: str(model.absolute()) for index, model in models.items()},
@@ -114,7 +121,8 @@ class Runner:
         if not done["reusable"]:
             self.close()
         if done["runtime"] is None:
-            raise MissingRuntime(f"{program} cannot start tensorflow.js backend {backend} on this machine.")
+            names = {"tfjs": "tensorflow.js", "litert": "LiteRT.js"}
+            raise MissingRuntime(f"{program} cannot start {names[library]}'s backend {backend} on this machine.")
         return done
 
 
@@ -145,6 +153,12 @@ def node_version() -> str:
     """Node's and tensorflow.js's, and where Node is. Raises MissingRuntime."""
     node = programs.find_node()
     return f"{programs.node_version(node)}, tfjs {programs.tfjs_version()} ({node})"
+
+
+def litert_js_version() -> str:
+    """LiteRT.js's, and where the Chromium is that runs it. Raises MissingRuntime."""
+    programs.find_node()
+    return f"{programs.litert_js_version()}, in {programs.find_chromium()}"
 
 
 def chromium_version() -> str:

@@ -76,9 +76,9 @@ class Judge:
             return [prediction]
         if prediction.ran is not None:
             ran = CheckResult(name=runtime.name, runtime=prediction.runtime, status="passed", detail=prediction.ran)
-            return [ran, *(result for each in prediction.also for result in self._compare(artifact, each))]
+            return [ran, *self._compare_others(artifact, prediction)]
         labelled, alone = self._parted(artifact, prediction)
-        compared = self._compare(artifact, alone)
+        compared = [*self._compare(artifact, alone), *self._compare_others(artifact, prediction)]
         if labelled is not None and all(check.status == "passed" for check in compared if check.name == "outputs"):
             compared.append(self._metric(labelled, compared[0].runtime))
         return compared
@@ -177,6 +177,16 @@ class Judge:
             return None, prediction.model_copy(update={"answered": answered})
         golden_alone = prediction.model_copy(update={"outputs": prediction.outputs[count:]})
         return prediction.outputs[:count], golden_alone
+
+    def _compare_others(self, artifact: Artifact, prediction: Prediction) -> list[CheckResult]:
+        """Of what a runtime was asked in other ways it may lack something."""
+        findings = []
+        for each in (self._parted(artifact, each)[1] for each in prediction.also):
+            limit = CheckResult(
+                name="runs", runtime=each.runtime, status="not_run", detail=each.error or "", required=False
+            )
+            findings += [limit] if each.lacks else self._compare(artifact, each)
+        return findings
 
     def _compare(self, artifact: Artifact, prediction: Prediction) -> list[CheckResult]:
         if prediction.error is not None:

@@ -53,15 +53,16 @@ class Asked:
     golden: Cases
     works: cost.Works
 
-    def of(self, runtime: Runtime, key: str, seconds: float, *, spared: bool) -> tuple[int, ...]:
+    def of(self, runtime: Runtime, key: str, seconds: float, *, spared: bool = False) -> tuple[int, ...]:
         """The indices of the calls that a runtime is asked for; none where each takes too long. `seconds` is the time limit.
 
-        Of those, one that is spared is asked for the last.
+        Of those, one that is spared is asked for the last. One that may be missing is asked for golden's alone.
         """
-        works = self.works.get(key, ())
-        calls = tuple(range(len(self.cases[key])))
+        works, before = self.works.get(key, ()), len(self.cases[key]) - len(self.golden[key])
+        calls = tuple(range(before if runtime.optional else 0, len(self.cases[key])))
         if runtime.pace is not None and len(works) == len(calls):
-            calls = cost.affordable(works, runtime.pace * seconds * SHARE)
+            affordable = cost.affordable(works, runtime.pace * seconds * SHARE)
+            calls = tuple(calls[index] for index in affordable)
         return calls[-1:] if spared else calls
 
 
@@ -71,13 +72,12 @@ def run(
     """What every runtime made of every artifact, or the finding that says why it made nothing.
 
     Args:
-        sound: the artifacts that each runtime must run. What one lacks a kernel for, or takes too long for, is run by its
-            `instead`.
-        asked: the inputs; golden's come last, since latency is measured on the last. Golden's alone are for the optional
-            runtimes, which are looked for where anything is sound.
+        sound: the artifacts that each runtime must run, or if it is optional may. What one lacks a kernel for, or takes too
+            long for, is run by its `instead`.
+        asked: the inputs; golden's come last, since latency is measured on the last.
     """
     target = unit.definition
-    waiting = {name: list(artifacts) for name, artifacts in sound.items()}
+    waiting = {name: list(artifacts) for name, artifacts in sound.items() if not target.runtime(name).optional}
     ran: set[tuple[str, str]] = set()
     while waiting:
         runtime = target.runtime(next(iter(waiting)))
@@ -96,19 +96,20 @@ def run(
         ready = [each for each in wanted if calls[key_of(each)]]
         chosen = {key: [asked.cases[key][index] for index in indices] for key, indices in calls.items()}
         for artifact, answer in zip(ready, _predict(unit, ready, runtime, chosen, children), strict=True):
+            if isinstance(answer, CheckResult):
+                yield artifact, runtime, answer
+                continue
             prediction = _of_calls(answer, calls[key_of(artifact)], len(asked.cases[key_of(artifact)]), why)
-            if isinstance(prediction, Prediction) and prediction.spared and runtime.instead is not None:
+            if prediction.spared and runtime.instead is not None:
                 waiting.setdefault(runtime.instead, []).append(artifact)
-            if isinstance(prediction, Prediction) and prediction.lacks and runtime.instead is not None:
+            if prediction.lacks and runtime.instead is not None:
                 waiting.setdefault(runtime.instead, []).append(artifact)
                 yield artifact, runtime, _lacking(prediction, runtime.instead)
             else:
                 yield artifact, runtime, prediction
-    everything = list({key_of(each): each for artifacts in sound.values() for each in artifacts}.values())
-    for runtime in target.runtimes if everything else ():
-        if runtime.find is not None:
-            predictions = _if_there(unit, everything, runtime, runtime.find, asked.golden, children)
-            yield from ((artifact, runtime, each) for artifact, each in zip(everything, predictions, strict=True))
+    for name, artifacts in sound.items():
+        if target.runtime(name).optional:
+            yield from _if_there(unit, artifacts, target.runtime(name), asked, children)
 
 
 def _predict(
@@ -135,16 +136,27 @@ def _if_there(
     unit: Unit,
     artifacts: Sequence[Artifact],
     runtime: Runtime,
-    find: Callable[[], object],
-    cases: Cases,
+    asked: Asked,
     children: Children,
-) -> Sequence[Prediction | CheckResult]:
-    """What a runtime that a machine may lack makes of each artifact, or that there is none to ask."""
+) -> Iterator[tuple[Artifact, Runtime, Prediction | CheckResult]]:
+    """What a runtime that a machine may lack makes of each artifact, or that there is none to ask, or that it lacks something."""
+    assert runtime.find is not None
+    required = unit.options.requires(runtime.name)
+    calls = {key_of(each): asked.of(runtime, key_of(each), unit.limits.seconds) for each in artifacts}
+    ready = [each for each in artifacts if calls[key_of(each)]]
+    for artifact in (each for each in artifacts if not calls[key_of(each)]):
+        slow = _too_slow(runtime, min(asked.works[key_of(artifact)]), unit.limits, None)
+        yield artifact, runtime, slow.model_copy(update={"required": required})
+    chosen = {key: [asked.cases[key][index] for index in indices] for key, indices in calls.items()}
     try:
-        find()
-        return _run(unit, artifacts, runtime, cases, children)
+        runtime.find()
+        answers = _run(unit, ready, runtime, chosen, children) if ready else []
+        for artifact, answer in zip(ready, answers, strict=True):
+            prediction = _of_calls(answer, calls[key_of(artifact)], len(asked.cases[key_of(artifact)]), None)
+            limit = prediction.lacks and not required
+            yield artifact, runtime, _lacking(prediction, None) if limit else prediction
+        return
     except MissingRuntime as error:
-        required = unit.options.requires(runtime.name)
         finding = CheckResult(
             name=runtime.name,
             runtime=runtime.program,
@@ -154,7 +166,7 @@ def _if_there(
         )
     except FanoutError as error:
         finding = CheckResult(name=runtime.name, runtime=runtime.program, status="failed", detail=str(error))
-    return [finding for _ in artifacts]
+    yield from ((artifact, runtime, finding) for artifact in ready)
 
 
 def _run(
@@ -181,14 +193,13 @@ def _spared(unit: Unit, runtime: Runtime, children: Children) -> str | None:
         return None
 
 
-def _of_calls(
-    answer: Prediction | CheckResult, calls: tuple[int, ...], every: int, spared: str | None
-) -> Prediction | CheckResult:
+def _of_calls(answer: Prediction, calls: tuple[int, ...], every: int, spared: str | None) -> Prediction:
     """The answer, which says which of the calls it is for if it is not for all, and why it was spared the others."""
-    if isinstance(answer, CheckResult) or len(calls) == every:
+    if len(calls) == every:
         return answer
     answered = calls if answer.answered is None else tuple(calls[index] for index in answer.answered)
-    return answer.model_copy(update={"answered": answered, "spared": spared})
+    also = [_of_calls(each, calls, every, spared) for each in answer.also]
+    return answer.model_copy(update={"answered": answered, "spared": spared, "also": also})
 
 
 def _too_slow(runtime: Runtime, work: int, limits: Limits, instead: str | None) -> CheckResult:
@@ -205,7 +216,7 @@ def _too_slow(runtime: Runtime, work: int, limits: Limits, instead: str | None) 
     return CheckResult(name="runs", runtime=runtime.name, status="not_run", detail=detail, required=instead is None)
 
 
-def _lacking(prediction: Prediction, instead: str) -> CheckResult:
-    """The finding that a runtime has no kernel for the artifact, which `instead` must run in its place."""
-    detail = f"{prediction.error} Checked in {instead} in its place."
+def _lacking(prediction: Prediction, instead: str | None) -> CheckResult:
+    """The finding that a runtime has no kernel for the artifact, which `instead` must run in its place, if there is one."""
+    detail = f"{prediction.error} Checked in {instead} in its place." if instead is not None else prediction.error or ""
     return CheckResult(name="runs", runtime=prediction.runtime, status="not_run", detail=detail, required=False)

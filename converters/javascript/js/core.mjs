@@ -1,9 +1,7 @@
 // Loads and runs one request's model with whatever tfjs it is given. The same file runs in Node and in the page,
-// so that both answer by the same rules. Messages in and out are described in converters/javascript/runner.py.
+// so that both answer by the same rules.
 
-const TIMED_CALLS = 5;
-const TIMED_SECONDS = 0.25; // No call begins later: a slow model is not called again only to learn that it is slow.
-const SLOW_SECONDS = 5; // A call that takes longer is not made again at all.
+import { latency as measured, pack, post, received, sameNames } from "./messages.mjs";
 
 // The WebAssembly kernels do not throw where they lack a dtype: they print, and leave the output as it was in memory
 // (tfjs-backend-wasm/src/cc, util::warn).
@@ -48,7 +46,7 @@ function requireBackend(tf, backend) {
 
 /** Fetches request `index`, runs it, and posts its answer: outputs, or the error's text. Returns whether it ran. */
 export async function answer(tf, backend, base, index) {
-  const { header, payload } = unpack(await (await fetched(`${base}/requests/${index}`)).arrayBuffer());
+  const { header, payload } = await received(base, index);
   const directory = `${base}/models/${index}/`;
   let message;
   let failed = false;
@@ -62,14 +60,8 @@ export async function answer(tf, backend, base, index) {
     const said = String(error?.message ?? error).replaceAll(directory, "");
     message = pack({ error: said, computing: error?.computing === true || NO_KERNEL.test(said) }, []);
   }
-  await fetched(`${base}/answers/${index}`, { method: "POST", body: message });
+  await post(base, index, message);
   return !failed;
-}
-
-async function fetched(url, options) {
-  const response = await fetch(url, options);
-  if (!response.ok) throw new Error(`${url}: HTTP ${response.status}`);
-  return response;
 }
 
 async function run(tf, header, url, payload) {
@@ -96,7 +88,7 @@ async function run(tf, header, url, payload) {
         free(outputs, spared);
         const took = performance.now() - started;
         if (header.timed && number === header.cases.length - 1)
-          latency = took > SLOW_SECONDS * 1000 ? took : await time(() => call(inputs), spared);
+          latency = await measured(() => time(() => call(inputs), spared), took);
       } finally {
         tf.dispose(inputs);
       }
@@ -181,12 +173,6 @@ export function layersCall(model, names) {
   };
 }
 
-function sameNames(expected, inputs) {
-  const given = Object.keys(inputs);
-  if (given.length !== expected.length || given.some((name) => !expected.includes(name)))
-    throw new Error(`the model's inputs are [${[...expected].sort()}], given were [${given.sort()}]`);
-}
-
 function named(names, outputs) {
   const list = Array.isArray(outputs) ? outputs : [outputs];
   if (new Set(names).size !== list.length)
@@ -214,20 +200,14 @@ async function read(outputs, chunks) {
   return described;
 }
 
-/** Median milliseconds of a call with its outputs brought back to the CPU; the call before was the warm-up. */
+/** Milliseconds of a call with its outputs brought back to the CPU. */
 async function time(call, spared) {
-  const times = [];
-  const begin = performance.now();
-  while (times.length < TIMED_CALLS && performance.now() - begin < TIMED_SECONDS * 1000) {
-    const started = performance.now();
-    const outputs = await call();
-    await Promise.all(outputs.map(([, tensor]) => tensor.bytes()));
-    times.push(performance.now() - started);
-    free(outputs, spared);
-  }
-  times.sort((a, b) => a - b);
-  const middle = times.length >> 1;
-  return times.length % 2 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
+  const started = performance.now();
+  const outputs = await call();
+  await Promise.all(outputs.map(([, tensor]) => tensor.bytes()));
+  const took = performance.now() - started;
+  free(outputs, spared);
+  return took;
 }
 
 /** Frees outputs, but not those of `spared`: a model may return an input or a weight as it is. */
@@ -246,17 +226,4 @@ function toTensor(tf, { dtype, shape, offset, bytes, lengths }, payload) {
   if (dtype !== "complex64") return tf.tensor(values, shape, dtype);
   const part = (which) => tf.tensor(values.filter((_, index) => index % 2 === which), shape, "float32");
   return tf.tidy(() => tf.complex(part(0), part(1)));
-}
-
-function unpack(buffer) {
-  const size = new DataView(buffer).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
-  return { header, payload: buffer.slice(4 + size) };
-}
-
-function pack(header, chunks) {
-  const text = new TextEncoder().encode(JSON.stringify(header));
-  const size = new Uint8Array(4);
-  new DataView(size.buffer).setUint32(0, text.length, true);
-  return new Blob([size, text, ...chunks]);
 }

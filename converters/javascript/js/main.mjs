@@ -29,7 +29,7 @@ async function inNode({ backend }, base, indices) {
   };
 }
 
-async function inChromium({ backend, executable }, base, indices) {
+async function inChromium({ library, backend, version, executable }, base, indices) {
   browser ??= await start(executable);
   let page;
   const open = async () => {
@@ -38,8 +38,8 @@ async function inChromium({ backend, executable }, base, indices) {
     page = await browser.newPage();
     page.on("console", (message) => console.error(`page: ${message.text()}`));
     page.on("error", (error) => fail(`chromium: ${error.message}`)); // A dead page never answers.
-    await page.goto(`${server.pages}/page.html`);
-    return page.evaluate((...wanted) => window.start(...wanted), backend, base);
+    await page.goto(`${server.pages}/${library}.html`);
+    return page.evaluate((...wanted) => window.start(...wanted), backend, base, version);
   };
   const described = await open();
   const renderer = described && (await page.evaluate(() => window.renderer()));
@@ -50,8 +50,8 @@ async function inChromium({ backend, executable }, base, indices) {
     }
   }
   await page.close();
-  const version = (await browser.version()).replace(/^.*\//, "chromium ");
-  return { runtime: described && `${version}, ${described}`, path: browser.process().spawnfile, renderer, reusable: true };
+  const named = (await browser.version()).replace(/^.*\//, "chromium ");
+  return { runtime: described && `${named}, ${described}`, path: browser.process().spawnfile, renderer, reusable: true };
 }
 
 async function start(executable) {

@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const PACKAGES = join(HERE, "node_modules/@tensorflow");
+const LITERT = join(HERE, "node_modules/@litertjs");
 const TYPES = {
   ".html": "text/html",
   ".mjs": "text/javascript",
@@ -18,12 +19,16 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 const STATIC = {
-  "page.html": join(HERE, "page.html"),
-  "core.mjs": join(HERE, "core.mjs"),
+  "litertjs-core.js": join(LITERT, "core/dist/index.js"),
+  "litertjs-wasm-utils.js": join(LITERT, "wasm-utils/dist/index.js"),
   "tf.min.js": join(PACKAGES, "tfjs/dist/tf.min.js"),
 };
 for (const name of ["tf-backend-wasm.min.js", "tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm"])
   STATIC[name] = join(PACKAGES, "tfjs-backend-wasm/dist", name);
+
+for (const name of ["tfjs.html", "core.mjs", "litert.html", "litert.mjs", "messages.mjs"]) STATIC[name] = join(HERE, name);
+for (const kind of ["", "_compat", "_jspi"]) // What it loads by itself, by what the browser has.
+  for (const suffix of [".js", ".wasm"]) STATIC[`litert_wasm${kind}_internal${suffix}`] = join(LITERT, `core/wasm/litert_wasm${kind}_internal${suffix}`);
 
 /**
  * Starts it. `pages` is the address to put before a file of the page. `open(work, models)` serves a job, whose

@@ -7,6 +7,7 @@ from converters.contract.errors import Damaged
 from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Structure, Tensors
 from converters.targets.saved_model import check
+from converters.targets.serving import model_server
 from converters.targets.serving.layout import WARMUP
 from converters.targets.serving.warmup import requests as warmup_requests
 
@@ -26,7 +27,7 @@ def inspect(artifact: Artifact) -> Structure:
         listed = ", ".join(sorted(others, key=int))
         raise Damaged(f"beside version {artifact.path.name} is {listed}: the ModelServer would load the newest of them")
     structure = check.inspect(artifact)
-    return structure.model_copy(update={"runtimes": ("c-loader", "warmup")})
+    return structure.model_copy(update={"runtimes": ("c-loader", "warmup", model_server.NAME)})
 
 
 def replay(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list[Prediction]:

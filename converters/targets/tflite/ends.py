@@ -33,8 +33,14 @@ def taken(inputs: Tensors, details: Mapping[str, Any]) -> Tensors:
 
 
 def returned(outputs: Mapping[str, Any], details: Mapping[str, Any]) -> Tensors:
-    """The numbers that a runner's outputs stand for, copied, by its `get_output_details`."""
-    return {name: _number(np.array(value), details[name]) for name, value in outputs.items()}
+    """The numbers that a runner's outputs stand for, copied, by its `get_output_details`; without a detail as they are."""
+    copied = {name: np.array(value) for name, value in outputs.items()}
+    return {name: _number(value, details[name]) if name in details else value for name, value in copied.items()}
+
+
+def details(scales: Mapping[str, Scale]) -> dict[str, Any]:
+    """What a runner's details say of these."""
+    return {n: {"dtype": np.dtype(s.dtype).type, "quantization": (s.scale, s.zero_point)} for n, s in scales.items()}
 
 
 def _scales(tensors: Any, entries: Any) -> dict[str, Scale]:
