@@ -26,8 +26,9 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.browser]
 def test_run_fails_when_tfjs_used_another_backend(models: Models, tmp_path: Path) -> None:
     # A tfjs whose wasm falls back to cpu without a word.
     real = programs.JS
-    for name in ("main.mjs", "core.mjs", "server.mjs", "package.json", "node_modules"):
-        (tmp_path / name).symlink_to(real / name) if name == "node_modules" else shutil.copy(real / name, tmp_path)
+    for path in (*real.glob("*.mjs"), real / "package.json"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "node_modules").symlink_to(real / "node_modules")
     core = tmp_path / "core.mjs"
     text = core.read_text()
     assert "await tf.ready();" in text
