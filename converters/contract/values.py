@@ -184,14 +184,16 @@ class Ends(Frozen):
 class Structure(Frozen):
     """What an artifact declares: its signatures as it holds them, by key, and the reader (with version) that said so.
 
-    What an integer of `quantized` stands for is what its spec speaks of. `runtimes` names those that must run the artifact
-    for its row to pass, unless the target's options name others.
+    What an integer of `quantized` stands for is what its spec speaks of. `elsewhere` says by signature what other runtimes, which
+    nobody asks here, lack. `runtimes` names those that must run the artifact for its row to pass, or may where a machine can lack
+    them, unless the target's options name others.
     """
 
     signatures: dict[str, Signature]
     reader: str
     runtimes: tuple[str, ...]
     quantized: dict[str, Ends] = {}
+    elsewhere: dict[str, str] = {}
 
 
 class Prediction(Frozen):

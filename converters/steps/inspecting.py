@@ -32,6 +32,9 @@ def inspect(
         if all(result.status == "passed" for result in results):
             for runtime in unit.options.chosen_runtimes() or structure.runtimes:
                 sound.setdefault(runtime, []).append(artifact)
+        if (told := structure.elsewhere.get(key_of(artifact))) is not None:
+            reader = structure.reader
+            results.append(CheckResult(name="elsewhere", runtime=reader, status="passed", detail=told, required=False))
     return findings, sound, ends
 
 

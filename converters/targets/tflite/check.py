@@ -9,7 +9,7 @@ from converters.contract.errors import Damaged, said
 from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Structure, Tensors
 from converters.processes.timing import predicted
-from converters.targets.tflite import ends, flatbuffer, litert_js
+from converters.targets.tflite import elsewhere, ends, flatbuffer, litert_js
 from converters.targets.tflite.options import INTEGER_ENDS, QUANTIZED, RECIPE, TFLiteOptions
 
 
@@ -24,6 +24,7 @@ def inspect(artifact: Artifact) -> Structure:
         signatures = flatbuffer.signatures(model)
         uses = flatbuffer.uses(model)
         integers = ends.quantized(model) if kind in (INTEGER_ENDS, RECIPE) else {}
+        unknown = {key: elsewhere.lacking(model, key) for key in signatures}
         flex = any(name.startswith(flatbuffer.FLEX) for name in flatbuffer.op_names(model))
     if kind in QUANTIZED and not any(QUANTIZED[kind][0] in use.dtypes for use in uses.values()):
         ops = sorted({op for use in uses.values() for op in use.float_ops})
@@ -36,6 +37,7 @@ def inspect(artifact: Artifact) -> Structure:
         reader=reader,
         runtimes=("tensorflow-lite" if flex else "litert", *browser),
         quantized=integers,
+        elsewhere=unknown,
     )
 
 

@@ -140,7 +140,7 @@ def test_check_passes_and_says_why_when_the_library_lacks_what_a_file_needs(make
     assert row.status == "passed", samples.not_passed([row])
     (found,) = browsers(row)
     assert (found.name, found.status, found.required) == ("runs", "not_run", False)
-    assert "8" in found.detail
+    assert "element type 8" in found.detail
 
 
 def test_check_passes_and_says_what_to_do_when_there_is_no_chromium(
