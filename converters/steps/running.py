@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from converters.contract.errors import ChildTimedOut, FanoutError, MissingRuntime
+from converters.contract.errors import ChildDied, ChildTimedOut, FanoutError, MissingRuntime
 from converters.contract.settings import Limits
 from converters.contract.target import Cases, Runtime, Target
 from converters.contract.values import Artifact, CheckResult, Prediction
@@ -156,7 +156,7 @@ def _if_there(
             limit = prediction.lacks and not required
             yield artifact, runtime, _lacking(prediction, None) if limit else prediction
         return
-    except MissingRuntime as error:
+    except (MissingRuntime, ChildDied) as error:  # what it lacks may end it too
         finding = CheckResult(
             name=runtime.name,
             runtime=runtime.program,

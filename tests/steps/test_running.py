@@ -1,17 +1,22 @@
 """A slow runtime is asked for fewer of golden's calls, or another in its place: it is said in the row, which still can fail."""
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import damage
 import pytest
 import samples
 from samples import Converted, Sample
 
-from converters.contract.values import CheckResult, Prediction
+from converters.contract.target import Cases, Runtime
+from converters.contract.values import Artifact, CheckResult, Prediction
 from converters.reference import golden
 from converters.release.manifest import Row
+from converters.steps import running
 from converters.steps.judging import Judge
 from converters.targets.registry import TARGETS
 
@@ -117,6 +122,26 @@ def test_soundness_takes_a_call_that_was_answered(
     assert row.status == "passed", row.reason
     assert all(check.detail.endswith(detail) for check in values(row).values())
     assert [check.status for check in row.checks if check.name == "sound"].count("passed") >= 3
+
+
+def dies(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list[Prediction]:
+    """A runtime that ends its process."""
+    os.abort()
+
+
+@pytest.mark.parametrize(("required", "status"), [(False, "not_run"), (True, "failed")])
+def test_run_says_that_a_runtime_died_when_it_may_be_missing(graph: Converted, required: bool, status: str) -> None:
+    unit = samples.unit_of(graph.sample, "tfjs", "graph", graph.root)
+    dying = Runtime("dying", "dying", dies, str, find=str)
+    target = dataclasses.replace(unit.definition, runtimes=(dying,))
+    options = SimpleNamespace(requires=lambda runtime: required, asks_all_of=lambda runtime: False)
+    asked = Judge(unit, graph.sample.golden, None).asked
+    told: Any = SimpleNamespace(definition=target, options=options, limits=unit.limits)
+    sound = {"dying": graph.conversion.artifacts}
+    ((_, _, finding),) = running.run(told, sound, asked, running.Children(unit.limits, None))
+    assert isinstance(finding, CheckResult)
+    assert (finding.status, finding.required) == (status, required)
+    assert "SIGABRT" in finding.detail
 
 
 def test_golden_says_what_calls_cost(make_sample: Callable[..., Sample]) -> None:
