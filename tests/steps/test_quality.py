@@ -260,7 +260,7 @@ def test_load_raises_damaged_when_the_data_is_gone(tmp_path: Path) -> None:
         ({"evaluation": {**LABELLED, "metric": "f1", "max_drop": 0}}, "evaluation.metric: 'f1' is not of the form"),
         ({"evaluation": {**LABELLED, "metric": "tiny.py:f1"}}, "'max_drop' is required with a metric of your own"),
         ({"evaluation": {**LABELLED, "better": "more"}}, "evaluation.better"),
-        ({"targets": {"tflite": {"quality": {"int4": {}}}}}, "targets.tflite: there is no variant 'int4'"),
+        ({"targets": {"tflite": {"quality": {"int5": {}}}}}, "targets.tflite: there is no variant 'int5'"),
         ({"targets": {"tflite": {"quality": {"int8": {"snr": 3}}}}}, "snr: unknown key"),
         ({"targets": {"tflite": {"quality": {"int8": 3}}}}, "quality.int8"),
         ({"targets": {"tflite": {"quality": 3}}}, "quality"),

@@ -9,7 +9,7 @@ from converters.contract.errors import Damaged, said
 from converters.contract.target import Cases
 from converters.contract.values import Artifact, Prediction, Structure, Tensors
 from converters.processes.timing import predicted
-from converters.targets.tflite import elsewhere, ends, flatbuffer, litert_js
+from converters.targets.tflite import elsewhere, ends, flatbuffer, litert_js, micro
 from converters.targets.tflite.options import INTEGER_ENDS, QUANTIZED, RECIPE, TFLiteOptions
 
 
@@ -31,11 +31,12 @@ def inspect(artifact: Artifact) -> Structure:
         if ops:
             raise Damaged(f"{artifact.path.name} is not quantized: it computes {', '.join(ops)} in floating point")
     reader = f"flatbuffer schema {model.version}"
-    browser = (litert_js.NAME,) if litert_js.takes(signatures) and not flex else ()
+    more = [litert_js.NAME] if litert_js.takes(signatures) and not flex else []
+    more += [micro.NAME] if kind == INTEGER_ENDS and micro.takes(signatures) and not flex else []
     return Structure(
         signatures={k: ends.as_numbers(each, integers[k]) if k in integers else each for k, each in signatures.items()},
         reader=reader,
-        runtimes=("tensorflow-lite" if flex else "litert", *browser),
+        runtimes=("tensorflow-lite" if flex else "litert", *more),
         quantized=integers,
         elsewhere=unknown,
     )

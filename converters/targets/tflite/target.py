@@ -2,7 +2,7 @@
 
 from converters.contract.target import Runtime, Target
 from converters.javascript import runner
-from converters.targets.tflite import NAME, check, code, convert, describe, layers, litert_js, sound
+from converters.targets.tflite import NAME, check, code, convert, describe, layers, litert_js, micro, sound
 from converters.targets.tflite.options import TFLiteOptions, chosen, promises
 
 PACE = 5e9
@@ -21,13 +21,15 @@ LITERT_JS = Runtime(
     pace=PACE / 4,
     find=litert_js.find,
 )
+MICRO = Runtime(micro.NAME, micro.NAME, micro.run, micro.find, stays=micro.NAME, pace=PACE / 50, find=micro.find)
+"""Its kernels are plain loops."""
 TARGET = Target(
     name=NAME,
     title="TF Lite",
     options=TFLiteOptions,
     convert=convert.convert,
     inspect=check.inspect,
-    runtimes=(LITERT, TENSORFLOW_LITE, LITERT_JS),
+    runtimes=(LITERT, TENSORFLOW_LITE, LITERT_JS, MICRO),
     chosen=chosen,
     promises=promises,
     layers=layers.losses,

@@ -1,5 +1,6 @@
 """TF Lite files in LiteRT and in TensorFlow's own interpreter."""
 
+import importlib.util
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -567,3 +568,39 @@ def test_labels_are_refused_when_they_are_not_as_many_as_classes(make_spec: Call
     spec = make_spec(samples.KERAS, labels={"scores": ["one", "two"]})
     with pytest.raises(BadInput, match=r"labels.scores: there are 2 names for an output whose last dimension is 3"):
         samples.only_build(spec, tmp_path)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tflite_micro") is None, reason="there is no wheel of TF Lite Micro for this machine"
+)
+def test_a_file_of_integers_and_a_fixed_size_runs_in_the_interpreter_of_microcontrollers(
+    make_sample: Make, tmp_path: Path
+) -> None:
+    made = samples.converted(make_sample(samples.KERAS, targets=SIXTEEN), "tflite", "int8-io-batch1")
+    (row,) = made.check()
+    assert row.status == "passed"
+    assert any(runtime.startswith("tflite micro 0.") for runtime in row.runtimes())
+    copy = made.copy(tmp_path)
+    run(tflite_harms.edit_tflite, copy.path, "flip_bits")
+    assert samples.turned(copy.check())["serving_default"] >= {"sound"}
+
+
+LARGEST = """
+import tensorflow as tf
+
+class Largest(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([1, 4], tf.float32, name="x")])
+    def __call__(self, x):
+        return {"y": tf.math.top_k(tf.nn.relu(x @ tf.eye(4)), 2).values}
+
+def build():
+    return Largest()
+"""
+
+
+def test_what_the_interpreter_of_microcontrollers_lacks_is_no_fault_of_the_file(make_sample: Make) -> None:
+    sample = make_sample(LARGEST, targets={"tflite": {"variants": ["int8-io"]}})
+    (row,) = samples.converted(sample, "tflite", "int8-io").check()
+    assert row.status == "passed"
+    (left,) = [check for check in row.left_out() if "micro" in check.runtime]
+    assert "serving_default" in left.detail
