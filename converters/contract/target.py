@@ -159,6 +159,10 @@ class Options(Told):
         """What a table says of a variant, or else of the one that it is a form of."""
         return table[variant] if variant in table else table.get(self.kind_of(variant))
 
+    def fixes(self, signature: Signature) -> list[Signature]:
+        """A model's signature in each of the sizes that files of the target fix, and golden needs calls of."""
+        return []
+
     def read(self, base: Path) -> "Self":
         """The same with what they name files for, relative to `base`, read from these. Raises BadInput with the field."""
         return self

@@ -1,6 +1,6 @@
 """Inputs that are drawn, and what a config says of inputs against those that the model has."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -8,9 +8,10 @@ from converters.config.spec import ModelSpec
 from converters.contract import names
 from converters.contract.errors import BadInput
 from converters.contract.settings import InputRange, Tolerance
-from converters.contract.values import Signature, Tensors
+from converters.contract.values import Case, Signature, Tensors
 from converters.formats import precision, specs
-from converters.reference import choosing, drawing, edges
+from converters.reference import choosing, drawing, edges, golden
+from converters.reference.drawing import Plan
 from converters.source.live import Endpoint, Live
 from converters.targets.registry import TARGETS
 
@@ -34,8 +35,37 @@ def drawn(
     told = spec.golden.model_copy(update={"inputs": {**spec.golden.inputs, **sized}})
     calibration = drawing.draw_calibration(signature, told, hints, chosen.plan, inputs, fewer)
     first, *others = chosen.cases
+    more += [edges.Edge(case, calibrates=False) for case in _of_fixed_sizes(endpoint, spec, chosen.plan, chosen.cases)]
     # The last is what latency is measured with, and what a servable is warmed up with: one sample.
     return replace(chosen, cases=[first, *(edge.case for edge in more), *others]), calibration
+
+
+_CALLS = 4
+"""Of each of the fixed sizes."""
+
+
+def _of_fixed_sizes(endpoint: Endpoint, spec: ModelSpec, plan: Plan, cases: Sequence[Case]) -> list[Case]:
+    """Calls of the sizes that files are to have, as far as there are none of them and the model computes them."""
+    signature, hints, found = endpoint.signature, endpoint.hints(), list[Case]()
+    for fixed in (each for options in spec.targets.values() for each in options.fixes(signature)):
+        if fixed == signature or golden.in_sizes([*cases, *found], signature, fixed, apart=False):
+            continue
+        shapes = {name: each.shape or () for name, each in fixed.inputs.items()}
+        whole = {name: tuple(size or 0 for size in shape) for name, shape in shapes.items()}
+        batch = next(iter(whole.values()))[0] if signature.dynamic_batch else 0
+        told = {
+            name: spec.golden.inputs.get(name, InputRange()).model_copy(
+                update={"shape": shape[1:] if signature.dynamic_batch else shape}
+            )
+            for name, shape in whole.items()
+        }
+        drawn_so = spec.golden.model_copy(update={"inputs": {**spec.golden.inputs, **told}})
+        calls = drawing.draw_calls(signature, drawn_so, hints, plan, [batch] * _CALLS)
+        try:
+            found += [Case(inputs=call, outputs=endpoint.answer(call)) for call in calls]
+        except BadInput as error:
+            print(f"golden has no call of a fixed size: {error}")
+    return found
 
 
 def widest(spec: ModelSpec, computed_in: str = "float32") -> Tolerance:

@@ -67,7 +67,7 @@ class Judge:
         if key not in self._sized or self._cases.get(key):
             return None
         sizes = ", ".join(f"{name} {list(spec.shape or ())}" for name, spec in self.signatures[key].inputs.items())
-        detail = f"golden has no call of the sizes {sizes}; give them under golden.inputs (shape), or samples of them"
+        detail = f"golden has no call of the sizes {sizes}; give samples of them, or leave golden.data out and have them drawn"
         return CheckResult(name="values", runtime="golden", status="failed", detail=detail)
 
     def findings(self, artifact: Artifact, runtime: Runtime, prediction: Prediction | CheckResult) -> list[CheckResult]:

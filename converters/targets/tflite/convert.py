@@ -81,9 +81,10 @@ def samples_of(source: Source, signatures: Mapping[str, Signature]) -> Iterator[
     given = golden.load(source.representative).cases if source.representative else {}
     known = golden.load(source.golden)
     for key, signature in signatures.items():
-        cases, own = given.get(key) or known.cases[key], source.signatures[key]
-        if signature != own:
-            cases = golden.in_sizes(cases, own, signature, apart=True)  # of these nobody looks at the answers
+        own, every = source.signatures[key], [given.get(key, []), known.cases[key]]
+        if signature != own:  # nobody looks at the answers, so that any batch is cut
+            every = [golden.in_sizes(cases, own, signature, apart=True) for cases in every]
+        cases = next((each for each in every if each), [])
         for case in cases:
             if not signature.dynamic_batch:
                 yield from _fed(key, case.inputs)

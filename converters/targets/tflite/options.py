@@ -110,6 +110,10 @@ class TFLiteOptions(Options):
             raise ValueError("recipe: it is for the variant 'recipe', which is not among 'variants'")
         return self
 
+    def fixes(self, signature: Signature) -> list[Signature]:
+        """In those of `shapes` that can be the signature's."""
+        return [sizes.fixed(signature, each) for each in self.shapes if sizes.fault(signature, each) is None]
+
     def read(self, base: Path) -> "TFLiteOptions":
         """With the recipe's rules in place of the file that holds them."""
         rules: Any = self.recipe
