@@ -432,7 +432,7 @@ def test_a_file_of_fixed_sizes_is_made_and_checked_beside_the_one_of_any(make_sa
         (row,) = samples.converted(sample, "tflite", variant).check()
         assert (row.status, row.path, row.shapes) == ("passed", f"tflite/{variant}.tflite", {"features": (batch, 6)})
         values = [check for check in row.checks if check.name == "values"]
-        assert {"litert 2", "litert.j"} <= {check.runtime[:8] for check in values}
+        assert any("litert.js" in check.runtime for check in values)
         fewest = sample.golden.cases["serving_default"][0].batch
         assert all(int(check.detail.partition(" samples")[0].split()[-1]) >= fewest for check in values)
 
