@@ -53,8 +53,9 @@ soak: $(READY) ## Kill runs, corrupt releases, fill the disk, switch versions, d
 		PYTHONPATH=.:tests/support $(BIN)/python tests/soak/$$program.py --many $(or $(MANY),1); done
 	@FUZZ_SECONDS=600 $(BIN)/pytest -n0 -q tests/test_fuzz.py
 
-bench: $(READY) ## Time it against a plain script and the command lines, or another checkout (ROUNDS=5, AGAINST=DIR)
-	@$(BIN)/python tests/benchmarks/bench.py --rounds $(or $(ROUNDS),5) $(if $(AGAINST),--against $(AGAINST))
+bench: $(READY) ## Time it against a plain script, the command lines and its last run, or another checkout (ROUNDS=5, AGAINST=DIR, MODEL=, ALONE=1)
+	@PYTHONPATH=. $(BIN)/python tests/benchmarks/bench.py --rounds $(or $(ROUNDS),5) $(if $(AGAINST),--against $(AGAINST)) \
+		$(if $(MODEL),--model $(MODEL)) $(if $(ALONE),--alone)
 
 fitted: $(READY) ## Compare int8 calibrated on real, fitted and normally distributed inputs, of small trained models
 	@PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/fitted.py
@@ -92,6 +93,9 @@ clean: ## Remove what was installed; releases stay
 # told of the index to use.
 	@$(QUIETLY) $(PIP) --require-hashes --only-binary :all: -r requirements-setup.lock 2>/dev/null && $(call install,$(UV)) \
 		|| { echo "Installing them without uv (a few minutes) ..." >&2; $(call install,$(PIP)); }
+# uv writes no bytecode, nor does Python where PYTHONDONTWRITEBYTECODE is set, as in many containers: then every process compiles
+# anew what it imports, a quarter of all that a small deploy takes.
+	-@$(QUIETLY) env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import converters.processes.preload, flows.cli, flows.deploy, flows.own_server, flows.ui.supervise'
 	@touch $@
 
 $(JS)/node_modules/.ready: $(JS)/package-lock.json | .venv/.ready
