@@ -102,7 +102,7 @@ def _sound(
     cannot = any(check.status == "failed" and check.name in ("loads", "runs") for check in checks)
     if unit.kind.quality is None or soundness is None or cannot:
         return []
-    given = artifact, unit.source.saved_model, judge.inputs_of(artifact, judge.answered(returned))
+    given = artifact, unit.source.saved_model, judge.inputs_of(artifact, judge.answered(artifact, returned))
     try:
         found = children.run(soundness, *given, stays=f"soundness of {unit.target}", fresh=False)
     except FanoutError as error:

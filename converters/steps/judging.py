@@ -106,7 +106,7 @@ class Judge:
         if soundness.lossless is None or soundness.model is None or soundness.twin is None:
             return []
         key, bounds = key_of(artifact), Bounds(tolerance=self._tolerance_of(soundness.lossless))
-        number = self.answered(returned)
+        number = self.answered(artifact, returned)
         live = self._cases[key][number]
         twin = live.model_copy(update={"outputs": soundness.twin.outputs[0]})
         told = f"{soundness.lossless} against the live model"
@@ -146,9 +146,10 @@ class Judge:
         """Those of golden's call of that number, of the artifact's signature."""
         return self._cases[key_of(artifact)][call].inputs
 
-    def answered(self, returned: Sequence[Prediction]) -> int:
-        """The number of a call that all of these answered: golden's first, or else its last; special ones are between them."""
-        each = [set(one.answered) for one in returned if one.error is None and one.answered is not None]
+    def answered(self, artifact: Artifact, returned: Sequence[Prediction]) -> int:
+        """The number of golden's call that all of these answered: the first, or else the last; special ones are between them."""
+        alone = [self._parted(artifact, one)[1] for one in returned if one.error is None]
+        each = [set(one.answered) for one in alone if one.answered is not None]
         common = set.intersection(*each) if each else {0}
         return 0 if 0 in common else max(common, default=0)
 
@@ -173,8 +174,9 @@ class Judge:
         if prediction.error is not None or not count:
             return None, prediction
         if prediction.answered is not None:
-            answered = tuple(i - count for i in prediction.answered)
-            return None, prediction.model_copy(update={"answered": answered})
+            answered = tuple(number - count for number in prediction.answered if number >= count)
+            others = len(prediction.answered) - len(answered)
+            return None, prediction.model_copy(update={"answered": answered, "outputs": prediction.outputs[others:]})
         golden_alone = prediction.model_copy(update={"outputs": prediction.outputs[count:]})
         return prediction.outputs[:count], golden_alone
 
