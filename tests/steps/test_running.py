@@ -173,4 +173,6 @@ def test_judge_takes_the_first_call_or_its_last_when_only_some_were_answered(
     keras_sample: Sample, tmp_path: Path, answered: tuple[tuple[int, ...] | None, ...], call: int
 ) -> None:
     judge = Judge(samples.unit_of(keras_sample, "tfjs", "graph", tmp_path), keras_sample.golden, None)
-    assert judge.answered([Prediction(runtime="any", answered=each) for each in answered]) == call
+    (signature,) = keras_sample.source.signatures
+    artifact = Artifact(target="tfjs", variant="graph", signature=signature, path=tmp_path)
+    assert judge.answered(artifact, [Prediction(runtime="any", answered=each) for each in answered]) == call

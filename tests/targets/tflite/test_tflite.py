@@ -615,3 +615,19 @@ def test_what_the_interpreter_of_microcontrollers_lacks_is_no_fault_of_the_file(
     assert row.status == "passed"
     (left,) = [check for check in row.left_out() if "micro" in check.runtime]
     assert "serving_default" in left.detail
+
+
+def test_labelled_data_are_cut_into_calls_of_a_fixed_size_too(make_sample: Make) -> None:
+    """Which LiteRT.js and TF Lite Micro are not asked for."""
+    code = samples.KERAS + (
+        "\ndef labelled():\n    make = np.random.default_rng(1)\n"
+        "    return {'features': make.normal(size=(33, 6)).astype('float32'), 'labels': make.integers(0, 3, 33)}\n"
+    )
+    told = {"tflite": {"variants": ["int8-io"], "shapes": {"batch": 4}}}
+    sample = make_sample(
+        "import numpy as np\n" + code, targets=told, evaluation={"data": "tiny.py:labelled", "max_drop": 0.5}
+    )
+    (row,) = samples.converted(sample, "tflite", "int8-io-batch4").check()
+    assert row.status == "passed"
+    (metric,) = [check for check in row.checks if check.name == "metric"]
+    assert metric.figures["samples"] == 32
