@@ -16,6 +16,7 @@ from converters.contract.errors import BadInput
 from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
 from converters.reference.bounds import NONSENSE
+from converters.steps.convert import convert
 from converters.steps.unit import plan
 from converters.targets.tflite import describe, quantizing, size
 from converters.targets.tflite.options import RECIPE, VARIANTS
@@ -631,3 +632,12 @@ def test_labelled_data_are_cut_into_calls_of_a_fixed_size_too(make_sample: Make)
     assert row.status == "passed"
     (metric,) = [check for check in row.checks if check.name == "metric"]
     assert metric.figures["samples"] == 32
+
+
+def test_a_conversion_shows_no_progress_in_its_log(make_sample: Make, tmp_path: Path) -> None:
+    sample = make_sample(samples.KERAS, targets={"tflite": {"variants": ["int8"]}})
+    convert(samples.unit_of(sample, "tflite", "int8", tmp_path))
+    (log,) = tmp_path.glob("logs/*.log")
+    assert not {"Calibration", "preserve_all_tensors"} & set(
+        log.read_text().replace(":", " ").replace("`", " ").split()
+    )
