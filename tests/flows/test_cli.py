@@ -43,7 +43,7 @@ def _written(folder: Path, name: str, text: str) -> Path:
         ),
         (["deploy", "wrong_type.yaml"], ["wrong_type.yaml", "golden.samples", "'many'"]),
         (["deploy", "wrong_target.yaml"], ["wrong_target.yaml", "targets", "'onnx'"]),
-        (["deploy", "wrong_variant.yaml"], ["wrong_variant.yaml", "tflite", "'int4'"]),
+        (["deploy", "wrong_variant.yaml"], ["wrong_variant.yaml", "tflite", "'int5'"]),
         (["deploy", "no_file.yaml"], ["no_file.yaml", "nowhere.py", "does not exist"]),
         (["deploy", "digits", "--releases", "file/releases"], ["file/releases", "cannot be written"]),
         (["check", "empty"], ["empty", "no release"]),
@@ -60,7 +60,7 @@ def test_main_exits_with_2_and_one_sentence_when_input_is_bad(
     _written(tmp_path, "unknown_key.yaml", "model: builder.py:build\ngolden: {sample: 3}\n")
     _written(tmp_path, "wrong_type.yaml", "model: builder.py:build\ngolden: {samples: many}\n")
     _written(tmp_path, "wrong_target.yaml", "model: builder.py:build\ntargets: {onnx: {}}\n")
-    _written(tmp_path, "wrong_variant.yaml", "model: builder.py:build\ntargets: {tflite: {variants: [int4]}}\n")
+    _written(tmp_path, "wrong_variant.yaml", "model: builder.py:build\ntargets: {tflite: {variants: [int5]}}\n")
     _written(tmp_path, "no_file.yaml", "model: nowhere.py:build\n")
     ran = fanout(*arguments, releases=tmp_path / "releases")
     assert ran.status == 2

@@ -49,5 +49,6 @@ def test_once_makes_it_again_when_the_one_that_made_it_was_killed(
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 
-def test_once_makes_it_for_each_where_there_is_no_run(tmp_path: Path) -> None:
+def test_once_makes_it_for_each_where_there_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert made("a", tmp_path)[0] != made("a", tmp_path)[0]
