@@ -129,6 +129,10 @@ def _predict(
     except FanoutError as error:
         if len(artifacts) > 1 and not isinstance(error, ChildTimedOut):
             return [_predict(unit, [artifact], runtime, cases, children)[0] for artifact in artifacts]
+        if isinstance(error, ChildDied) and runtime.instead is not None:
+            # What a kernel does not refuse may end it; what the artifact is to blame for ends the others too.
+            said = " ".join(str(error).split())
+            return [Prediction(runtime=runtime.name, error=f"{said.rstrip('.!')}.", lacks=True) for _ in artifacts]
         return [CheckResult(name="runs", runtime=runtime.name, status="failed", detail=str(error)) for _ in artifacts]
 
 
