@@ -11,8 +11,8 @@ from converters.processes.once import once
 from converters.targets.tflite import flatbuffer, kernels, quantizing, repairs, trial
 from converters.targets.tflite.diagnosis import Diagnosis
 from converters.targets.tflite.flatbuffer import Uses
-from converters.targets.tflite.options import CONVERTED, QUANTIZED, RECIPE, STATIC, TFLiteOptions
-from converters.targets.tflite.quantizing import Recipe
+from converters.targets.tflite.options import CONVERTED, QUANTIZED, RECIPE, TFLiteOptions
+from converters.targets.tflite.quantizing import STATIC, Recipe
 from converters.targets.tflite.routes import Calibration, Routes, Way
 from converters.targets.tflite.routes import Made as ByRoute
 from converters.targets.tflite.size import too_large

@@ -12,6 +12,7 @@ from converters.contract.settings import Quality, Tolerance
 from converters.contract.target import Options, Variant
 from converters.contract.values import Signature, Source
 from converters.targets.tflite import quantizing, sizes
+from converters.targets.tflite.quantizing import STATIC
 from converters.targets.tflite.sizes import Sizes
 
 # The limits are what a sound quantization keeps with room to spare: uniform 8-bit rounding of one tensor alone costs
@@ -57,8 +58,6 @@ VARIANTS = (
         calibrated=True,
     ),
 )
-STATIC = ("int8", "int8-io", "int16x8")
-"""Kinds whose activations are quantized."""
 CONVERTED = ("float32", "float16", "dynamic", *STATIC)
 """What TensorFlow's converter can make."""
 QUANTIZED: Mapping[str, tuple[str, str]] = {

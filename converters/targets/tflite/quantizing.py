@@ -23,6 +23,8 @@ Recipe: TypeAlias = list[dict[str, Any]]
 
 MADE_BY = "quantized_by"
 """Name of the file's metadata that says so."""
+STATIC = ("int8", "int8-io", "int16x8")
+"""Kinds whose activations are quantized."""
 BLOCK = 32
 """Elements that share a scale where weights have 4 bits and are of a dense layer: what XNNPACK's kernels are made for."""
 _ELEMENTS = 1024
@@ -159,7 +161,7 @@ _RECIPES: Mapping[str, Any] = {
 def lacks(content: bytes, kind: str) -> int:
     """How much a file leaves in float32: bytes of large constants, or of a kind with quantized activations ops; 0 is best."""
     model = flatbuffer.parse(content)
-    if kind in ("int8", "int8-io", "int16x8"):
+    if kind in STATIC:
         return sum(len(use.float_ops) for use in flatbuffer.uses(model).values())
     left = 0
     for subgraph in model.subgraphs:

@@ -18,7 +18,7 @@ from converters.reference import sound
 from converters.steps.convert import convert
 from converters.targets.tflite import noise
 from converters.targets.tflite import sound as tflite_sound
-from converters.targets.tflite.options import STATIC
+from converters.targets.tflite.quantizing import STATIC
 from tests.targets.tflite import harms
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("kept_children")]
