@@ -33,8 +33,5 @@ def tflite(path: Path) -> dict[str, Any]:
 
 def _min_runtime(model: Any) -> str | None:
     """The oldest TF Lite that has all of the file's op versions, which the converter leaves as metadata."""
-    for entry in model.metadata or ():
-        data = model.buffers[entry.buffer].data
-        if entry.name == b"min_runtime_version" and data is not None:
-            return bytes(data).rstrip(b"\0").decode()
-    return None
+    held = flatbuffer.metadata(model).get("min_runtime_version")
+    return None if held is None else held.rstrip(b"\0").decode()

@@ -42,9 +42,10 @@ def quantized(content: bytes, recipe: Recipe, samples: Iterable[tuple[str, Tenso
     from ai_edge_quantizer.quantizer import Quantizer
 
     try:
-        quantizer = Quantizer(bytearray(content), recipe)
-        ranges = _ranges(content, recipe, samples) if quantizer.need_calibration else None
-        made = quantizer.quantize(ranges, enable_progress_report=False).quantized_model
+        with _without_bars():
+            quantizer = Quantizer(bytearray(content), recipe)
+            ranges = _ranges(content, recipe, samples) if quantizer.need_calibration else None
+            made = quantizer.quantize(ranges, enable_progress_report=False).quantized_model
     except Exception as error:  # each op's own code raises what it runs into
         raise Unsupported(f"the quantizer cannot: {said(error)}") from error
     assert made is not None
@@ -69,9 +70,8 @@ def _ranges(content: bytes, recipe: Recipe, samples: Iterable[tuple[str, Tensors
     for key, sample in samples:
         by_key.setdefault(key, []).append(sample)
     mode = CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
-    with _without_bars():
-        calibrator = Calibrator(content, num_threads=2, mode=mode, qsv_update_func=min_max_update)
-        calibrator.calibrate(by_key, rules)
+    calibrator = Calibrator(content, num_threads=2, mode=mode, qsv_update_func=min_max_update)
+    calibrator.calibrate(by_key, rules)
     found: dict[str, Any] = calibrator.get_model_qsvs()
     return found
 
