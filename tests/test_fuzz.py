@@ -243,6 +243,7 @@ MANIFEST: dict[str, Any] = {
                                                   "before": 1.0, "now": 2.0, "change": 1.0, "limit": 0.1, "refusal": "larger"}]},
     "refusals": ["larger"],
     "notes": ["note"],
+    "observed": {"serving_default": {"inputs": {}, "outputs": {}, "samples": []}},
 }  # fmt: skip
 
 

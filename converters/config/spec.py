@@ -11,7 +11,15 @@ from converters.config import data
 from converters.config.explain import TargetProblems, choices, described
 from converters.contract import names
 from converters.contract.errors import BadInput, said
-from converters.contract.settings import EvaluationSpec, GoldenSpec, Limits, OnFailure, RegressionSpec, Schedule
+from converters.contract.settings import (
+    EvaluationSpec,
+    GoldenSpec,
+    Limits,
+    OnFailure,
+    Preprocessing,
+    RegressionSpec,
+    Schedule,
+)
 from converters.contract.target import Options
 from converters.contract.values import TensorSpec, Told
 from converters.formats import digest, specs
@@ -52,6 +60,13 @@ class ModelSpec(Told):
         default={},
         description="output -> its classes' names, in order: a list, or a text file with one a line; TF Lite's files hold them",
     )
+    preprocessing: dict[str, Preprocessing] = Field(
+        default={},
+        description="input -> what a caller's values become before they are given: a text, or {mean: [...], std: [...], "
+        "color: rgb, description: ...}",
+    )
+    license: str = Field(default="", description="under which the model may be used: an SPDX identifier, or a text")
+    intended_use: str = Field(default="", description="what the model is for, and what not")
     evaluation: EvaluationSpec | None = Field(default=None, description="labelled data, and the metric to hold to")
     regression: RegressionSpec = Field(
         default=RegressionSpec(), description="what may be worse than in the current release"

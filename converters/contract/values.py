@@ -201,7 +201,7 @@ class Prediction(Frozen):
 
     `outputs` are in the order of the cases asked for, or of `answered`, their indices, where a runtime brings its own
     inputs for some of them only; `spared` says why it was asked for no more, where that is not what they cost.
-    `latency_ms` is the median of several calls on the last case, after warm-up.
+    `times_ms` are the wall times of several calls on the last case, after warm-up.
     `lacks` says that the error may be a limit of the runtime's (it has no kernel for an op), and no fault of the artifact.
     `ran` says how the runtime was brought to run it, where that is a finding of its own, and `also` is what it returned
     when it was asked in other ways.
@@ -211,14 +211,14 @@ class Prediction(Frozen):
     outputs: list[Tensors] = []
     answered: tuple[int, ...] | None = None
     spared: str | None = None
-    latency_ms: float | None = None
+    times_ms: tuple[float, ...] = ()
     error: str | None = None
     lacks: bool = False
     ran: str | None = None
     also: list["Prediction"] = []
 
 
-_RARE = frozenset({"required", "at_least", "output", "figures"})
+_RARE = frozenset({"required", "at_least", "output", "figures", "latency_range_ms"})
 
 
 class CheckResult(Frozen):
@@ -228,7 +228,8 @@ class CheckResult(Frozen):
     passing nor makes it pass.
 
     `measured` must not be above `limit`, or with `at_least` not below it. `figures` are measured beside it and limit
-    nothing: `measure.fidelity` of the `output` that the check is about, or the two values of a metric.
+    nothing: `measure.fidelity` of the `output` that the check is about, or the two values of a metric. `latency_ms` is the
+    median of several calls, `latency_range_ms` the shortest and the longest of them.
     """
 
     name: str
@@ -238,6 +239,7 @@ class CheckResult(Frozen):
     limit: float | None = None
     detail: str = ""
     latency_ms: float | None = None
+    latency_range_ms: tuple[float, float] | None = None
     required: bool = True
     at_least: bool = False
     output: str | None = None

@@ -98,7 +98,7 @@ def read_answer(path: Path, runtime: str) -> Prediction:
                 lacks = header["computing"] and not runtime.endswith(" cpu")
                 return Prediction(runtime=runtime, error=header["error"], lacks=lacks)
             outputs = [{entry["name"]: _decode(entry, message) for entry in case} for case in header["cases"]]
-            answer = Prediction(runtime=runtime, outputs=outputs, latency_ms=header["latency"])
+            answer = Prediction(runtime=runtime, outputs=outputs, times_ms=header["times"])
             how = header.get("ran")
             return answer if how is None else Prediction(runtime=runtime, ran=how, also=[answer])
     except (OSError, ValueError, KeyError) as error:

@@ -1,6 +1,5 @@
 """Latency of one call, the same way for every runtime of this process (js/core.mjs does the same in JavaScript)."""
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,15 +15,15 @@ SLOW = 5.0
 """A call that takes longer is not made again at all: what it does the first time only is little of that."""
 
 
-def median_ms(call: Callable[[], Any]) -> float:
-    """Median wall time of up to CALLS calls in milliseconds. The caller has made the same call before, to warm up."""
+def times_ms(call: Callable[[], Any]) -> tuple[float, ...]:
+    """Wall times of up to CALLS calls in milliseconds. The caller has made the same call before, to warm up."""
     times: list[float] = []
     begin = time.perf_counter()
     while not times or (len(times) < CALLS and time.perf_counter() - begin < SECONDS):
         started = time.perf_counter()
         call()
         times.append((time.perf_counter() - started) * 1000)
-    return statistics.median(times)
+    return tuple(times)
 
 
 def predicted(runtime: str, call: Callable[[Tensors], Tensors], cases: Sequence[Tensors]) -> Prediction:
@@ -34,5 +33,5 @@ def predicted(runtime: str, call: Callable[[Tensors], Tensors], cases: Sequence[
         started = time.perf_counter()
         outputs.append(call(inputs))
         took = time.perf_counter() - started
-    latency_ms = took * 1000 if took > SLOW else median_ms(lambda: call(cases[-1]))
-    return Prediction(runtime=runtime, outputs=outputs, latency_ms=latency_ms)
+    times = (took * 1000,) if took > SLOW else times_ms(lambda: call(cases[-1]))
+    return Prediction(runtime=runtime, outputs=outputs, times_ms=times)

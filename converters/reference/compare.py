@@ -11,6 +11,7 @@ to nothing but NONSENSE unless the config says otherwise, and what is left is me
 between samples: an output that hardly varies hides nothing. `accuracy` is the metric of labelled data.
 """
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -95,8 +96,9 @@ def compare(
         got = [prediction.outputs[i][name] for i in main]
         figures = fidelity(references, got, classes=classes, centres=centres)
         values = _values("values", cases, prediction, main, name, bounds, scales[name])
-        latency = prediction.latency_ms if not index else None
-        told = {"figures": figures, "latency_ms": latency, "detail": values.detail + of_all}
+        told: dict[str, Any] = {"figures": figures, "detail": values.detail + of_all}
+        if (times := prediction.times_ms) and not index:
+            told |= {"latency_ms": statistics.median(times), "latency_range_ms": (min(times), max(times))}
         results.append(values.model_copy(update=told))
         limits = bounds.of_quality(sum(len(r) for r in references) if classes else 0)
         results += _quality(name, figures, limits, runtime, "between samples" if centres else "")

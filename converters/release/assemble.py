@@ -11,6 +11,7 @@ from converters.contract.values import Frozen
 from converters.reference import golden
 from converters.reference import labelled as evaluation
 from converters.reference.labelled import EvaluationRecord
+from converters.reference.observed import observed
 from converters.release import contracts, files, notes, provenance, publish, regression, report, verdict
 from converters.release import manifest as manifests
 from converters.release.manifest import Comparison, Manifest, Row, SourceRecord
@@ -63,6 +64,7 @@ def assemble(
     record = labelled.record(spec.limits) if labelled is not None else None
     rows = verdict.leave_out(rows, spec.targets, place.release)
     comparison = _with_current(place, spec, source, rows, record)
+    cases = golden.load(place.release / GOLDEN).cases
     refusals = verdict.refusals(rows, spec.targets, comparison, require_data=spec.require_data)
     manifest = Manifest(
         model=spec.name,
@@ -77,7 +79,8 @@ def assemble(
         evaluation=record,
         comparison=comparison,
         refusals=refusals,
-        notes=notes.of_inputs(spec, rows, golden.load(place.release / GOLDEN).cases),
+        observed=observed(source.signatures, cases),
+        notes=notes.of_inputs(spec, rows, cases),
     )
     (place.release / REPORT).write_text(report.render(manifest, spec.description, place.release))
     told = provenance.statement(spec, place.version, files.record_files(place.release), run)

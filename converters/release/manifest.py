@@ -23,6 +23,7 @@ from converters.contract.values import (
     UnitName,
 )
 from converters.reference.labelled import EvaluationRecord
+from converters.reference.observed import Observed
 from converters.release import sealing
 from converters.targets.registry import TARGETS
 
@@ -111,7 +112,16 @@ class Row(RowName):
 
     def latency_ms(self) -> float | None:
         """The shortest of the runtimes' median latencies."""
-        return min((c.latency_ms for c in self.checks if c.latency_ms is not None), default=None)
+        check = self.latency()
+        return None if check is None else check.latency_ms
+
+    def latency(self) -> CheckResult | None:
+        """The check whose runtime was the fastest."""
+        return min(self.latencies().values(), key=lambda check: check.latency_ms or 0.0, default=None)
+
+    def latencies(self) -> dict[str, CheckResult]:
+        """By runtime with its version, the check that holds its latency and the spread of that."""
+        return {check.runtime: check for check in self.checks if check.latency_ms is not None}
 
     def runtimes(self) -> list[str]:
         """The runtimes that ran it, with their versions."""
@@ -222,6 +232,8 @@ class Manifest(Frozen):
     evaluation: EvaluationRecord | None = None
     comparison: Comparison | None = None
     refusals: list[str] = []
+    observed: dict[str, Observed] = {}
+    """What golden shows of each signature."""
     notes: list[str] = []
     """What a person should know of it all the same, a sentence each."""
     digest: str | None = None

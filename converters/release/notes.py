@@ -3,12 +3,14 @@
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from converters.config.spec import ModelSpec
 from converters.contract.target import Variant
 from converters.contract.values import Case, Data
+from converters.reference.observed import extremes
 from converters.release.manifest import Row
 from converters.targets.registry import TARGETS
 
@@ -62,18 +64,15 @@ def _remedy(spec: ModelSpec) -> str:
 
 def _ranges(cases: Iterable[Case]) -> list[str]:
     """For each input that holds numbers, from where to where."""
-    values: dict[str, list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]] = {}
+    values: dict[str, list[np.ndarray[Any, Any]]] = {}
     for case in cases:
         for name, value in case.inputs.items():
             values.setdefault(name, []).append(value)
     told = []
     for name, arrays in values.items():
-        if arrays[0].dtype.kind in "iuf":
-            finite = [array[np.isfinite(array)] for array in arrays]
-            joined = np.concatenate([np.atleast_1d(array).ravel() for array in finite])
-            if joined.size:
-                told.append(f"{name} from {joined.min():.3g} to {joined.max():.3g}")
-        else:
+        if (ends := extremes(arrays)) is not None:
+            told.append(f"{name} from {ends[0]:.3g} to {ends[1]:.3g}")
+        elif arrays[0].dtype.kind not in "iuf":
             told.append(f"{name} of {arrays[0].dtype if arrays[0].dtype != object else 'text'}")
     return told
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from converters.contract.settings import RegressionSpec
 from converters.contract.target import Options
+from converters.contract.values import CheckResult
 from converters.reference.labelled import EvaluationRecord
 from converters.release import verdict
 from converters.release.manifest import Comparison, Difference, Figure, Manifest, Row
@@ -44,6 +45,15 @@ def compare(
     return Comparison(version=current.version, differences=differences)
 
 
+def _alike(one: CheckResult, other: CheckResult) -> bool:
+    """Whether two latencies are as far apart as calls of either are among themselves, or less."""
+    if one.latency_range_ms is None or other.latency_range_ms is None:
+        return False
+    (least, greatest), (other_least, other_greatest) = one.latency_range_ms, other.latency_range_ms
+    apart = max(least, other_least) - min(greatest, other_greatest)
+    return apart <= max(greatest - least, other_greatest - other_least)
+
+
 class _Judge:
     """One row of the current release, and what its successor is held to."""
 
@@ -63,11 +73,18 @@ class _Judge:
         before, spec = self.before, self.spec
         differences = [
             self._grown("size", before.bytes, now.bytes, spec.size_growth, "bytes", _bytes),
-            self._grown("latency", before.latency_ms(), now.latency_ms(), spec.latency_growth, "ms", _short),
+            self._latency(now),
             self._grown("error", _error(before), _error(now), spec.error_growth, "of the scale", _short),
             self._metric(now, evaluation),
         ]
         return [difference for difference in differences if difference is not None]
+
+    def _latency(self, now: Row) -> Difference | None:
+        """What lies within the spread of several calls is no change, and is held against nobody."""
+        was, takes, limit = self.before.latency(), now.latency(), self.spec.latency_growth
+        if was is not None and takes is not None and _alike(was, takes):
+            return self._difference("latency", was.latency_ms, takes.latency_ms, limit=limit)
+        return self._grown("latency", self.before.latency_ms(), now.latency_ms(), limit, "ms", _short)
 
     def _grown(
         self, figure: Figure, before: float | None, now: float | None, limit: float | None, unit: str, shown: Shown

@@ -106,6 +106,7 @@ def require_known(spec: ModelSpec, signatures: Mapping[str, Signature]) -> None:
         ("golden.constant", spec.golden.constant, "outputs"),
         ("classifiers", spec.classifiers, "outputs"),
         ("labels", spec.labels, "outputs"),
+        ("preprocessing", spec.preprocessing, "inputs"),
     ):
         known = sorted({name for signature in signatures.values() for name in getattr(signature, side)})
         for name in named:

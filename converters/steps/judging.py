@@ -126,7 +126,7 @@ class Judge:
         Of one sample the outputs may all be small; the scale is that of all of golden.
         """
         cases = [*self._cases[key][:number], case, *self._cases[key][number + 1 :]]
-        first = answer.model_copy(update={"answered": (number,), "spared": None, "latency_ms": None})
+        first = answer.model_copy(update={"answered": (number,), "spared": None, "times_ms": ()})
         found = compare.compare(cases, first, self.signatures[key], self._unit.definition.holds, bounds)
         failed = [finding for finding in found if finding.status != "passed"]
         worst = (

@@ -36,6 +36,10 @@ _LOCAL_VARIABLES = ("PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES", "FANOUT_CHROMIUM",
 """Those that shape what this machine makes and finds, and may well differ on another. What Python finds by $PYTHONPATH is among
 `watch.Reads`, and the packages installed there are among those that are installed."""
 
+_GATE = frozenset({"regression", "require_data"})
+_TOLD = frozenset({"description", "license", "intended_use"})
+"""What a release says of its model, and no part of the model."""
+
 _KERAS_DEFAULTS = {"floatx": "float32", "epsilon": 1e-07, "image_data_format": "channels_last"}
 
 
@@ -62,9 +66,7 @@ class Key(Frozen):
 
 def source(spec: ModelSpec) -> Ingredients:
     """What the live model, golden and the export are made of, as far as it is known before the build."""
-    config = spec.model_dump(
-        mode="json", exclude={"description", "targets", "classifiers", "regression", "require_data"}
-    )
+    config = spec.model_dump(mode="json", exclude={"targets", "classifiers", *_TOLD, *_GATE})
     ingredients = {"the config": digest.of_value(config), CODE: digest.of_package(), **manifest.environment()}
     ingredients["the installed packages"] = digest.of_value(_installed())
     ingredients |= _variables(*_TOOL_VARIABLES, *_LOCAL_VARIABLES)
@@ -89,7 +91,7 @@ def variant(spec: ModelSpec, unit: UnitName, recipe: Recipe, reads: Reads) -> In
 
 def release(spec: ModelSpec) -> Ingredients:
     """What the parts are put together with."""
-    gate = spec.model_dump(mode="json", include={"targets", "classifiers", "regression", "require_data"})
+    gate = spec.model_dump(mode="json", include={"targets", "classifiers", *_TOLD, *_GATE})
     return {"the targets": digest.of_value(gate), CODE: digest.of_package()}
 
 

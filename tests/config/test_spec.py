@@ -36,6 +36,29 @@ def test_find_gives_a_valid_spec_when_the_config_is_one_of_ours(name: str) -> No
     assert found == read.read(read.CONFIGS / f"{name}.yaml") == read.find(str(read.CONFIGS / f"{name}.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{}", "preprocessing.x: says nothing"),
+        ("{mean: [1]}", "mean and std must be as many: 1 and 0"),
+        ("{mean: [0], std: [0]}", "std must be above 0"),
+        ("{mean: [0], std: [.inf]}", "preprocessing.x.std"),
+        ("{color: cmyk}", "preprocessing.x.color"),
+    ],
+)
+def test_read_refuses_preprocessing_that_means_nothing(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(BadInput) as error:
+        read.read(write(tmp_path, f"{MODEL}preprocessing: {{x: {text}}}\n"))
+    assert words in str(error.value)
+
+
+def test_read_takes_what_a_model_is_for(tmp_path: Path) -> None:
+    text = "license: apache-2.0\nintended_use: digits\npreprocessing: {x: divided by 16, y: {mean: [0], std: [255], color: rgb}}\n"
+    spec = read.read(write(tmp_path, MODEL + text))
+    assert (spec.license, spec.intended_use) == ("apache-2.0", "digits")
+    assert (spec.preprocessing["x"].description, spec.preprocessing["y"].std) == ("divided by 16", (255.0,))
+
+
 def test_names_lists_every_config() -> None:
     assert {"digits", "features", "mobilenet_v2"} <= set(read.names())
 

@@ -42,8 +42,8 @@ def test_run_returns_what_the_models_compute_when_they_are_sound(run: Run, model
         assert answer.error is None
         assert answer.runtime.startswith(f"{program} ")
         assert answer.runtime.endswith(f"tfjs 4.22.0 {backend}")
-        assert answer.latency_ms is not None
-        assert answer.latency_ms >= 0
+        assert answer.times_ms
+        assert min(answer.times_ms) >= 0
         for inputs, outputs in zip(cases[name], answer.outputs, strict=True):
             assert_same(outputs, models.live[name](inputs))
 

@@ -58,7 +58,7 @@ GOLDEN = [case(y=np.linspace(-1, 1, 8, dtype=np.float32)), case(y=np.float32([0.
 def compare(changed: Mapping[int, Tensors], wanted: Signature | None = None) -> dict[str, CheckResult]:
     """Checks by name, where the runtime returned golden's own outputs but for the cases in `changed`."""
     outputs = [changed.get(index, known.outputs) for index, known in enumerate(GOLDEN)]
-    prediction = Prediction(runtime="test", outputs=outputs, latency_ms=1.5)
+    prediction = Prediction(runtime="test", outputs=outputs, times_ms=(1.5, 9.0, 1.0))
     results = parity.compare(GOLDEN, prediction, wanted or signature(y="float32"), as_is, BOUNDS)
     assert len({result.name for result in results}) == len(results)
     return {result.name: result for result in results}
@@ -143,6 +143,7 @@ def test_compare_passes_and_carries_latency_when_outputs_are_golden() -> None:
     assert list(results) == ["outputs", "finite", "values", "batch"]
     assert not failed(results)
     assert [result.latency_ms for result in results.values()] == [None, None, 1.5, None]
+    assert results["values"].latency_range_ms == (1.0, 9.0)
     assert results["values"].measured == 0
     assert results["values"].limit == TOLERANCE.error
     assert "8 samples" in results["values"].detail

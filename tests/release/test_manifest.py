@@ -273,7 +273,7 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     assert list(written) == [
         *("schema", "model", "version", "status", "created", "seconds"),
         *("source", "environment", "peak_memory_mb", "targets", "files"),
-        *("evaluation", "comparison", "refusals", "notes", "digest"),
+        *("evaluation", "comparison", "refusals", "observed", "notes", "digest"),
     ]
     assert written["schema"] == 1
     assert list(written["source"]) == ["kind", "digest", "signatures", "seconds", "memory_mb", "reused_from"]

@@ -27,12 +27,19 @@ def row(
     size: int = 1000,
     metric: float | None = 0.97,
     latency: float | None = 2.0,
+    spread: tuple[float, float] | None = None,
     error: float = 0.01,
     status: str = "passed",
     reason: str | None = None,
 ) -> Row:
     values = CheckResult(
-        name="values", runtime="litert", status="passed", measured=error, limit=0.1, latency_ms=latency
+        name="values",
+        runtime="litert",
+        status="passed",
+        measured=error,
+        limit=0.1,
+        latency_ms=latency,
+        latency_range_ms=spread,
     )
     checks = [values]
     if metric is not None:
@@ -117,6 +124,25 @@ def test_compare_refuses_a_row_that_vanished() -> None:
         "'regression.vanished: false', or `fanout promote m 4`"
     )
     assert found(row(), None, vanished=False).refusals() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "refused"),
+    [
+        ((1.5, 9.0), (4.0, 20.0), False),
+        ((1.9, 2.1), (2.2, 2.5), False),
+        ((1.9, 2.1), (8.0, 9.0), True),
+        (None, (8.0, 9.0), True),
+    ],
+)
+def test_compare_takes_no_latency_within_its_spread_for_a_change(
+    before: tuple[float, float] | None, now: tuple[float, float], refused: bool
+) -> None:
+    comparison = found(row(spread=before), row(latency=8.5, spread=now), latency_growth=1.0)
+    (differences,) = comparison.rows()
+    assert (differences["latency"].before, differences["latency"].now) == (2.0, 8.5)
+    assert (differences["latency"].change is None) != refused
+    assert bool(comparison.refusals()) == refused
 
 
 def test_compare_records_every_figure_when_nothing_is_worse() -> None:

@@ -1,7 +1,7 @@
 // Loads and runs one request's model with whatever tfjs it is given. The same file runs in Node and in the page,
 // so that both answer by the same rules.
 
-import { latency as measured, pack, post, received, sameNames } from "./messages.mjs";
+import { timesOf, pack, post, received, sameNames } from "./messages.mjs";
 
 // The WebAssembly kernels do not throw where they lack a dtype: they print, and leave the output as it was in memory
 // (tfjs-backend-wasm/src/cc, util::warn).
@@ -69,7 +69,7 @@ async function run(tf, header, url, payload) {
   const weights = header.kind === "graph" ? Object.values(model.weights).flat() : [];
   const cases = [];
   const chunks = [];
-  let latency = null;
+  let times = [];
   try {
     for (const [number, described] of header.cases.entries()) {
       const inputs = Object.fromEntries(described.map((tensor) => [tensor.name, toTensor(tf, tensor, payload)]));
@@ -88,7 +88,7 @@ async function run(tf, header, url, payload) {
         free(outputs, spared);
         const took = performance.now() - started;
         if (header.timed && number === header.cases.length - 1)
-          latency = await measured(() => time(() => call(inputs), spared), took);
+          times = await timesOf(() => time(() => call(inputs), spared), took);
       } finally {
         tf.dispose(inputs);
       }
@@ -96,7 +96,7 @@ async function run(tf, header, url, payload) {
   } finally {
     model.dispose();
   }
-  return pack({ cases, latency }, chunks);
+  return pack({ cases, times }, chunks);
 }
 
 /** Where a graph model fails: "node NAME (OP)", with what tfjs says of it; an error of JavaScript's own says nothing. */

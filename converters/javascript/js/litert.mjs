@@ -1,7 +1,7 @@
 // Loads and runs a TF Lite file in LiteRT.js, in a page. Messages in and out are those of core.mjs.
 
 import { Tensor, getDefaultEnvironment, loadAndCompile, loadLiteRt, supportsFeature } from "@litertjs/core";
-import { latency as measured, pack, post, received, sameNames } from "./messages.mjs";
+import { timesOf, pack, post, received, sameNames } from "./messages.mjs";
 
 const TYPES = {
   float32: Float32Array, int32: Int32Array, uint8: Uint8Array, // Those of its Tensor; the others its WebAssembly alone takes.
@@ -56,7 +56,7 @@ async function run(header, url, backend, payload) {
   const model = await loaded(url, backend, header.signature);
   const cases = [];
   const chunks = [];
-  let latency = null;
+  let times = [];
   for (const [number, described] of header.cases.entries()) {
     const inputs = Object.fromEntries(described.map((tensor) => [tensor.name, { ...tensor, data: array(tensor, payload) }]));
     sameNames(model.inputs, inputs);
@@ -69,10 +69,10 @@ async function run(header, url, backend, payload) {
     const { outputs, took } = await call();
     cases.push(outputs.map(({ name, dtype, shape }) => ({ name, dtype, shape })));
     chunks.push(...outputs.map(({ data }) => data));
-    if (header.timed && number === header.cases.length - 1) latency = await measured(async () => (await call()).took, took);
+    if (header.timed && number === header.cases.length - 1) times = await timesOf(async () => (await call()).took, took);
   }
   // The clock of a page ticks ten times a millisecond, and a call may take less.
-  return pack({ cases, latency: latency || null, ran: model.ran }, chunks);
+  return pack({ cases, times: times.some((time) => time > 0) ? times : [], ran: model.ran }, chunks);
 }
 
 /** What calls a signature by names. `ran` says how, where that is not LiteRT.js's usual way. */

@@ -24,15 +24,13 @@ export function pack(header, chunks) {
   return new Blob([size, text, ...chunks]);
 }
 
-/** Median milliseconds of `call`, which brings its outputs back to the CPU and was made before in `took` milliseconds. */
-export async function latency(call, took) {
-  if (took > SLOW_SECONDS * 1000) return took;
+/** Milliseconds of several calls by `call`, which brings its outputs back to the CPU and was made before in `took` milliseconds. */
+export async function timesOf(call, took) {
+  if (took > SLOW_SECONDS * 1000) return [took];
   const times = [];
   const begin = performance.now();
   while (times.length < TIMED_CALLS && performance.now() - begin < TIMED_SECONDS * 1000) times.push(await call());
-  times.sort((a, b) => a - b);
-  const middle = times.length >> 1;
-  return times.length % 2 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
+  return times;
 }
 
 /** Requires that a call is given the inputs that a model has. */
