@@ -15,6 +15,7 @@ from flows import answers, connection, proxies
 from flows.connection import CLIENT_AUTH, URL, Connection
 
 DEFAULT = "http://127.0.0.1:4200/api"
+CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
@@ -38,7 +39,7 @@ _DEFAULTS = {
     # A new Prefect home takes up to 20 s to come up here, which is the default limit.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # The command line shows progress of its own; Prefect's logs still go to its API, and so to its UI.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    CONSOLE_LEVEL: "CRITICAL",
 }
 _OF_OWN = {
     # Nobody looks while a run's own server is there, so that task runs need not be written one by one: of 150 tasks it takes half

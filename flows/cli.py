@@ -1,6 +1,7 @@
 """`fanout`: results on stdout, progress and messages on stderr; exit status 0 well, 1 a check failed, 2 bad input."""
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -13,21 +14,52 @@ from converters.contract.errors import BadInput, ClusterFailed, FanoutError, Ser
 from converters.processes import child, imports, scratch
 from converters.release.staging import require_writable
 from converters.targets.registry import BUILT_IN, TARGETS
-from flows import proxies, releasing, running
+from flows import completion, proxies, releasing, running
 from flows.settings import DASK, PUBLISH, STORE, Settings
-from flows.show.tables import ManifestTable, complaint
-from flows.terminal import Json, Releases, TrustCode, err, out, print_json
+from flows.show.tables import complaint
+from flows.terminal import (
+    Json,
+    Quiet,
+    Releases,
+    TrustCode,
+    Verbose,
+    Wide,
+    err,
+    example,
+    out,
+    print_json,
+    progress,
+    show,
+)
 
 app = typer.Typer(
-    help="One TensorFlow model in, every runtime out: converted in parallel, each output checked in its own runtime, "
-    "released together.",
+    epilog="Exit status: 0 all is well. 1 a check failed, a release was refused, or a server, cluster or other place did not "
+    f"work. 2 bad input, or what was asked for cannot be done. {running.INTERRUPTED} it was interrupted.\n\n"
+    "Results are on stdout, all else on stderr. NO_COLOR=1 in the environment: no colours. fanout COMMAND --help has examples.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(releasing.app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"tf-fanout {metadata.version('tf-fanout')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """One TensorFlow model in, every runtime out.
+
+    Converted in parallel, each output checked in its own runtime, released together.
+    """
 
 
 def _targets() -> str:
@@ -38,17 +70,28 @@ def _targets() -> str:
         return ", ".join(target.name for target in BUILT_IN if not target.always)
 
 
-@app.command()
+@app.command(
+    epilog=example(
+        "fanout deploy digits --targets tflite,tfjs",
+        "fanout deploy model.keras --data photos/",
+        "fanout deploy --all -q",
+    )
+)
 def deploy(  # an option is a parameter, as Typer has it
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...", help="A config's name, CONFIG.yaml, SAVED_MODEL_DIR, FILE.keras or FILE.h5."
+            metavar="[MODEL]...",
+            help="A config's name, CONFIG.yaml, SAVED_MODEL_DIR, FILE.keras or FILE.h5.",
+            autocompletion=completion.models,
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every model that has a config.")] = False,
     targets: Annotated[
-        str | None, typer.Option(metavar="LIST", help=f"Only these targets, with commas: {_targets()}.")
+        str | None,
+        typer.Option(
+            metavar="LIST", help=f"Only these targets, with commas: {_targets()}.", autocompletion=completion.targets
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -94,9 +137,13 @@ def deploy(  # an option is a parameter, as Typer has it
         str | None,
         typer.Option(metavar="DIR|URL", envvar=PUBLISH, help="Another place where promoted releases are to be, too."),
     ] = None,
+    wide: Wide = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Build, export, convert, check and release models."""
+    shown = progress(quiet, verbose)
     if everything == bool(models):
         raise BadInput("name the models to deploy, or give --all for every config; not both")
     settings = Settings.read(releases=releases, dask=dask, store=store, publish=publish)
@@ -113,12 +160,12 @@ def deploy(  # an option is a parameter, as Typer has it
     specs = {model: read.find(model, settings.configs) for model in chosen}
     specs = {model: asked.of(spec) for model, spec in specs.items()}
     read.require_distinct(specs)
-    outcome = running.deploy(running.Request(specs, asked, force), settings, err)
-    _show(outcome, as_json)
+    outcome = running.deploy(running.Request(specs, asked, force, verbose), settings, shown)
+    _show(outcome, as_json=as_json, quiet=quiet, wide=wide, verbose=verbose)
     raise typer.Exit(outcome.status)
 
 
-def _show(outcome: running.Outcome, as_json: bool) -> None:
+def _show(outcome: running.Outcome, *, as_json: bool, quiet: bool, wide: bool, verbose: bool) -> None:
     if as_json:
         print_json({"manifests": [each.manifest.model_dump(mode="json", by_alias=True) for each in outcome.released]})
     for same in outcome.unchanged:
@@ -126,10 +173,13 @@ def _show(outcome: running.Outcome, as_json: bool) -> None:
     unchanged = {same.path for same in outcome.unchanged}
     new = [] if as_json else [each for each in outcome.released if each.path not in unchanged]
     for index, each in enumerate(new):
+        if quiet:
+            out.print(each.sentence(), soft_wrap=True)
+            continue
         if index:
             out.print()
-        out.print(ManifestTable(each.manifest))
-        out.print(Text(f"{each.path}/report.html", style="dim"))
+        show(each.manifest, wide=wide, verbose=verbose)
+        out.print(Text(f"{each.path}/report.html", style="dim"), soft_wrap=True)
     for each in outcome.released:
         for row in each.manifest.left_out():
             _complain(
@@ -141,7 +191,7 @@ def _show(outcome: running.Outcome, as_json: bool) -> None:
         _complain(error)
 
 
-@app.command()
+@app.command(epilog=example("fanout inspect exports/prices/1", "fanout inspect model.tflite --json"))
 def inspect(
     path: Annotated[Path, typer.Argument(help="A SavedModel, .keras, .h5, .tflite or model.json.")],
     as_json: Json = False,
@@ -157,7 +207,7 @@ def inspect(
         out.print(render(description))
 
 
-@app.command()
+@app.command(epilog=example("fanout ui", "fanout ui --port 4300 --releases /srv/releases"))
 def ui(
     host: Annotated[
         str, typer.Option(help="Where to listen. Other than this machine only with a password.")
@@ -176,7 +226,7 @@ def ui(
     serve(host, port, settings, err)
 
 
-@app.command()
+@app.command(epilog=example("fanout worker tcp://10.0.0.5:8786 --slots 4"))
 def worker(
     address: Annotated[str, typer.Argument(metavar="tcp://HOST:PORT", help="A Dask scheduler's address.")],
     slots: Annotated[
@@ -192,7 +242,7 @@ def worker(
     run(address, slots, name)
 
 
-@app.command()
+@app.command(epilog=example("fanout doctor"))
 def doctor(as_json: Json = False) -> None:
     """Say which runtimes are here, their versions, and how to get what is missing."""
     from flows.show.doctor import examine, table
@@ -214,7 +264,7 @@ def main() -> None:
     try:
         proxies.except_this_machine()
         scratch.begin()
-        app()
+        app(prog_name="fanout")
     except FanoutError as error:
         _complain(error)
         # Prefect's server, the scheduler or another place, or what was asked for.

@@ -8,47 +8,69 @@ import typer
 from rich.text import Text
 
 from converters.contract.errors import BadInput
+from converters.contract.values import UnitName
 from converters.processes import child
 from converters.release import figures, mirror, publish, signing
 from converters.release.history import Promotion
 from converters.release.manifest import read as read_manifest
-from flows import elsewhere
+from flows import completion, elsewhere
 from flows.settings import PUBLISH, Settings
-from flows.show.tables import ManifestTable
-from flows.terminal import Json, Model, Releases, TrustCode, err, out, print_json
+from flows.terminal import (
+    Json,
+    Model,
+    Quiet,
+    Releases,
+    TrustCode,
+    Verbose,
+    Wide,
+    example,
+    out,
+    print_json,
+    progress,
+    show,
+)
 
 app = typer.Typer()
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the model's history.")]
 
 
-@app.command()
+@app.command(
+    epilog=example("fanout check releases/digits/current", "fanout check s3://bucket/releases/digits/3 --json")
+)
 def check(
     release: Annotated[
         str, typer.Argument(metavar="RELEASE", help="RELEASES/NAME/VERSION, or its current; or URL/NAME/VERSION.")
     ],
     trust_code: TrustCode = False,
+    wide: Wide = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Check a release again: its digests, its signature, and every check in every runtime."""
     from converters.steps.recheck import recheck
 
+    shown = progress(quiet, verbose)
     child.warm_up()
     keys = Settings.read().read_keys()
     with mirror.fetched(release, keys) if "://" in release else nullcontext(Path(release).resolve()) as root:
         manifest = recheck(
             root,
-            lambda target, variant: err.print(Text(f"checking {target} {variant}", style="dim")),
+            lambda target, variant: shown.print(Text(f"checking {UnitName(target, variant).title}", style="dim")),
             keys,
             trust_code=trust_code,
         )
     if as_json:
         print_json(manifest.model_dump(mode="json", by_alias=True))
+    elif quiet:
+        found = f"does not pass: {manifest.refusal()}" if manifest.refusals else "passes every check"
+        out.print(f"{manifest.model} {manifest.version} {found}", soft_wrap=True)
     else:
-        out.print(ManifestTable(manifest))
+        show(manifest, wide=wide, verbose=verbose)
     raise typer.Exit(1 if manifest.refusals else 0)
 
 
-@app.command(name="releases")
+@app.command(name="releases", epilog=example("fanout releases digits"))
 def list_releases(model: Model, releases: Releases = None, as_json: Json = False) -> None:
     """List a model's releases, the newest last."""
     settings = Settings.read(releases=releases)
@@ -91,10 +113,10 @@ def _promotion(entry: Promotion) -> Text:
     return line.append(f" by {entry.by}" + (f": {entry.reason}" if entry.reason else ""))
 
 
-@app.command()
+@app.command(epilog=example("fanout promote digits 3 --reason 'seen on real devices'"))
 def promote(
     model: Model,
-    version: Annotated[int, typer.Argument(metavar="VERSION")],
+    version: Annotated[int, typer.Argument(metavar="VERSION", autocompletion=completion.versions)],
     reason: Reason = None,
     releases: Releases = None,
 ) -> None:
@@ -105,7 +127,7 @@ def promote(
     _elsewhere(settings, model)
 
 
-@app.command()
+@app.command(epilog=example("fanout rollback digits --reason 'slow on old phones'"))
 def rollback(model: Model, reason: Reason = None, releases: Releases = None) -> None:
     """Go back to the version that was promoted before the current one."""
     settings = Settings.read(releases=releases)
@@ -114,7 +136,7 @@ def rollback(model: Model, reason: Reason = None, releases: Releases = None) -> 
     _elsewhere(settings, model)
 
 
-@app.command(name="publish")
+@app.command(name="publish", epilog=example("fanout publish digits --publish s3://bucket/releases"))
 def publish_elsewhere(
     model: Model,
     place: Annotated[
@@ -142,7 +164,7 @@ def _elsewhere(settings: Settings, model: str) -> None:
         out.print(f"{model} {done.version} is current at {settings.mirror().url} ({what})", soft_wrap=True)
 
 
-@app.command()
+@app.command(epilog=example("fanout keygen ~/fanout-keys"))
 def keygen(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the two files are written.")],
 ) -> None:
@@ -154,7 +176,7 @@ def keygen(
     )
 
 
-@app.command()
+@app.command(epilog=example("fanout prune digits --keep 5"))
 def prune(
     model: Model,
     keep: Annotated[int, typer.Option("--keep", metavar="N", help="How many of the newest versions stay.")],

@@ -35,11 +35,15 @@ GRACE_SECONDS = 5.0
 
 
 class Request(NamedTuple):
-    """What to deploy: specs by what the models were called, as they were `asked` for."""
+    """What to deploy: specs by what the models were called, as they were `asked` for.
+
+    With `verbose` the console has Prefect's log too, and with it what each step's process prints.
+    """
 
     specs: Mapping[str, ModelSpec]
     asked: Asked
     force: bool
+    verbose: bool = False
 
 
 class Outcome(NamedTuple):
@@ -66,6 +70,8 @@ def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
         publish.tidy(settings.releases, spec.name)
     if force or any(publish.current(settings.releases, spec.name) is None for spec in specs.values()):
         child.warm_up()
+    if request.verbose:
+        os.environ[api.CONSOLE_LEVEL] = "INFO"
     used = api.prepare(settings.auth)
     same = {} if force else _unchanged(settings.releases, specs, keys)
     # Without a server nobody would see a run of nothing, and starting one takes longer than all the rest.
@@ -84,7 +90,7 @@ def deploy(request: Request, settings: Settings, console: Console) -> Outcome:
                 _ahead(models[0], request, settings, keys),
                 nullcontext() if api.server_runs() else api.own_address() as listener,
             ):
-                released, errors = _run_flow(models, request, listener, console)
+                released, errors = _run_flow(models, request, listener, console, settings)
         except Exception:
             api.require_still()
             raise
@@ -112,7 +118,7 @@ def _unchanged(releases: Path, specs: Mapping[str, ModelSpec], keys: Keys) -> di
 
 
 def _run_flow(
-    models: list[str], request: Request, listener: socket.socket | None, console: Console
+    models: list[str], request: Request, listener: socket.socket | None, console: Console, settings: Settings
 ) -> tuple[list[Released], list[Exception]]:
     """What the models' runs released, and what ended those that released nothing.
 
@@ -120,8 +126,9 @@ def _run_flow(
     """
     connection.require_settings()
     with imports.uncollected():
-        from flows.deploy import deploy_all, deploy_model
+        from flows.deploy import SIDE_BY_SIDE, deploy_all, deploy_model
         from flows.show.events import Event, listening
+        from flows.show.forecast import Forecast
         from flows.show.progress import Progress
 
         server = nullcontext() if listener is None else _own_server(listener)
@@ -136,7 +143,11 @@ def _run_flow(
         if event.stage == "interrupted":
             _leave_soon(console)
 
-    with server, Progress(console) as progress, listening(progress), listening(collect):
+    # How much is done at one time elsewhere is not known, nor how fast.
+    names = [request.specs[model].name for model in models]
+    forecast = Forecast(settings.releases, names, SIDE_BY_SIDE) if settings.dask is None else None
+    progress = Progress(console, forecast, live=not (request.verbose or console.quiet))
+    with server, progress, listening(progress), listening(collect):
         asked = request.asked.model_dump(mode="json")
         if len(models) == 1:
             state = deploy_model(models[0], force=request.force, **asked, return_state=True)

@@ -1,6 +1,6 @@
 """Figures as a person reads them: in the terminal's tables, in Prefect's UI, and as filters of the report's page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from converters.contract.values import CheckResult, Status
 from converters.reference.measure import MOST_DB
@@ -73,6 +73,13 @@ def latency(milliseconds: float | None) -> str:
     return f"{milliseconds:.3f} ms" if milliseconds < 1 else f"{milliseconds:.1f} ms"
 
 
+def latencies(measured: Iterable[CheckResult]) -> str:
+    """From the shortest median latency to the longest, where one does not read as the other: 0.335–11.7 ms."""
+    ordered = sorted(check.latency_ms for check in measured if check.latency_ms is not None)
+    first, last = (latency(ordered[place] if ordered else None) for place in (0, -1))
+    return last if first == last else f"{first.removesuffix(' ms')}–{last}"
+
+
 def cells(row: Row, metric_name: str | None) -> dict[str, str]:
     """All that a table can show of a row, by the column's name; `metric_name` is that of labelled data, if there is any."""
     return {
@@ -86,7 +93,7 @@ def cells(row: Row, metric_name: str | None) -> dict[str, str]:
         "SNR": decibels(row.figure("snr_db")),
         "top-1": share(row.figure("top1")),
         **({metric_name: metric(row.metric_value())} if metric_name is not None else {}),
-        "latency": latency(row.latency_ms()),
+        "latency": latencies(row.latencies().values()),
         "runtimes": "; ".join(row.runtimes()),
         "reason": row.reason or "",
     }

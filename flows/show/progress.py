@@ -11,24 +11,26 @@ from rich.text import Text
 from converters.release.figures import MARKS
 from converters.release.manifest import Row
 from flows.show.events import Event, Stage
+from flows.show.forecast import OVER, Forecast
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "not_run": "magenta"}
-_ENDED: tuple[Stage, ...] = ("released", "refused", "unchanged", "failed")
 _TOLD: tuple[Stage, ...] = ("changed", "assumed")
 _WORKING: tuple[Stage, ...] = ("building", "exporting", "converting", "checking")
 
 
 class Progress:
-    """Listens to events and shows them; use as a context manager."""
+    """Listens to events and shows them, with what a forecast says of the rest; use as a context manager.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    With `live`, and on a terminal that can, lines are redrawn in place.
+    """
+
+    def __init__(self, console: Console, forecast: Forecast | None = None, *, live: bool = True) -> None:
+        self._console, self._forecast = console, forecast
         self._started = time.monotonic()
-        self._board = _Board()
+        self._board = _Board(forecast)
         self._interrupted = False
-        self._live = (
-            Live(self._board, console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
-        )
+        redrawn = live and console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(self._board, console=console, refresh_per_second=8, transient=True) if redrawn else None
 
     def __enter__(self) -> "Progress":
         if self._live:
@@ -44,9 +46,11 @@ class Progress:
         self._interrupted = self._interrupted or event.stage == "interrupted"
         if self._interrupted:
             return
+        if self._forecast is not None:
+            self._forecast(event)
         self._board.add(event)
         if self._live:
-            if event.stage in (*_ENDED, *_TOLD):
+            if event.stage in (*OVER, *_TOLD):
                 self._console.print(self._line(event))
             return
         if event.stage != "waiting":
@@ -58,7 +62,8 @@ class Progress:
         if event.target:
             line.append(f"  {event.unit.title}")
         if event.stage == "done":
-            line.append("  ").append(_outcome(event.rows))
+            ahead = self._forecast.ahead() if self._forecast is not None else None
+            line.append("  ").append(_outcome(event.rows, "" if ahead is None else f"  ({ahead.sentence()})"))
         elif event.stage in ("unchanged", "changed"):
             line.append(f"  {event.stage}", style="green" if event.stage == "unchanged" else "cyan")
             line.append(f"  {event.detail}" if event.detail else "", style="dim")
@@ -73,8 +78,8 @@ class Progress:
         return line
 
 
-def _outcome(rows: tuple[Row, ...]) -> Text:
-    """What became of a conversion's rows, the reasons of those that did not pass included."""
+def _outcome(rows: tuple[Row, ...], after: str = "") -> Text:
+    """What became of a conversion's rows, `after` that line the reasons of those that did not pass."""
     text = Text()
     for number, status in enumerate(dict.fromkeys(row.status for row in rows)):
         count = sum(row.status == status for row in rows)
@@ -84,6 +89,7 @@ def _outcome(rows: tuple[Row, ...]) -> Text:
     origins = {row.reused_from for row in rows if row.reused_from is not None}
     if origins:
         text.append(f", unchanged since {max(origins)}", style="dim")
+    text.append(after, style="dim")
     for row in rows:
         if row.status != "passed" and row.reason:
             text.append(f"\n          {row.title}: {' '.join(row.reason.split())}", style="dim")
@@ -93,14 +99,15 @@ def _outcome(rows: tuple[Row, ...]) -> Text:
 class _Board:
     """The models at work, a line for each conversion."""
 
-    def __init__(self) -> None:
+    def __init__(self, forecast: Forecast | None) -> None:
+        self._forecast = forecast
         self._lines: dict[tuple[str, str, str], tuple[Event, float]] = {}
         self._spinner = Spinner("dots")
 
     def add(self, event: Event) -> None:
         if event.stage in _TOLD:
             return
-        if event.stage in _ENDED:
+        if event.stage in OVER:
             self._lines = {key: line for key, line in self._lines.items() if key[0] != event.model}
             return
         if event.target:
@@ -117,7 +124,8 @@ class _Board:
             seconds = Text(f"{time.monotonic() - since:.0f} s" if working else "", style="dim")
             mark: RenderableType = self._spinner if working else Text(_mark(event))
             table.add_row(mark, Text(event.model, style="bold"), event.target, event.variant, state, seconds)
-        return Group(table)
+        ahead = self._forecast.ahead() if self._forecast is not None and self._lines else None
+        return Group(table, *([] if ahead is None else [Text(ahead.sentence(), style="dim")]))
 
 
 def _mark(event: Event) -> str:
