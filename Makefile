@@ -16,7 +16,7 @@ UV := $(BIN)/uv pip install --python $(BIN)/python
 install = $(QUIETLY) $(1) --no-deps --require-hashes -r requirements.lock && $(QUIETLY) $(1) --no-deps --no-build-isolation -e .
 READY := .venv/.ready $(JS)/node_modules/.ready
 
-.PHONY: help setup deploy-all ui test quick mutants soak bench fitted lint type format lock doctor clean
+.PHONY: help setup deploy-all ui test quick mutants soak bench fitted lint type format lock schema doctor clean
 
 help: ## Show what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -71,6 +71,9 @@ type: $(READY) ## Check types
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+schema: $(READY) ## Write the JSON Schema of configs anew, with the targets of all packages installed here
+	@$(BIN)/python -m converters.config.schema
 
 doctor: $(READY) ## Say which runtimes are here
 	@$(BIN)/fanout doctor

@@ -109,14 +109,14 @@ class ModelSpec(Told):
             raise ValueError(fault)
         return value
 
-    @field_validator("signatures", mode="before")
+    @field_validator("signatures", mode="before", json_schema_input_type=dict[str, str | MethodSpec])
     @classmethod
     def _methods(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
         return {key: {"method": item} if isinstance(item, str) else item for key, item in value.items()}
 
-    @field_validator("labels", mode="before")
+    @field_validator("labels", mode="before", json_schema_input_type=dict[str, str | tuple[str, ...]])
     @classmethod
     def _read_labels(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, Mapping):

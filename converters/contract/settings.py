@@ -3,23 +3,34 @@
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, NonNegativeInt, field_validator, model_validator
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, NonNegativeInt, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from converters.contract.values import Told
 
 NEVER = "never"
+_CRON = rf"^(\s*(\S+\s+){{4}}\S+\s*|{NEVER})$"
+"""`Schedule`'s five fields, as JSON Schema can tell them."""
 
 
 class Schedule(Told):
     """A cron expression and the time zone it is meant in; a string alone is the cron expression, or `never`."""
 
-    cron: str = Field(description="five fields: minute, hour, day of month, month, day of week; or 'never'")
+    cron: str = Field(
+        description="five fields: minute, hour, day of month, month, day of week; or 'never'",
+        json_schema_extra={"pattern": _CRON},
+    )
     timezone: str = Field(default="UTC", description="an IANA name: UTC, Europe/Berlin, America/New_York")
 
     @model_validator(mode="before")
     @classmethod
     def _cron_alone(cls, value: Any) -> Any:
         return {"cron": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string", "pattern": _CRON}, handler(schema)]}
 
     @field_validator("cron")
     @classmethod
@@ -40,6 +51,8 @@ class Schedule(Told):
 
 class OnFailure(Told):
     """What is called when a run fails; `$NAME` and `${NAME}` stand for environment variables, so that secrets stay out."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["webhook"]}, {"required": ["command"]}]})
 
     webhook: str | None = Field(default=None, description="URL to which a JSON document is posted")
     command: str | None = Field(default=None, description="shell command that gets the same document on stdin")
@@ -117,6 +130,13 @@ MAX_DROP = 0.02
 class EvaluationSpec(Told):
     """The `evaluation:` part of a config."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"metric": {"not": {"const": "accuracy"}}}, "required": ["metric"]},
+            "then": {"required": ["max_drop"]},
+        }
+    )
+
     data: str = Field(
         description="labelled data in the forms of golden.data: FILE.py:FUNCTION returning {input: array, ..., "
         "labels: array}, an .npz, CSV or TFRecord of those, or a folder with a subfolder for each class"
@@ -162,6 +182,10 @@ class Preprocessing(Told):
     @classmethod
     def _description_alone(cls, value: Any) -> Any:
         return {"description": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(schema) | {"minProperties": 1}]}
 
     @model_validator(mode="after")
     def _of_one_length(self) -> "Preprocessing":

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from typing_extensions import Self
 
 from converters.contract.settings import Quality, Tolerance
@@ -134,6 +136,27 @@ class Options(Told):
         required = [name for name, of in told.items() if not (of or {}).get("optional")]
         return {**value, "variants": list(told), "required": required}
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Also the mapping of `variants`; names that are none of a variant are refused."""
+        written = handler.resolve_ref_schema(handler(schema))
+        fields, name = written["properties"], cls.variant_schema()
+        told = {"anyOf": [{"type": "null"}, _object({"optional": {"type": "boolean"}})]}
+        variants = fields["variants"]
+        either = [{"type": "array", "items": name}, mapping(name, told)]
+        fields["variants"] = {key: variants[key] for key in ("default", "description") if key in variants} | {
+            "anyOf": either
+        }
+        fields["required"]["anyOf"] = [{"type": "array", "items": name}, {"type": "null"}]
+        for field_name in ("tolerance", "quality"):
+            fields[field_name]["propertyNames"] = name
+        return written
+
+    @classmethod
+    def variant_schema(cls) -> JsonSchemaValue:
+        """The names that variants may have, as JSON Schema has it."""
+        return {"enum": [variant.name for variant in cls.known]}
+
     @field_validator("quality", mode="before")
     @classmethod
     def _over_defaults(cls, value: Any) -> Any:
@@ -182,6 +205,15 @@ class Options(Told):
     def requires(self, runtime: str) -> bool:
         """Whether the absence of an optional runtime is a failure."""
         return False
+
+
+def _object(properties: JsonSchemaValue) -> JsonSchemaValue:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def mapping(names: JsonSchemaValue, values: JsonSchemaValue) -> JsonSchemaValue:
+    """The JSON Schema of a mapping from such names to such values."""
+    return {"type": "object", "propertyNames": names, "additionalProperties": values}
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - of options

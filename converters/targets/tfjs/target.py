@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from converters.contract.settings import Quality, Tolerance
-from converters.contract.target import Options, Runtime, Target, Trial, Variant
+from converters.contract.target import Options, Runtime, Target, Trial, Variant, mapping
 from converters.contract.values import Source
 from converters.javascript import runner
 from converters.javascript.dtypes import holds
@@ -92,6 +94,15 @@ class TfjsOptions(Options):
             if of not in (None, {}, "all"):
                 raise ValueError(f"runtimes.{name}: give {{}} or all, not {of!r}")
         return {**value, "runtimes": list(told), "whole": [name for name, of in told.items() if of == "all"]}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        written = super().__get_pydantic_json_schema__(schema, handler)
+        told = {"anyOf": [{"type": "null"}, {"const": "all"}, {"type": "object", "maxProperties": 0}]}
+        runtimes = written["properties"]["runtimes"]
+        each = runtimes.pop("items")
+        runtimes["anyOf"] = [{"type": runtimes.pop("type"), "items": each}, mapping(each, told)]
+        return written
 
     @field_validator("runtimes")
     @classmethod

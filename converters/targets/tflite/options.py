@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
 
 from converters.contract.errors import BadInput, said
 from converters.contract.settings import Quality, Tolerance
@@ -92,7 +93,7 @@ class TFLiteOptions(Options):
         default="auto", description="use select TF ops where the built-in ones do not suffice; the app then needs Flex"
     )
 
-    @field_validator("shapes", mode="before")
+    @field_validator("shapes", mode="before", json_schema_input_type=Sizes | tuple[Sizes, ...])
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, Mapping) else value
@@ -132,6 +133,12 @@ class TFLiteOptions(Options):
         """The variant without the sizes at its end."""
         fitting = [known.name for known in cls.known if variant == known.name or variant.startswith(f"{known.name}-")]
         return max(fitting, key=len, default=variant)
+
+    @classmethod
+    def variant_schema(cls) -> JsonSchemaValue:
+        """Those, and any with sizes at their end; which of them there are is said by `shapes`."""
+        known = super().variant_schema()
+        return {"anyOf": [known, {"pattern": f"^({'|'.join(known['enum'])})-(batch[0-9]+|[0-9]+(x[0-9]+)*)"}]}
 
     def has(self, variant: str) -> bool:
         """Known, or of one of the fixed sizes."""

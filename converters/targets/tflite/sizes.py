@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import PositiveInt, model_validator
+from pydantic import GetJsonSchemaHandler, PositiveInt, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from converters.contract.errors import Unsupported, said
 from converters.contract.values import Signature, TensorSpec, Told
@@ -29,6 +31,19 @@ class Sizes(Told):
         own = isinstance(value.get(BATCH), list)  # an input of that name
         inputs = {name: shape for name, shape in value.items() if name != BATCH or own}
         return {BATCH: None if own else value.get(BATCH), "inputs": inputs}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        size = {"type": "integer", "exclusiveMinimum": 0}
+        shape = {"type": "array", "items": size}
+        batch = {"anyOf": [size, shape, {"type": "null"}], "description": "what every dynamic batch is"}
+        either = {"batch": batch, "inputs": {"anyOf": [shape, {"type": "object", "additionalProperties": shape}]}}
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "properties": either,
+            "additionalProperties": {**shape, "description": "the whole shape of the input of that name"},
+        }
 
     @property
     def label(self) -> str:
