@@ -22,6 +22,7 @@ def _import_quietly() -> None:
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:
+            import ai_edge_quantizer.quantizer  # noqa: F401
             import tensorflow
             import tensorflow.lite.python.lite  # noqa: F401
             import tensorflowjs.converters.tf_saved_model_conversion_v2  # noqa: F401

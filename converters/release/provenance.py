@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from urllib.parse import quote
 from converters.config.spec import ModelSpec
 from converters.contract.layout import CONFIG
 from converters.formats import digest
+from converters.release import installed
 from converters.release.manifest import FileRecord, environment
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -87,8 +88,9 @@ def _sources(spec: ModelSpec, reads: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _packages() -> list[dict[str, Any]]:
     """Every installed distribution as a package URL (purl-spec, type pypi)."""
-    installed = {_purl(found.name, found.version) for found in distributions()}
-    return [{"uri": uri} for uri in sorted(installed - {_purl(_PACKAGE, _own_version())})]
+    named = (each.rpartition("-") for each in installed.distributions())
+    every = {_purl(name, number) for name, _, number in named}
+    return [{"uri": uri} for uri in sorted(every - {_purl(_PACKAGE, _own_version())})]
 
 
 def _purl(name: str, number: str) -> str:

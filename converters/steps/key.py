@@ -8,7 +8,6 @@ when it has run: `watch.Reads` is recorded with the release and verified against
 
 import json
 import os
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from converters.contract.settings import Tolerance
 from converters.contract.target import Options
 from converters.contract.values import Frozen, UnitName
 from converters.formats import digest
-from converters.release import manifest
+from converters.release import installed, manifest
 from converters.source.watch import Reads
 from converters.targets.registry import TARGETS
 
@@ -68,7 +67,7 @@ def source(spec: ModelSpec) -> Ingredients:
     """What the live model, golden and the export are made of, as far as it is known before the build."""
     config = spec.model_dump(mode="json", exclude={"targets", "classifiers", *_TOLD, *_GATE})
     ingredients = {"the config": digest.of_value(config), CODE: digest.of_package(), **manifest.environment()}
-    ingredients["the installed packages"] = digest.of_value(_installed())
+    ingredients["the installed packages"] = digest.of_value(installed.distributions())
     ingredients |= _variables(*_TOOL_VARIABLES, *_LOCAL_VARIABLES)
     ingredients |= _of_keras()
     custom = [spec.custom_file] if spec.custom_file is not None else []
@@ -143,10 +142,3 @@ def _of_keras() -> Ingredients:
     told = said.items() if isinstance(said, dict) else ()
     others = {name: value for name, value in told if name != "backend" and value != _KERAS_DEFAULTS.get(name)}
     return {"keras.json": digest.of_value(others)} if others else {}
-
-
-def _installed() -> list[str]:
-    """Every installed distribution, as NAME-VERSION, by the names of their metadata's directories (PEP 376)."""
-    more = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *more}
-    return sorted({path.stem for place in places for path in Path(place).glob("*.dist-info")})

@@ -36,6 +36,11 @@ def parse(content: bytes) -> Any:
     from ai_edge_litert.tools.flatbuffer_utils import convert_bytearray_to_object
 
     model = convert_bytearray_to_object(content)
+    for buffer in model.buffers or ():
+        # Of a large file they may lie behind the flatbuffer, at an offset above 1 (schema.fbs): `pack` writes them into it.
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     for subgraph in model.subgraphs or ():
         for operator in subgraph.operators or ():
             # A vector without elements may be left out: the op that holds a table has no inputs.

@@ -5,7 +5,7 @@ from typing import Any
 
 from converters.contract.errors import said
 from converters.contract.values import Frozen, Signature, Tensors
-from converters.targets.tflite import flatbuffer, kernels
+from converters.targets.tflite import ends, flatbuffer, kernels
 
 
 class Problem(Frozen):
@@ -51,6 +51,7 @@ def _run(content: bytes, written: Iterable[str], samples: Iterable[tuple[str, Te
             waiting.remove(key)
             # The calibrator is given strings in NumPy's own type, and a runner in Python's.
             fed = {name: value.astype(object) if value.dtype.kind == "S" else value for name, value in sample.items()}
-            interpreter.get_signature_runner(key)(**fed)
+            runner = interpreter.get_signature_runner(key)
+            runner(**ends.taken(fed, runner.get_input_details()))
         if not waiting:
             break

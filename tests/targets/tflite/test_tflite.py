@@ -19,7 +19,7 @@ from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
 from converters.reference.bounds import NONSENSE
 from converters.steps.unit import plan
-from converters.targets.tflite import describe, quantizing, size
+from converters.targets.tflite import describe, flatbuffer, quantizing, size
 from converters.targets.tflite.options import RECIPE, VARIANTS
 from converters.targets.tflite.target import TARGET
 from tests.targets.tflite import harms as tflite_harms
@@ -56,6 +56,27 @@ def test_check_passes_every_row_when_the_variant_is_sound(keras_sample: Sample, 
     limit = NONSENSE if TARGET.variant(variant).quality else TARGET.variant(variant).tolerance.error
     assert [(check.runtime, check.limit) for check in values] == [("litert 2.3.0", limit)]
     assert made.path.read_bytes()[4:8] == b"TFL3"
+
+
+def test_quantizer_makes_files_whose_weights_lie_behind_the_flatbuffer(make_sample: Make) -> None:
+    large = samples.KERAS.replace("Dense(8", "Dense(1024").replace("Dense(3", "Dense(1024")
+    sample = make_sample(large)
+    for variant in NAMED:
+        if variant != "float32":
+            made = samples.converted(sample, "tflite", variant)
+            model = flatbuffer.parse(made.path.read_bytes())
+            assert quantizing.MADE_BY in flatbuffer.metadata(model), variant
+            assert all(buffer.offset == 0 for buffer in model.buffers)
+    (row,) = samples.converted(sample, "tflite", "int4").check()
+    assert (row.status, row.reason) == ("passed", None)
+
+
+def test_lacks_counts_weights_and_no_biases(make_sample: Make) -> None:
+    wide = samples.KERAS.replace("Dense(8", "Dense(2048")
+    made = samples.converted(make_sample(wide), "tflite", "dynamic")
+    assert quantizing.lacks(made.path.read_bytes(), "dynamic") == 0
+    made = samples.converted(make_sample(wide), "tflite", "float32")
+    assert quantizing.lacks(made.path.read_bytes(), "dynamic") >= 4 * 2048 * 3
 
 
 def test_convert_quantizes_when_the_variant_is_int8(make_sample: Make) -> None:
