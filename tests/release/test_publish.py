@@ -113,6 +113,7 @@ def test_staging_leaves_nothing_when_somebody_writes_there_for_a_moment_yet(tmp_
         "import itertools, pathlib, sys, time\nend = time.monotonic() + 1\n"
         "for number in itertools.takewhile(lambda _: time.monotonic() < end, itertools.count()):\n"
         "    pathlib.Path(sys.argv[1], str(number)).mkdir()\n"
+        "    time.sleep(0.01)\n"  # as many as can be removed in time on a busy machine
     )
     with staging(tmp_path, "m") as place:
         writer = subprocess.Popen([sys.executable, "-c", code, str(place.release)], stderr=subprocess.DEVNULL)
