@@ -14,6 +14,7 @@ from converters.reference.labelled import EvaluationRecord
 from converters.reference.observed import observed
 from converters.release import contracts, files, notes, provenance, publish, regression, report, verdict
 from converters.release import manifest as manifests
+from converters.release.explain import write as explain
 from converters.release.manifest import Comparison, Manifest, Row, SourceRecord
 from converters.release.provenance import Run
 from converters.release.signing import NO_KEYS, Keys
@@ -64,7 +65,7 @@ def assemble(
     record = labelled.record(spec.limits) if labelled is not None else None
     rows = verdict.leave_out(rows, spec.targets, place.release)
     comparison = _with_current(place, spec, source, rows, record)
-    cases = golden.load(place.release / GOLDEN).cases
+    told = golden.load(place.release / GOLDEN)
     refusals = verdict.refusals(rows, spec.targets, comparison, require_data=spec.require_data)
     manifest = Manifest(
         model=spec.name,
@@ -79,12 +80,13 @@ def assemble(
         evaluation=record,
         comparison=comparison,
         refusals=refusals,
-        observed=observed(source.signatures, cases),
-        notes=notes.of_inputs(spec, rows, cases),
+        observed=observed(source.signatures, told.cases),
+        notes=notes.of_inputs(spec, rows, told.cases),
     )
     (place.release / REPORT).write_text(report.render(manifest, spec.description, place.release))
-    told = provenance.statement(spec, place.version, files.record_files(place.release), run)
-    (place.release / PROVENANCE).write_text(told)
+    explain.write(place.release, manifest, spec, told)
+    statement = provenance.statement(spec, place.version, files.record_files(place.release), run)
+    (place.release / PROVENANCE).write_text(statement)
     manifest = manifest.model_copy(update={"files": files.record_files(place.release)}).sealed()
     path = place.publish(manifest, keys)
     promoted = promote and not refusals

@@ -181,8 +181,8 @@ class Served:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                found = re.fullmatch(r"/v1/models/([^/:]+)/versions/(\d+):(classify|regress|predict)", self.path)
-                if found is None or (found[1], int(found[2])) != (served.name, served.version):
+                found = re.fullmatch(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:(classify|regress|predict)", self.path)
+                if found is None or (found[1], int(found[2] or served.version)) != (served.name, served.version):
                     self._send(404, json.dumps({"error": f"Servable not found for request: {self.path}"}).encode())
                     return
                 try:
@@ -300,7 +300,8 @@ class Served:
     def _require_ours(self, spec: Any, context: Any) -> None:
         import grpc
 
-        if (spec.name, spec.version.value) != (self.name, self.version):
+        version = spec.version.value if spec.HasField("version") else self.version
+        if (spec.name, version) != (self.name, self.version):
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {spec.name}")
 
     def _name(self, spec: Any, asked: Any) -> None:

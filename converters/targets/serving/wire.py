@@ -92,17 +92,17 @@ def not_in_json(signature: Signature) -> str | None:
 
 def to_json(key: str, inputs: Tensors) -> bytes:
     """A predict request's body, in column format."""
-    columns = {name: _nested(np.asarray(value)) for name, value in inputs.items()}
+    columns = {name: nested(np.asarray(value)) for name, value in inputs.items()}
     return json.dumps({"signature_name": key, "inputs": columns}).encode()
 
 
-def _nested(array: np.ndarray[Any, Any]) -> Any:
+def nested(array: np.ndarray[Any, Any]) -> Any:
     """The array in lists of lists, a scalar bare."""
     if dtype_name(array) != "string":
         # A float32 becomes the double of the same value, so that every digit of it is sent.
         return array.tolist()
     if array.ndim:
-        return [_nested(np.asarray(part, object)) for part in array]
+        return [nested(np.asarray(part, object)) for part in array]
     item = array.item()
     return {"b64": base64.b64encode(item.encode() if isinstance(item, str) else item).decode()}
 
@@ -181,6 +181,6 @@ def to_json_examples(key: str, examples: Sequence[Any]) -> bytes:
         for name, feature in example.features.feature.items():
             kind = feature.WhichOneof("kind")
             values = list(getattr(feature, kind).value) if kind else []
-            features[name] = [_nested(np.asarray(v, object)) for v in values] if kind == "bytes_list" else values
+            features[name] = [nested(np.asarray(v, object)) for v in values] if kind == "bytes_list" else values
         described.append(features)
     return json.dumps({"signature_name": key, "examples": described}).encode()
