@@ -11,12 +11,12 @@ from converters.config import data
 from converters.config.explain import TargetProblems, choices, described
 from converters.contract import names
 from converters.contract.errors import BadInput, said
+from converters.contract.preprocessing import Preprocessing
 from converters.contract.settings import (
     EvaluationSpec,
     GoldenSpec,
     Limits,
     OnFailure,
-    Preprocessing,
     RegressionSpec,
     Schedule,
 )

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from converters.contract.frozen import Frozen as Frozen
+from converters.contract.frozen import Told as Told
+from converters.contract.preprocessing import Preprocessing
 
 Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
 """Input or output name -> array."""
@@ -24,18 +28,6 @@ SERVE = "serve"
 """The tag-set TF Serving loads (tensorflow/cc/saved_model/tag_constants.h)."""
 DEFAULT_SIGNATURE = "serving_default"
 """The signature TF Serving runs when a request names none (tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY)."""
-
-
-class Frozen(BaseModel):
-    """A value: never changed after it is made, and refusing keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class Told(Frozen):
-    """What a person says in a config: numbers are finite."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class TensorSpec(Frozen):
@@ -84,7 +76,7 @@ class Source(Frozen):
     model's custom objects, if there is one. `refused` are the signatures that are left out, since they are random, keep
     state, or (in a given SavedModel) take or return no arrays, each with the reason. `notes` say what was changed in the
     copy of a given SavedModel, a sentence each. `description` and `labels` (output -> a name for each element of its last
-    dimension) are the config's.
+    dimension) are the config's, and so is `preprocessing`, by input.
     """
 
     model: str
@@ -103,6 +95,7 @@ class Source(Frozen):
     notes: tuple[str, ...] = ()
     description: str = ""
     labels: dict[str, tuple[str, ...]] = {}
+    preprocessing: dict[str, Preprocessing] = {}
 
     @property
     def is_keras(self) -> bool:

@@ -113,6 +113,7 @@ class Session:
             notes=tuple(notes),
             description=self.spec.description,
             labels=self.spec.labels,
+            preprocessing=self.spec.preprocessing,
         )
 
     def reads(self, products: Sequence[Path]) -> Reads | None:

@@ -57,8 +57,8 @@ class Example(NamedTuple):
 
 
 def folder_of(key: str) -> str:
-    """Where a signature's examples are."""
-    return f"{EXAMPLES}/{quote(key, safe='')}"
+    """Where a signature's examples are; a name without a dot is none of a program beside them."""
+    return f"{EXAMPLES}/{quote(key, safe='').replace('.', '%2E')}"
 
 
 def write(root: Path, key: str, cases: Sequence[Case]) -> Example:

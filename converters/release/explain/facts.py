@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.config.spec import ModelSpec
-from converters.contract.settings import Preprocessing
+from converters.contract.preprocessing import Preprocessing
 from converters.contract.values import DEFAULT_SIGNATURE, Ends, Scale, Signature, TensorSpec
 from converters.reference.golden import Golden
 from converters.reference.observed import ObservedTensor

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.contract.preprocessing import Preprocessing
 from converters.contract.values import Case, Source
 from converters.targets.tflite import flatbuffer
 
@@ -18,15 +19,20 @@ NAME = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 _PARSER = "1.0.0"
 """The oldest version of the format that has what is written here."""
-_FEATURE = 1
-"""ContentProperties: numbers of any kind."""
+_FEATURE, _IMAGE = 1, 2
+"""ContentProperties: numbers of any kind, and a picture's."""
+_COLOURS: Mapping[str | None, int] = {"rgb": 1, "grayscale": 2}
+"""ColorSpaceType, which has no word for blue, green and red."""
+_NORMALIZATION = 1
+"""ProcessUnitOptions."""
 _AXIS_LABELS = 2
 """AssociatedFileType: a name for each element of the last dimension, one a line."""
 _ZEROS = (1980, 1, 1, 0, 0, 0)
 
 
 def described(content: bytes, source: Source, cases: Mapping[str, Sequence[Case]]) -> bytes:
-    """The file with the model's name, description and version, and of each input and output its name and observed range.
+    """The file with the model's name, description and version, of each input and output its name and observed range, and of
+    inputs what raw values become: a text, (raw - mean) / std, and the order of colours.
 
     `cases` are golden's by signature, in which ranges are observed. Labels of outputs are the archive's files.
     """
@@ -49,7 +55,7 @@ def described(content: bytes, source: Source, cases: Mapping[str, Sequence[Case]
         ]
         labels = {name: source.labels[name] for name in sides[1].names if name in source.labels}
         files |= {_file(name): lines for name, lines in labels.items()}
-        subgraphs[definition.subgraphIndex] = writer.subgraph(key, sides, labels)
+        subgraphs[definition.subgraphIndex] = writer.subgraph(key, sides, labels, source.preprocessing)
     model_table = writer.model(source, [each if each is not None else writer.table(10, {}) for each in subgraphs])
     flatbuffer.add_metadata(model, NAME, writer.finished(model_table))
     return _with_files(flatbuffer.pack(model), files)
@@ -76,19 +82,37 @@ class _Writer:
         texts = {0: source.model, 1: source.description, 2: str(source.version), 7: _PARSER}
         return self.table(8, {**self._texts(texts), 3: self._vector(subgraphs)})
 
-    def subgraph(self, key: str, sides: Sequence[_Side], labels: Mapping[str, Sequence[str]]) -> int:
-        inputs, outputs = (
-            self._vector(
-                [self._tensor(name, side.ranges.get(name), name in labels and side is sides[1]) for name in side.names]
-            )
-            for side in sides
+    def subgraph(
+        self,
+        key: str,
+        sides: Sequence[_Side],
+        labels: Mapping[str, Sequence[str]],
+        preprocessing: Mapping[str, Preprocessing],
+    ) -> int:
+        given, returned = sides
+        inputs = self._vector(
+            [self._tensor(name, given.ranges.get(name), False, preprocessing.get(name)) for name in given.names]
+        )
+        outputs = self._vector(
+            [self._tensor(name, returned.ranges.get(name), name in labels) for name in returned.names]
         )
         return self.table(10, {**self._texts({0: key}), 2: inputs, 3: outputs})
 
-    def _tensor(self, name: str, seen: tuple[float, float] | None, labelled: bool) -> int:
-        fields = self._texts({0: name})
-        properties = self.table(0, {})
-        fields[3] = self.table(3, {1: properties}, {0: _FEATURE})
+    def _tensor(
+        self, name: str, seen: tuple[float, float] | None, labelled: bool, becomes: Preprocessing | None = None
+    ) -> int:
+        fields = self._texts({0: name, 1: "" if becomes is None else becomes.description})
+        colour = None if becomes is None else _COLOURS.get(becomes.color)
+        if colour is None:
+            fields[3] = self.table(3, {1: self.table(0, {})}, {0: _FEATURE})
+        else:
+            fields[3] = self.table(3, {1: self.table(2, {}, {0: colour})}, {0: _IMAGE})
+        if becomes is not None and becomes.std:
+            mean, std = (
+                self._builder.CreateNumpyVector(np.array(each, np.float32)) for each in (becomes.mean, becomes.std)
+            )
+            unit = self.table(2, {1: self.table(2, {0: mean, 1: std})}, {0: _NORMALIZATION})
+            fields[4] = self._vector([unit])
         if seen is not None:
             low, high = (self._builder.CreateNumpyVector(np.array([number], np.float32)) for number in seen)
             fields[5] = self.table(2, {0: high, 1: low})
@@ -167,9 +191,22 @@ _SIDES = {"inputs": 2, "outputs": 3}
 
 def _tensor(entry: "_Table") -> dict[str, Any]:
     stats = entry.table(5)
-    labels = [each.text(0) for each in entry.tables(6)]
-    seen = {"low": stats.number(1), "high": stats.number(0)} if stats is not None else {}
-    return {"name": entry.text(0), **seen, **({"labels": labels[0]} if labels else {})}
+    told: dict[str, Any] = {"name": entry.text(0)}
+    if stats is not None:
+        told |= {"low": stats.numbers(1)[0], "high": stats.numbers(0)[0]}
+    if labels := [each.text(0) for each in entry.tables(6)]:
+        told["labels"] = labels[0]
+    if (text := entry.text(1)) != "":
+        told["preprocessing"] = text
+    for unit in entry.tables(4):
+        options = unit.table(1)
+        if unit.byte(0) == _NORMALIZATION and options is not None:
+            told |= {"mean": options.numbers(0), "std": options.numbers(1)}
+    content = entry.table(3)
+    properties = content.table(1) if content is not None and content.byte(0) == _IMAGE else None
+    if properties is not None:
+        told["color"] = {number: name for name, number in _COLOURS.items()}.get(properties.byte(0))
+    return told
 
 
 class _Table:
@@ -188,13 +225,16 @@ class _Table:
         place = self._place(slot)
         return bytes(self._table.String(place)).decode() if place else ""
 
-    def number(self, slot: int) -> float:
-        """The first of a vector of float32."""
-        from flatbuffers import encode, packer
+    def numbers(self, slot: int) -> list[float]:
+        """A vector of float32."""
+        place = self._place(slot)
+        start, count = self._table.Vector(place - self._table.Pos), self._table.VectorLen(place - self._table.Pos)
+        return [float(number) for number in np.frombuffer(self._table.Bytes, "<f4", count, start)]
 
-        return float(
-            encode.Get(packer.float32, self._table.Bytes, self._table.Vector(self._place(slot) - self._table.Pos))
-        )
+    def byte(self, slot: int) -> int:
+        """A number of one byte; 0 where the table has none."""
+        place = self._place(slot)
+        return int(self._table.Bytes[place]) if place else 0
 
     def table(self, slot: int) -> "_Table | None":
         from flatbuffers import table

@@ -14,12 +14,12 @@ import yaml
 from markdown_it import MarkdownIt
 
 from converters.config.spec import ModelSpec
-from converters.contract.settings import Preprocessing
+from converters.contract.preprocessing import Preprocessing
 from converters.contract.values import Case, Ends, Scale, Signature, TensorSpec
 from converters.javascript import programs
 from converters.reference.golden import Golden
 from converters.reference.observed import observed
-from converters.release.explain import mobile, quoting
+from converters.release.explain import example, mobile, quoting
 from converters.release.explain.write import write
 from converters.release.manifest import Manifest, Row, SourceRecord
 
@@ -141,6 +141,10 @@ def test_pages_hold_no_other_tags_than_their_own(release: Path) -> None:
         assert scripts == len(re.findall("</script>", text)) == 2
         assert "<!--" not in text.partition("<head>")[2]
         assert not {"img", "onerror"} & Tags(text).names()
+
+
+def test_a_signature_of_a_programs_name_has_a_folder_of_its_own() -> None:
+    assert example.folder_of("tflite.py") == "examples/tflite%2Epy"
 
 
 def test_requests_and_labels_are_json_of_the_names(release: Path) -> None:

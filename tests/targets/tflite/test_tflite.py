@@ -19,7 +19,7 @@ from converters.formats import saved_model as meta_graph
 from converters.processes.child import run
 from converters.reference.bounds import NONSENSE
 from converters.steps.unit import plan
-from converters.targets.tflite import describe, flatbuffer, quantizing, size
+from converters.targets.tflite import describe, described, flatbuffer, quantizing, size
 from converters.targets.tflite.options import RECIPE, VARIANTS
 from converters.targets.tflite.target import TARGET
 from tests.targets.tflite import harms as tflite_harms
@@ -596,6 +596,21 @@ def test_a_file_says_what_it_is_in_the_formats_own_metadata(make_sample: Make, t
     assert signature["inputs"] == [{"name": "features", "low": low, "high": high}]
     (scores,) = signature["outputs"]
     assert (scores["name"], scores["labels"]) == ("scores", "scores_labels.txt")
+
+
+def test_a_file_says_what_raw_values_become_when_the_config_does(make_sample: Callable[..., Sample]) -> None:
+    told = {"description": "in metres", "mean": [1.5] * 6, "std": [2.0] * 6, "color": "grayscale"}
+    sample = make_sample(samples.KERAS, preprocessing={"features": told})
+    for variant in ("float32", "int8-io"):
+        converted = samples.converted(sample, "tflite", variant)
+        with flatbuffer.reading(converted.path) as model:
+            (features,) = described.told(model)["signatures"]["serving_default"]["inputs"]
+        assert features.pop("preprocessing") == told["description"]
+        assert {name: features[name] for name in ("mean", "std", "color")} == {
+            n: told[n] for n in ("mean", "std", "color")
+        }
+        (row,) = converted.check()
+        assert row.status == "passed", samples.not_passed([row])
 
 
 def test_labels_are_refused_when_they_are_not_as_many_as_classes(make_spec: Callable[..., Any], tmp_path: Path) -> None:
