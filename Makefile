@@ -16,7 +16,7 @@ UV := $(BIN)/uv pip install --python $(BIN)/python
 install = $(QUIETLY) $(1) --no-deps --require-hashes -r requirements.lock && $(QUIETLY) $(1) --no-deps --no-build-isolation -e .
 READY := .venv/.ready $(JS)/node_modules/.ready
 
-.PHONY: help setup deploy-all ui test quick mutants soak bench fitted lint type format lock schema doctor clean
+.PHONY: help setup deploy-all ui test quick mutants soak bench fitted docs lint type format lock schema doctor clean
 
 help: ## Show what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -59,6 +59,10 @@ bench: $(READY) ## Time it against a plain script, the command lines and its las
 
 fitted: $(READY) ## Compare int8 calibrated on real, fitted and normally distributed inputs, of small trained models
 	@PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/fitted.py
+
+docs: $(READY) ## Write what pages say of the code, and build them: build/docs/index.html
+	@$(BIN)/python docs/generate.py
+	@NO_MKDOCS_2_WARNING=1 $(QUIETLY) $(BIN)/mkdocs build
 
 lint: $(READY) ## Check style and imports
 	@$(BIN)/ruff check .

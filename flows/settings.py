@@ -34,27 +34,27 @@ class ClusterSettings(NamedTuple):
 class Settings(Frozen):
     """Each is the environment variable FANOUT_ and its name in capitals, and some are options too.
 
-    `reports` is the address below which reports are served, where a server of ours is there, and `auth` that server's
-    USER:PASSWORD, which the first line of the file FANOUT_AUTH_FILE may hold instead. `dask` is the scheduler whose workers
-    convert and check, and `store` the directory or URL through which they and this machine exchange files; without them it is
-    done here. `signing_key` is the file of the key that releases are signed with, and `verify_keys` that of a public key that
-    is trusted, or a folder of such. `publish` is a directory or URL where promoted releases are to be, too.
-    `hosts` are further names that the server may be asked by, such as a proxy's, with commas between them,
-    and `keep_days` says for how long Prefect's database keeps what has ended.
+    The first line of the file FANOUT_AUTH_FILE may hold `auth` instead. Without `dask` and `store`, all is done here.
     """
 
-    configs: Path = read.CONFIGS
-    releases: Path = ROOT / "releases"
-    reports: str | None = None
-    auth: SecretStr | None = None
-    hosts: str | None = None
-    keep_days: float = Field(default=30.0, gt=0, le=36500)
-    dask: str | None = None
-    dask_patience: float = 30.0
-    store: str | None = None
-    signing_key: Path | None = None
-    verify_keys: Path | None = None
-    publish: str | None = None
+    configs: Path = Field(default=read.CONFIGS, description="the folder of configs")
+    releases: Path = Field(default=ROOT / "releases", description="where releases are")
+    reports: str | None = Field(
+        default=None, description="the address below which reports are served; `make ui` sets it"
+    )
+    auth: SecretStr | None = Field(default=None, description="USER:PASSWORD of `make ui`'s pages and API")
+    hosts: str | None = Field(default=None, description="further names that `make ui` answers to, with commas")
+    keep_days: float = Field(
+        default=30.0, gt=0, le=36500, description="how long `make ui` keeps ended runs in Prefect's database"
+    )
+    dask: str | None = Field(default=None, description="a Dask scheduler, whose workers convert and check")
+    dask_patience: float = Field(default=30.0, description="seconds to wait while it has no worker at all")
+    store: str | None = Field(
+        default=None, description="a directory or URL through which they exchange files with this machine"
+    )
+    signing_key: Path | None = Field(default=None, description="the key that releases are signed with")
+    verify_keys: Path | None = Field(default=None, description="a public key that is trusted, or a folder of such")
+    publish: str | None = Field(default=None, description="a directory or URL where promoted releases are to be, too")
 
     @field_validator("configs", "releases", "signing_key", "verify_keys")
     @classmethod

@@ -62,6 +62,7 @@ LONGEST = (
         "whole/test_trained.py",
         "source/test_build.py",
         "whole/test_digits.py",
+        "docs/test_commands.py",
     ),
     *("targets/saved_model/test_c_api.py", "targets/test_battery.py", "whole/test_sensitivity_digits.py"),
 )

@@ -29,7 +29,7 @@ from converters.targets.registry import TARGETS
 class MethodSpec(Told):
     """A method to export, with the input specs it was not decorated with."""
 
-    method: str
+    method: str = Field(description="of the model or module; 'call' is Keras's own")
     inputs: dict[str, TensorSpec] = {}
 
 
@@ -42,7 +42,7 @@ class ModelSpec(Told):
 
     base: Path = Field(default=Path(), exclude=True)  # first, since what follows may name files below it
     name: str
-    description: str = ""
+    description: str = Field(default="", description="one line for table and report")
     model: str = Field(description="FILE.py:FUNCTION, a SavedModel directory, or a .keras or .h5 file")
     inputs: dict[str, TensorSpec] = Field(default={}, description="input specs, by name, for a model that has none")
     initialize: Literal["call", "shape"] = Field(
@@ -92,7 +92,11 @@ class ModelSpec(Told):
         default=False, exclude=True, description="promote also where signatures are not those of the current release"
     )
     require_data: bool = Field(default=False, description="refuse a release that was judged on inputs nobody gave")
-    targets: dict[str, SerializeAsAny[Options]] = Field(default={}, validate_default=True)
+    targets: dict[str, SerializeAsAny[Options]] = Field(
+        default={},
+        validate_default=True,
+        description="target -> its options; without any: all, and one that cannot hold the model does not block",
+    )
     limits: Limits = Limits()
     # No release depends on these two, and a webhook may be a secret: they are not written into one.
     schedule: Schedule | None = Field(

@@ -16,7 +16,7 @@ class Preprocessing(Told):
     TensorFlow Lite Metadata's NormalizationOptions (metadata_schema.fbs).
     """
 
-    description: str = ""
+    description: str = Field(default="", description="in words")
     mean: tuple[float, ...] = Field(default=(), description="taken off a raw value; one, or one for each channel")
     std: tuple[float, ...] = Field(default=(), description="by which it is divided then; one, or one for each channel")
     color: Literal["rgb", "bgr", "grayscale"] | None = Field(

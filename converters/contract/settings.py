@@ -87,9 +87,14 @@ class Tolerance(Told):
     an integer, bool or string output. `reason` says why the bound is what it is.
     """
 
-    error: float = Field(ge=0, le=1e6)
-    mismatch: float = Field(default=0.0, ge=0, lt=1)
-    reason: str = "set in the config"
+    error: float = Field(ge=0, le=1e6, description="of a float output: most of max |error| / max |reference|")
+    mismatch: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="of an integer, bool or string output: most of the share of unequal elements",
+    )
+    reason: str = Field(default="set in the config", description="why it is what it is, for the report")
 
 
 class Quality(Told):
@@ -167,8 +172,8 @@ class EvaluationSpec(Told):
 class InputRange(Told):
     """How to draw one golden input: uniform in [low, high), in a concrete shape; or the values to draw from."""
 
-    low: float | None = Field(default=None, ge=-1e38, le=1e38)
-    high: float | None = Field(default=None, ge=-1e38, le=1e38)
+    low: float | None = Field(default=None, ge=-1e38, le=1e38, description="the least value")
+    high: float | None = Field(default=None, ge=-1e38, le=1e38, description="what all values are below")
     shape: tuple[NonNegativeInt, ...] | None = Field(
         default=None, description="one sample's shape, without a dynamic batch"
     )
@@ -202,6 +207,6 @@ class GoldenSpec(Told):
         le=2**31 - 1,
         description="samples to draw, or to take of the data at most; 16, or drawn as many as it takes",
     )
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, lt=2**32, description="of what is drawn")
     inputs: dict[str, InputRange] = Field(default={}, description="how to draw an input, by its name")
     constant: tuple[str, ...] = Field(default=(), description="outputs that are the same for every input, on purpose")

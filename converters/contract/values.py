@@ -34,7 +34,9 @@ class TensorSpec(Frozen):
     """Shape and dtype of one tensor. A dimension of None is dynamic; a shape of None is of unknown rank."""
 
     shape: tuple[int | None, ...] | None
+    """Sizes, with the batch."""
     dtype: str
+    """As TensorFlow names it: float32, int64, bool, string, ..."""
 
     @property
     def dynamic_batch(self) -> bool:
@@ -119,8 +121,11 @@ class RowName(Frozen):
     """One signature in one variant of a target: what a row of the manifest is about. Weights have no signature."""
 
     target: str
+    """saved_model, tflite, tfjs, hdf5, serving, or another package's."""
     variant: str
+    """Which form of the target; `default` where there is one alone."""
     signature: str | None
+    """Its key."""
 
     @property
     def unit(self) -> UnitName:
@@ -226,7 +231,9 @@ class CheckResult(Frozen):
     """
 
     name: str
+    """Which check: loads, names, dtypes, shapes, runs, outputs, finite, values, ..."""
     runtime: str
+    """What ran or read the file, with its version."""
     status: Literal["passed", "failed", "not_run"]
     measured: float | None = None
     limit: float | None = None

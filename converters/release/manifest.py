@@ -65,10 +65,14 @@ class Row(RowName):
 
     status: Status
     reason: str | None = None
+    """Why it did not pass, or what is to be known of it: a sentence, with the remedy where there is one."""
     data: Data | None = None
     path: Inside | None = None
+    """The file or folder that a runtime is given, relative to the release; None where there is none."""
     bytes: int | None = None
+    """Of all its files."""
     seconds: dict[str, float] = {}
+    """What `convert` and `check` took."""
     memory_mb: dict[str, float] = {}
     """Most memory that the conversion's and the checks' processes held of their own at one time, in MB."""
     reused_from: int | None = None
@@ -146,8 +150,11 @@ class SourceRecord(Frozen):
 
     kind: SourceKind
     digest: str
+    """Of its content: weights, graph, signatures."""
     signatures: dict[str, Signature]
+    """By key."""
     seconds: dict[str, float] = {}
+    """What building and exporting took."""
     memory_mb: float | None = None
     """Most memory that the builder's process held of its own, in MB."""
     reused_from: int | None = None
@@ -220,11 +227,16 @@ class Manifest(Frozen):
     schema_: Literal[1] = Field(default=1, alias="schema")
     model: ModelName
     version: int
+    """1, 2, 3, ... for each model."""
     status: Literal["passed", "failed"]
+    """Whether it may be shipped."""
     created: str
+    """When, in UTC (ISO 8601)."""
     seconds: float
+    """What the run took."""
     source: SourceRecord
     environment: dict[str, str]
+    """Versions of what made it: Python, platform, packages."""
     peak_memory_mb: float | None = None
     """The most that all processes of the run held together (proportional set size), in MB."""
     targets: list[Row]

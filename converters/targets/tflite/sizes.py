@@ -18,7 +18,9 @@ class Sizes(Told):
     """What every dynamic batch is, and the whole shapes of inputs by their names."""
 
     batch: PositiveInt | None = None
+    """Of every input whose first dimension is dynamic."""
     inputs: dict[str, tuple[PositiveInt, ...]] = {}
+    """Whole shapes, by name."""
 
     @model_validator(mode="before")
     @classmethod
