@@ -14,7 +14,7 @@ from converters.contract.errors import BadInput, ClusterFailed, FanoutError, Ser
 from converters.processes import child, imports, scratch
 from converters.release.staging import require_writable
 from converters.targets.registry import BUILT_IN, TARGETS
-from flows import completion, proxies, releasing, running
+from flows import completion, init, proxies, releasing, running
 from flows.settings import DASK, PUBLISH, STORE, Settings
 from flows.show.tables import complaint
 from flows.terminal import (
@@ -41,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(init.app)
 app.add_typer(releasing.app)
 
 

@@ -70,7 +70,11 @@ def read(path: Path) -> ModelSpec:
     Raises:
         BadInput: the file is missing or no YAML, or a field is wrong; names the file, the field and the remedy.
     """
-    content = _mapping(path, "model: FILE.py:FUNCTION")
+    return validated(_mapping(path, "model: FILE.py:FUNCTION"), path)
+
+
+def validated(content: Mapping[str, Any], path: Path) -> ModelSpec:
+    """What the config at `path` says, or would say. Raises BadInput, as `read`."""
     if "base" in content:
         raise BadInput(f"{path}: base: unknown key; paths in a config are relative to its folder")
     try:

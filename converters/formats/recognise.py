@@ -14,6 +14,8 @@ GIVE = "give a SavedModel directory, or a .keras or .h5 file"
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 """At byte 0, 512 or a power of two times that (HDF5 file format specification, III.A)."""
+_ZIP = b"PK\x03\x04"
+ENDINGS: dict[Kind, str] = {"keras": ".keras", "hdf5": ".h5"}
 _LFS = b"version https://git-lfs.github.com/spec/"
 """The first line of a Git LFS pointer (its specification, docs/spec.md)."""
 _PROTOS = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
@@ -32,9 +34,19 @@ def kind(path: Path) -> Kind:
     if any(content[at : at + len(_HDF5)] == _HDF5 for at in (0, 512, 1024, 2048)):
         _require_whole(path)
         return "hdf5"
-    if content.startswith(b"PK\x03\x04") and _is_keras(path):
+    if content.startswith(_ZIP) and _is_keras(path):
         return "keras"
     raise BadInput(f"{path} {_what(path, content)}")
+
+
+def ending(path: Path) -> str:
+    """The suffix that a file should have: of Keras's two formats it is often the other's. Raises BadInput, unread."""
+    if path.suffix.lower() not in ENDINGS.values():
+        return path.suffix
+    content = _beginning(path)
+    return (
+        ENDINGS["hdf5"] if content.startswith(_HDF5) else ENDINGS["keras"] if content.startswith(_ZIP) else path.suffix
+    )
 
 
 def _folder(path: Path) -> Kind:

@@ -1,7 +1,6 @@
 """The model that a config names, built and with its weights."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +42,35 @@ def bring_up(spec: ModelSpec) -> Live:
     path = (spec.base / spec.model).resolve()
     if not path.exists():
         raise BadInput(f"model: {path} does not exist")
-    if recognise.kind(path) != "saved_model":
-        known = userland.objects(spec.custom_file) if spec.custom_file is not None else {}
-        _require_no_code(path, partial(code.of_keras, known=known), spec)
+    kind = recognise.kind(path)
+    if not spec.trust_code:
+        refuse_code(spec, code_in(spec))
+    if kind != "saved_model":
         _require_names(path)
         live = _from_object(load_keras(path, spec.custom_file, trusted=spec.trust_code, repaired=True), spec, path.name)
         live.builder = spec.custom_file
         return live
-    _require_no_code(path, code.of_saved_model, spec)
     return from_saved_model(path, spec)
+
+
+def code_in(spec: ModelSpec) -> list[str]:
+    """What of a given model would do something beside calculating, as parts of a sentence. It is read, and nothing loaded.
+
+    Raises BadInput where it cannot be read.
+    """
+    path = (spec.base / spec.model).resolve()
+    try:
+        if recognise.kind(path) == "saved_model":
+            return code.of_saved_model(path)
+        return code.of_keras(path, userland.objects(spec.custom_file) if spec.custom_file is not None else {})
+    except Damaged as error:
+        raise BadInput(str(error)) from error
+
+
+def refuse_code(spec: ModelSpec, found: Sequence[str]) -> None:
+    """Refuse what came with a model that was made elsewhere, if anything was found. Raises BadInput."""
+    path = (spec.base / spec.model).resolve()
+    code.require_none(str(path), found, _BY_FUNCTIONS if any(map(keras_lambda.is_meant, found)) else "")
 
 
 def _require_names(path: Path) -> None:
@@ -71,16 +90,6 @@ _BY_FUNCTIONS = (
     "; or write what each of its Lambda layers computes as a function of the layer's name in a FILE.py, and give it: --custom "
     "FILE.py, or custom: in a config"
 )
-
-
-def _require_no_code(path: Path, reading: Callable[[Path], list[str]], spec: ModelSpec) -> None:
-    """Refuse what came with a model that was made elsewhere, before anything of it is loaded, unless it is trusted."""
-    if not spec.trust_code:
-        try:
-            found = reading(path)
-            code.require_none(str(path), found, _BY_FUNCTIONS if any(map(keras_lambda.is_meant, found)) else "")
-        except Damaged as error:
-            raise BadInput(str(error)) from error
 
 
 def _from_object(model: Any, spec: ModelSpec, where: str) -> Live:
@@ -116,7 +125,7 @@ def _initialize(model: Any, spec: ModelSpec, where: str) -> bool:
     if not spec.inputs:
         raise BadInput(
             f"{where}: the model is not built, so it has no weights; give its first layer an input shape, or name its "
-            "inputs (shape and dtype) under 'inputs:' in the config"
+            "inputs (shape and dtype) under 'inputs:' in the config, or by --input of fanout init"
         )
     shapes = {name: tensor.shape for name, tensor in spec.inputs.items()}
     try:
@@ -162,7 +171,8 @@ def _keras_call(model: Any, key: str, method: MethodSpec, spec: ModelSpec, where
         )
     if not inputs:
         raise BadInput(
-            f"{where}: the inputs of the model's call are not known; name them under 'inputs:' in the config"
+            f"{where}: the inputs of the model's call are not known; name them under 'inputs:' in the config, or by "
+            "--input of fanout init"
         )
     names = output_names(model)
 

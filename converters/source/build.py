@@ -35,6 +35,15 @@ class Built(Frozen):
     """What was assumed of the data that are given, a sentence each."""
 
 
+def traced(spec: ModelSpec) -> Live:
+    """The live model, its signatures known. Raises what `bring_up` raises, and BadInput where they are none to deploy."""
+    live = bring_up(spec)
+    for endpoint in live.endpoints.values():
+        endpoint.trace()
+    require_plain(spec.model, live)
+    return live
+
+
 class Session:
     """One live model, from its building to its export: held by a child process, whose memory it never leaves.
 
@@ -66,10 +75,7 @@ class Session:
 
         spec = self.spec
         tf.keras.utils.set_random_seed(spec.golden.seed)
-        self.live = live = bring_up(spec)
-        for endpoint in live.endpoints.values():
-            endpoint.trace()
-        require_plain(spec.model, live)
+        self.live = live = traced(spec)
         require_known(spec, live.signatures)
         data = given(spec, live)
         said, self._folders = list(data.said), [*data.folders]

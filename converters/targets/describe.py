@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from converters.contract.errors import BadInput, Damaged
+from converters.formats import recognise
 from converters.targets.registry import TARGETS
 
 Description: TypeAlias = dict[str, Any]
@@ -21,7 +22,7 @@ def describe(path: Path) -> Description:
     if not path.exists():
         raise BadInput(f"{path} does not exist; {known}")
     file = next((path / name for name in readers if (path / name).is_file()), None) if path.is_dir() else path
-    reader = None if file is None else readers.get(file.name) or readers.get(file.suffix)
+    reader = None if file is None else readers.get(file.name) or readers.get(recognise.ending(file))
     if file is None or reader is None:
         raise BadInput(f"{path} is of no known format; {known}")
     try:
