@@ -112,6 +112,14 @@ def compare(
     return results
 
 
+def is_whole(cases: Sequence[Case], prediction: Prediction, signature: Signature, holds: Holds) -> bool:
+    """Whether it returned, of all that it was asked for, the names, dtypes and shapes that `compare` wants."""
+    if prediction.error is not None:
+        return False
+    asked = cases if prediction.answered is None else [cases[i] for i in prediction.answered]
+    return not _output_problems(asked, prediction, signature, holds)
+
+
 def _values(
     check: str,
     cases: Sequence[Case],

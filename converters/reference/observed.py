@@ -65,7 +65,7 @@ def _of_one(signature: Signature, cases: Sequence[Case]) -> Observed:
         }
         for side in ("inputs", "outputs")
     }
-    samples = [_sample(signature, cases, case, row) for case, row in _chosen(signature, cases)]
+    samples = [_sample(signature, cases, case, row) for case, row in chosen(signature, cases)]
     return Observed(**sides, samples=tuple(samples))
 
 
@@ -89,8 +89,11 @@ def _tensor(spec: TensorSpec, arrays: Sequence[np.ndarray[Any, Any]]) -> Observe
     return ObservedTensor(dtype=spec.dtype, shape=spec.shape, least=least, greatest=greatest)
 
 
-def _chosen(signature: Signature, cases: Sequence[Case]) -> Iterator[tuple[int, int | None]]:
-    """The first sample of the first call and the one in its middle; or the first calls, where each is a sample."""
+def chosen(signature: Signature, cases: Sequence[Case]) -> Iterator[tuple[int, int | None]]:
+    """Call and row of the samples that are shown: the first of the first call and the one in its middle.
+
+    Or the first calls, where each is a sample.
+    """
     if signature.dynamic_batch and cases and _by_sample(cases[0]):
         for row in sorted({0, cases[0].batch // 2})[:SAMPLES]:
             yield 0, row

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from converters.config.spec import ModelSpec
+from converters.contract.errors import BadInput
 from converters.contract.layout import CONFIG, GOLDEN, PROVENANCE, REPORT
 from converters.contract.values import Frozen
 from converters.reference import golden
@@ -19,6 +20,9 @@ from converters.release.manifest import Comparison, Manifest, Row, SourceRecord
 from converters.release.provenance import Run
 from converters.release.signing import NO_KEYS, Keys
 from converters.release.staging import Staging
+
+MOST_BEFORE = 9
+"""Releases before the new one that its report shows."""
 
 
 class Released(Frozen):
@@ -83,7 +87,7 @@ def assemble(
         observed=observed(source.signatures, told.cases),
         notes=notes.of_inputs(spec, rows, told.cases),
     )
-    (place.release / REPORT).write_text(report.render(manifest, spec.description, place.release))
+    (place.release / REPORT).write_text(report.render(manifest, spec, told.cases, place.release, _before(place)))
     explain.write(place.release, manifest, spec, told)
     statement = provenance.statement(spec, place.version, files.record_files(place.release), run)
     (place.release / PROVENANCE).write_text(statement)
@@ -93,6 +97,18 @@ def assemble(
     if promoted:
         publish.promote(place.model_dir.parent, spec.name, place.version, how="deployed", by=run.by, keys=keys)
     return Released(path=path, manifest=manifest, promoted=promoted)
+
+
+def _before(place: Staging) -> list[Manifest]:
+    """The last releases of the model, the newest first; one that cannot be read tells nothing."""
+    numbers = sorted((int(path.name) for path in place.model_dir.iterdir() if path.name.isdigit()), reverse=True)
+    found = []
+    for number in numbers[:MOST_BEFORE]:
+        try:
+            found.append(manifests.read(place.model_dir / str(number)))
+        except BadInput:
+            continue
+    return found
 
 
 def _with_current(

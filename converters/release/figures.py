@@ -80,6 +80,14 @@ def latencies(measured: Iterable[CheckResult]) -> str:
     return last if first == last else f"{first.removesuffix(' ms')}–{last}"
 
 
+def spread(check: CheckResult) -> str:
+    """A latency with the shortest and the longest call."""
+    if check.latency_range_ms is None:
+        return latency(check.latency_ms)
+    least, greatest = check.latency_range_ms
+    return f"{latency(check.latency_ms)} ({least:.3g} to {greatest:.3g})"
+
+
 def cells(row: Row, metric_name: str | None) -> dict[str, str]:
     """All that a table can show of a row, by the column's name; `metric_name` is that of labelled data, if there is any."""
     return {
@@ -110,6 +118,7 @@ def change(difference: Difference) -> str:
 
 _OF: dict[str, Callable[[float | None], str]] = {"metric": metric, "size": size, "latency": latency, "error": figure}
 FILTERS = {
-    each.__name__: each for each in (status, variant, size, figure, against, decibels, share, metric, latency, change)
+    each.__name__: each
+    for each in (status, variant, size, figure, against, decibels, share, metric, latency, spread, change)
 }
 """For Jinja."""

@@ -22,6 +22,7 @@ from converters.contract.values import (
     Status,
     UnitName,
 )
+from converters.reference.answers import Answer
 from converters.reference.labelled import EvaluationRecord
 from converters.reference.observed import Observed
 from converters.release import sealing
@@ -79,6 +80,8 @@ class Row(RowName):
     """The release whose files and findings these are; None where they were made for this one."""
     checks: list[CheckResult] = []
     layers: list[LayerLoss] = []
+    answers: list[Answer] = []
+    """What it answered to single samples, the worst first."""
     shapes: dict[str, tuple[int, ...]] | None = None
     quantized: Ends | None = None
 
@@ -122,6 +125,10 @@ class Row(RowName):
     def latency(self) -> CheckResult | None:
         """The check whose runtime was the fastest."""
         return min(self.latencies().values(), key=lambda check: check.latency_ms or 0.0, default=None)
+
+    def slowest_ms(self) -> float | None:
+        """The longest of the runtimes' median latencies."""
+        return max((check.latency_ms or 0.0 for check in self.latencies().values()), default=None)
 
     def latencies(self) -> dict[str, CheckResult]:
         """By runtime with its version, the check that holds its latency and the spread of that."""

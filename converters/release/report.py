@@ -1,31 +1,42 @@
-"""report.html: one page a person can read, with nothing fetched from anywhere."""
+"""report.html: one page by which a person decides, with nothing fetched from anywhere."""
 
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
-
+from converters.config.spec import ModelSpec
 from converters.contract.layout import log_of
-from converters.release import figures
+from converters.contract.values import Case
+from converters.release import pages, plots, samples
 from converters.release.manifest import Manifest
 
 
-@cache
-def _pages() -> jinja2.Environment:
-    """Which keeps what it has compiled."""
-    pages = jinja2.Environment(
-        loader=jinja2.PackageLoader("converters.release", ""), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    pages.filters |= figures.FILTERS
-    return pages
+def render(
+    manifest: Manifest,
+    spec: ModelSpec,
+    cases: Mapping[str, Sequence[Case]],
+    root: Path,
+    before: Sequence[Manifest] = (),
+) -> str:
+    """The page, complete in one file. `root` is the release's directory, in which converters' logs are looked for.
 
-
-def render(manifest: Manifest, description: str, root: Path) -> str:
-    """The page, complete in one file. `root` is the release's directory, in which converters' logs are looked for."""
+    `cases` are golden's by signature, and `before` the releases of the model that were made before, the newest first.
+    """
     logs = [[log_of(row.target, row.variant, work) for work in ("convert", "layers")] for row in manifest.targets]
-    present = [[log for log in of_row if (root / log).is_file()] for of_row in logs]
-    return _pages().get_template("report.html.j2").render(
-        manifest=manifest, description=description, logs=present,
+    known = {
+        **dict.fromkeys(manifest.source.signatures),
+        **dict.fromkeys(row.signature or "" for row in manifest.targets),
+    }
+    return pages.render(
+        "report.html.j2",
+        manifest=manifest,
+        spec=spec,
+        logs=[[log for log in of_row if (root / log).is_file()] for of_row in logs],
+        keys=list(known),
+        numbers={row.identity: number for number, row in enumerate(manifest.targets)},
         classifies=any(row.figure("top1") is not None for row in manifest.targets),
-    )  # fmt: skip
+        choice=plots.size_against_loss(manifest),
+        latencies=plots.latencies(manifest),
+        samples=samples.shown(manifest, cases, spec.labels),
+        earlier=[manifest, *before] if before else [],
+        course=plots.history([*reversed(before), manifest]),
+    )

@@ -68,9 +68,8 @@ def check(unit: Unit, conversion: Conversion, *, keep_log: bool = True, withheld
         checks, lost = findings.get(key_of(artifact), []), losses.get(key_of(artifact)) if artifact.path else None
         made = row(artifact, checks, conversion.error, seconds, unit.release, losses=lost, memory_mb=memory_mb)
         key = key_of(artifact)
-        return made.model_copy(
-            update={"data": judge.data.get(key), "shapes": _shapes(unit, key), "quantized": ends.get(key)}
-        )
+        told = {"data": judge.data.get(key), "shapes": _shapes(unit, key), "quantized": ends.get(key)}
+        return made.model_copy(update=told | {"answers": list(judge.answers(artifact, returned.get(key, [])))})
 
     return [made(artifact) for artifact in conversion.artifacts]
 

@@ -9,6 +9,7 @@ from converters.contract.target import Cases, Runtime
 from converters.contract.values import Artifact, Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
 from converters.formats import precision
 from converters.reference import compare, coverage, variation
+from converters.reference.answers import Answer, answers
 from converters.reference.bounds import Bounds
 from converters.reference.golden import VARIABLES, Golden, expected_variables, in_sizes
 from converters.reference.labelled import Evaluation
@@ -152,6 +153,16 @@ class Judge:
         each = [set(one.answered) for one in alone if one.answered is not None]
         common = set.intersection(*each) if each else {0}
         return 0 if 0 in common else max(common, default=0)
+
+    def answers(self, artifact: Artifact, returned: Sequence[Prediction]) -> tuple[Answer, ...]:
+        """What it answered to single samples; nothing where its sizes are not those of golden's calls."""
+        key = key_of(artifact)
+        if artifact.signature is None or key in self._sized:
+            return ()
+        signature, cases = self.signatures[key], self._cases[key]
+        golden = [self._parted(artifact, each)[1] for each in returned]
+        whole = [each for each in golden if compare.is_whole(cases, each, signature, self._unit.definition.holds)]
+        return answers(signature, cases, whole)
 
     def calibrates(self, key: str) -> bool:
         """Whether golden's first call is among what was calibrated on.

@@ -54,7 +54,7 @@ def differing(before: key.Recipe, now: key.Recipe) -> set[str]:
         "javascript/js/core.mjs",
         "javascript/js/package-lock.json",
         "formats/variables.py",
-        "release/report.html.j2",
+        "release/pages/report.html.j2",
         "processes/preload.py",
     ],
 )
