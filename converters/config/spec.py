@@ -234,11 +234,14 @@ class ModelSpec(Told):
         declared: set[Path] = set()
         for pattern in self.files:
             absolute = Path(pattern).expanduser()
-            fitting = (
-                [Path(name) for name in glob.glob(str(absolute), recursive=True)]
-                if absolute.is_absolute()
-                else list(self.base.glob(pattern))
-            )
+            try:
+                fitting = (
+                    [Path(name) for name in glob.glob(str(absolute), recursive=True)]
+                    if absolute.is_absolute()
+                    else list(self.base.glob(pattern))
+                )
+            except ValueError as error:  # an empty one; ** beside other letters
+                raise BadInput(f"files: {pattern!r} is no pattern: {said(error)}") from error
             files = [f for p in fitting for f in digest.in_folder(p)]
             if not files:
                 raise BadInput(f"files: {pattern!r} fits no file in {self.base}")

@@ -1,5 +1,6 @@
 """The report's plots, as SVG that brings no script and asks for nothing: what it is drawn in are the page's own colours."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
 from typing import Any
@@ -13,6 +14,9 @@ from converters.contract.values import UnitName
 from converters.release import figures
 from converters.release.manifest import Manifest, Row
 from converters.targets.registry import TARGETS
+
+# It looks for plug-ins of its own in a way of which Python 3.11 warns at every import that follows, and 3.12 knows nothing.
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 SHOWN_DB = 150.0
 """A ratio above it is drawn here: float32 ends near it, and what is exact would squeeze all others together."""

@@ -47,15 +47,16 @@ class Shown(NamedTuple):
 def shown(
     manifest: Manifest, cases: Mapping[str, Sequence[Case]], labels: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Shown]]:
-    """By signature, its samples, those first on which a file was furthest from the live model."""
+    """By signature, its samples: first those of which a file says another class, then those on which one was furthest off."""
     found = {}
     for key, observed in manifest.observed.items():
-        if cases.get(key):
-            found[key] = [
-                _shown(manifest, key, observed, cases[key], place, labels)
-                for place in _places(manifest, key, cases[key])
-            ]
-    return {key: each for key, each in found.items() if each}
+        each = [
+            _shown(manifest, key, observed, cases[key], place, labels)
+            for place in _places(manifest, key, cases.get(key, ()))
+        ]
+        if each:
+            found[key] = sorted(each, key=lambda sample: not any(answer.differs for answer in sample.answers))[:MOST]
+    return found
 
 
 def _places(manifest: Manifest, key: str, cases: Sequence[Case]) -> list[answers.Place]:
@@ -67,7 +68,7 @@ def _places(manifest: Manifest, key: str, cases: Sequence[Case]) -> list[answers
             if answer.case < len(cases) and (answer.row is None or answer.row < cases[answer.case].batch):
                 error = float("inf") if answer.error is None else answer.error
                 worst[place] = max(worst.get(place, 0.0), error)
-    return sorted(worst, key=lambda place: -worst[place])[:MOST]
+    return sorted(worst, key=lambda place: -worst[place])
 
 
 def _shown(
@@ -100,7 +101,7 @@ def as_seen(value: Any, observed: ObservedTensor | None, alternative: str) -> Ma
         return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(source, alternative)
     flat = array.reshape(-1)
     if array.dtype.kind in "iuf" and flat.size == max(array.shape, default=0) >= _LEAST_SOUND:
-        return plots.curve(flat.astype(np.float64), alternative).svg
+        return plots.curve(flat.astype(np.float64).tolist(), alternative).svg
     return Markup("<code>{}</code>").format(as_text(answers.kept(array), None))
 
 

@@ -8,6 +8,7 @@ import hostile
 import pytest
 from command import Fanout
 
+from converters.config.spec import ModelSpec
 from converters.release import report
 from converters.release.manifest import Manifest
 from flows.show.tables import ManifestTable, complaint
@@ -42,7 +43,7 @@ def test_terminal_shows_what_a_model_says_as_text(colour: bool) -> None:
 
 
 def test_report_shows_what_a_model_says_as_text(tmp_path: Path) -> None:
-    page = report.render(manifest(NASTY), NASTY, tmp_path)
+    page = report.render(manifest(NASTY), ModelSpec(name="m", model="m.py:f", description=NASTY), {}, tmp_path)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
 

@@ -2,16 +2,18 @@
 // every message of the console (`console`), what was thrown (`thrown`), and each request that went anywhere but to URL (`foreign`).
 //
 // STEPS is JSON, a list of [what, ...arguments]: ["wait", selector, ms?], ["text", name, selector], ["upload", selector, path],
-// ["press", key], ["focused", name], ["evaluate", name, expression], ["shot", path], ["size", width, height], ["dark", true], ["reload"].
+// ["press", key], ["focused", name], ["evaluate", name, expression], ["shot", path], ["size", width, height], ["dark", true], ["reload"],
+// ["axe"], by which `violations` are what axe-core finds serious or critical.
 
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { launch } from "../../converters/javascript/js/chromium.mjs";
 
 const [url, steps] = process.argv.slice(2);
 const PATIENCE = { timeout: Number(process.env.FANOUT_TEST_PATIENCE ?? 300_000) };
-const found = { console: [], thrown: [], foreign: [] };
+const AXE = new URL("../../converters/javascript/js/node_modules/axe-core/axe.min.js", import.meta.url);
+const found = { console: [], thrown: [], foreign: [], violations: [] };
 
 const does = {
   wait: (page, selector) => page.waitForSelector(selector, PATIENCE),
@@ -24,6 +26,12 @@ const does = {
   shot: (page, path) => page.screenshot({ path, fullPage: true }),
   size: (page, width, height) => page.setViewport({ width, height }),
   dark: (page, on) => page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: on ? "dark" : "light" }]),
+  axe: async (page) => {
+    await page.evaluate(await readFile(AXE, "utf8"));
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    const grave = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+    found.violations.push(...grave.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`));
+  },
   reload: (page) => page.reload(PATIENCE),
 };
 
