@@ -282,7 +282,7 @@ def test_to_json_has_the_keys_of_the_interface() -> None:
     (target,) = written["targets"]
     assert list(target) == [
         *("target", "variant", "signature", "status", "reason", "data", "path", "bytes", "seconds"),
-        *("memory_mb", "reused_from", "checks", "layers"),
+        *("memory_mb", "reused_from", "checks", "layers", "answers"),
     ]
     assert list(target["checks"][0]) == [
         *("name", "runtime", "status", "measured", "limit", "detail", "latency_ms"),

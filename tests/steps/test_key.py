@@ -1,6 +1,7 @@
 """What a key is made of: every module of a converter, every file and module a build depends on."""
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -109,6 +110,12 @@ def test_source_differs_when_a_declared_file_is_edited_or_added(tmp_path: Path) 
 def test_read_names_the_field_when_a_declared_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"tiny\.yaml: files: 'ckpt/\*' fits no file"):
         samples.write_spec(tmp_path, samples.MODULE, files=["ckpt/*"])
+
+
+@pytest.mark.parametrize("pattern", ["", "a**"])
+def test_read_names_the_field_when_a_pattern_is_none(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(BadInput, match=rf"tiny\.yaml: files: '{re.escape(pattern)}' (is no pattern|fits no file)"):
+        samples.write_spec(tmp_path, samples.MODULE, files=[pattern])
 
 
 @pytest.mark.parametrize("variable", ["TF_ENABLE_ONEDNN_OPTS", "TF_USE_LEGACY_KERAS", "XLA_FLAGS", "FANOUT_CHROMIUM"])
