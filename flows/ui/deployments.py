@@ -4,21 +4,18 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
 from converters.config import data, read
+from converters.contract import names
 from converters.contract.errors import BadInput
 from converters.contract.settings import NEVER, Schedule
 from converters.release import publish
@@ -27,8 +24,6 @@ from flows.settings import ROOT, Settings
 
 POOL = "fanout"
 WORKER = f"fanout on {socket.gethostname()}"
-_ALIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-_PAGE = 200
 
 
 class Scheduled(NamedTuple):
@@ -50,34 +45,56 @@ class Deployment(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The deployments that the configs ask for, and what is wrong with configs, a sentence each."""
+    """The deployments that the configs ask for, the schedules they are made of, and what is wrong with configs, a sentence each.
+
+    A schedule is None where a config says none, and is that of nightly.yaml by the name of that file.
+    """
 
     models: list[str]
     deployments: list[Deployment]
+    schedules: dict[str, Schedule | None]
     problems: list[str]
 
 
-def plan(settings: Settings) -> Plan:
+def plan(settings: Settings, before: Plan | None = None) -> Plan:
     """Read the configs. A model whose config is wrong can be chosen all the same; its runs say what is wrong.
 
+    Its schedule stays what it was in the plan `before`; without that one nightly.yaml must be right.
+
     Raises:
-        BadInput: there is no config, or a schedule is none that Prefect can keep.
+        BadInput: there is no config, or nightly.yaml is wrong, or its schedule is none that Prefect can keep.
     """
     models = read.names(settings.configs)
     if not models:
         raise BadInput(f"{settings.configs} holds no config; write one, NAME.yaml for a model NAME")
     schedules: dict[str, Schedule | None] = {}
     problems = []
-    for name in models:
+    for name in (read.NIGHTLY, *models):
         try:
-            schedules[name] = read.find(name, settings.configs).schedule
+            schedules[name] = _schedule(name, settings.configs)
         except BadInput as error:
-            schedules[name] = None
+            if before is None and name == read.NIGHTLY:
+                raise
+            schedules[name] = before.schedules.get(name) if before is not None else None
             problems.append(str(error))
-    own, together = _scheduled(schedules, read.nightly(settings.configs).schedule)
-    for scheduled in (*own, *together):
-        _require_cron(scheduled.schedule, f"{settings.configs / scheduled.slug}.yaml")
-    return Plan(models, _deployments(models, sorted({*models, *_released(settings.releases)}), own, together), problems)
+    own, together = _scheduled({name: schedules[name] for name in models}, schedules[read.NIGHTLY] or _NEVER)
+    offered = sorted({*models, *released(settings.releases)})
+    return Plan(models, _deployments(models, offered, own, together), schedules, problems)
+
+
+_NEVER = Schedule(cron=NEVER)
+
+
+def _schedule(name: str, configs: Path) -> Schedule | None:
+    """What a model's config, or nightly.yaml, says. What Prefect will not accept is said before it is asked. Raises BadInput."""
+    found = read.nightly(configs).schedule if name == read.NIGHTLY else read.find(name, configs).schedule
+    if found is not None and found.cron != NEVER:
+        try:
+            CronSchedule(cron=found.cron, timezone=found.timezone)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            raise BadInput(f"{configs / name}.yaml: schedule: {said}: {found.cron!r}") from error
+    return found
 
 
 def _scheduled(schedules: Mapping[str, Schedule | None], common: Schedule) -> tuple[list[Scheduled], list[Scheduled]]:
@@ -140,8 +157,8 @@ def _deployments(
     ]
 
 
-def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> None:
-    """Create or bring up to date the work pool and the deployments; a schedule that was paused in the UI stays paused."""
+def create_pool(client: SyncPrefectClient) -> None:
+    """Create the work pool, or bring it up to date."""
     template = ProcessWorker.get_default_base_job_template()
     defaults = {
         "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
@@ -157,6 +174,10 @@ def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> No
         client.create_work_pool(pool)
     except ObjectAlreadyExists:  # of an earlier start, perhaps from another checkout
         client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+
+
+def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> None:
+    """Create or bring up to date deployments; what was paused in the UI stays paused."""
     for deployment in deployments:
         flow_id = client.create_flow_from_name(deployment.name)
         paused = _paused(client, f"{deployment.name}/{deployment.name}")
@@ -192,29 +213,6 @@ def worker_command(at_once: int) -> list[str]:
     ]  # fmt: skip
 
 
-def mark_crashed(client: SyncPrefectClient, message: str) -> list[str]:
-    """Mark what this machine's worker was running as crashed, when that worker is known to be gone; their names."""
-    alive = FlowRunFilter.model_validate({"state": {"type": {"any_": _ALIVE}}})
-    runs = client.read_flow_runs(flow_run_filter=alive, limit=_PAGE)
-    lost = [run for run in runs if run.labels.get("prefect.worker.name") == WORKER]
-    for run in lost:
-        _crash(client, run, message)
-    return [run.name for run in lost]
-
-
-def _crash(client: SyncPrefectClient, run: FlowRun, message: str) -> None:
-    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [run.id]}}), limit=_PAGE)
-    for task in tasks:
-        if task.state is None or not task.state.is_final():
-            client.set_task_run_state(task.id, Crashed(message=message), force=True)
-    below = FlowRunFilter.model_validate(
-        {"parent_flow_run_id": {"any_": [run.id]}, "state": {"type": {"any_": _ALIVE}}}
-    )
-    for child in client.read_flow_runs(flow_run_filter=below, limit=_PAGE):
-        _crash(client, child, message)
-    client.set_flow_run_state(run.id, Crashed(message=message, timestamp=datetime.now(timezone.utc)), force=True)
-
-
 def _paused(client: SyncPrefectClient, name: str) -> set[str]:
     """The slugs of a deployment's schedules that somebody has switched off in the UI."""
     try:
@@ -224,20 +222,10 @@ def _paused(client: SyncPrefectClient, name: str) -> set[str]:
     return {schedule.slug for schedule in existing.schedules if schedule.slug and not schedule.active}
 
 
-def _require_cron(schedule: Schedule, where: str) -> None:
-    """What Prefect will not accept is said before anything is started."""
-    try:
-        CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
-    except ValidationError as error:
-        raise BadInput(f"{where}: schedule: {error.errors()[0]['msg']}: {schedule.cron!r}") from error
-
-
-def _released(root: Path) -> list[str]:
-    return (
-        [path.name for path in root.iterdir() if path.is_dir() and publish.current(root, path.name)]
-        if root.is_dir()
-        else []
-    )
+def released(root: Path) -> list[str]:
+    """The models that have a current release."""
+    names_there = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    return [name for name in names_there if names.model_fault(name) is None and publish.current(root, name)]
 
 
 def _form(fields: Mapping[str, dict[str, Any]], required: Sequence[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -77,14 +78,14 @@ def _serve(host: str, port: int, settings: Settings, console: Console) -> None:
         # These import Prefect, which takes seconds, while the server starts.
         from prefect.client.orchestration import get_client
 
-        from flows.ui import deployments, retention
+        from flows.ui import deployments, lost, retention, watching
 
         plan = deployments.plan(settings)
         _wait_until_up(f"{address}/api/health", server)
         with get_client(sync_client=True) as client:
 
             def recover(why: str) -> None:
-                for name in deployments.mark_crashed(client, why):
+                for name in lost.mark_crashed(client, why):
                     console.print(Text(f"{name} crashed; it can be retried in the UI", style="yellow"))
 
             def tidy() -> float:
@@ -93,14 +94,20 @@ def _serve(host: str, port: int, settings: Settings, console: Console) -> None:
                 return min(_TIDY_SECONDS, max(1.0, kept / 10)) if done else 1.0
 
             recover("what ran this was ended without a word; retry it")
+            deployments.create_pool(client)
             deployments.register(client, plan.deployments)
+            watcher = watching.Watcher(client, settings, plan, console)
             _describe(console, address, plan, settings)
+            for problem in plan.problems:
+                console.print(watching.wrong(problem), soft_wrap=True)
+            console.print(Text("Ctrl-C ends it", style="dim"))
             try:
                 command = deployments.worker_command(RUNS_AT_ONCE)
-                _keep_working(server, lambda: _running("worker", command, for_worker, console), console, recover, tidy)
+                start = partial(_running, "worker", command, for_worker, console)
+                _keep_working(server, start, console, recover, [tidy, watcher.look])
             finally:
                 if server.poll() is None:
-                    deployments.mark_crashed(client, "`fanout ui` was ended while this ran; retry it")
+                    lost.mark_crashed(client, "`fanout ui` was ended while this ran; retry it")
 
 
 def _keep_working(
@@ -108,21 +115,22 @@ def _keep_working(
     start: Callable[[], "AbstractContextManager[subprocess.Popen[bytes]]"],
     console: Console,
     recover: Callable[[str], None],
-    tidy: Callable[[], float],
+    chores: Sequence[Callable[[], float]],
 ) -> None:
     """Keep one worker going while the server lives; one that ends is replaced, after a pause that doubles.
 
-    `tidy` is called now and then, and says in how many seconds it should be again.
+    Each of the `chores` is called now and then, and says in how many seconds it should be again.
     """
-    pause, due = 1.0, 0.0
+    pause, due = 1.0, dict.fromkeys(chores, 0.0)
     while True:
         started = time.monotonic()
         with start() as worker:
             while worker.poll() is None:
                 if server.poll() is not None:
                     raise ServerFailed(f"Prefect's server ended by itself, with exit status {server.returncode}")
-                if time.monotonic() > due:
-                    due = time.monotonic() + tidy()
+                for chore in chores:
+                    if time.monotonic() > due[chore]:
+                        due[chore] = time.monotonic() + chore()
                 time.sleep(0.2)
         console.print(Text(f"the worker ended with exit status {worker.returncode}; starting another", style="yellow"))
         recover("its worker was killed; retry it")
@@ -265,6 +273,3 @@ def _describe(console: Console, address: str, plan: "Plan", settings: Settings) 
             table.add_row("nightly", f"{scheduled.schedule.cron} ({scheduled.schedule.timezone}): {models}")
     table.add_row("releases", str(settings.releases))
     console.print(table)
-    for problem in plan.problems:
-        console.print(Text("wrong config: ", style="yellow").append(problem, style="default"), soft_wrap=True)
-    console.print(Text("Ctrl-C ends it", style="dim"))

@@ -71,6 +71,23 @@ def test_plan_offers_a_model_all_the_same_when_its_config_is_wrong(
 
 
 @pytest.mark.parametrize(
+    "wrong", ["modle: one.py:build\n", "model: one.py:build\nschedule: 0 2 * * 99\n", "model: [\n"]
+)
+def test_plan_keeps_the_schedule_of_a_config_that_became_wrong(
+    wrong: str, configs: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = configs({"schedule": "0 2 * * *"}, one={"schedule": "30 4 * * *"})
+    before = deployments.plan(settings)
+    (tmp_path / "one.yaml").write_text(wrong)
+    after = deployments.plan(settings, before)
+    assert after.deployments == before.deployments
+    assert ["one.yaml: " in problem for problem in after.problems] == [True]
+    assert deployments.plan(settings).deployments != before.deployments
+    (tmp_path / "nightly.yaml").write_text("schedule: never\nschedul: 1\n")
+    assert deployments.plan(settings, before).schedules == before.schedules
+
+
+@pytest.mark.parametrize(
     ("common", "said"),
     [
         ({"schedule": "0 2 * *"}, "nightly.yaml: schedule.cron: '0 2 * *'"),

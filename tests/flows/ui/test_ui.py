@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import samples
 from prefect_home import Home, at_home, free_port, launch
 from waiting import PATIENCE_SECONDS, alive, wait_until
 
@@ -201,6 +202,49 @@ def test_nightly_run_appears_and_runs_when_its_minute_comes(home: Home) -> None:
     (schedule,) = home.deployment("deploy-model")["schedules"]
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
     home.pause("deploy-model")
+
+
+def test_configs_are_followed_while_the_ui_runs(home: Home) -> None:
+    def schedules() -> dict[str, tuple[str, bool]]:
+        found = home.deployment("deploy-model")["schedules"]
+        return {each["slug"]: (each["schedule"]["cron"], each["active"]) for each in found}
+
+    def choices(deployment: str = "rollback") -> list[str]:
+        """Of the one that is brought up to date last, unless another is named."""
+        fields = home.deployment(deployment)["parameter_openapi_schema"]["properties"]
+        return list(fields["model"]["enum"] if "model" in fields else fields["models"]["items"]["enum"])
+
+    def write(**more: object) -> None:
+        samples.write_spec(home.folder / "configs", samples.KERAS, name="later", targets={"hdf5": {}}, **more)
+
+    home.pause("deploy-model")
+    config = home.folder / "configs" / "later.yaml"
+    write(schedule="0 2 1 1 *")
+    wait_until(lambda: "later" in choices(), home.said)
+    assert schedules()["later"] == ("0 2 1 1 *", True)
+    assert all("later" in choices(name) for name in ("deploy-model", "deploy-all", "check-release", "promote"))
+    (schedule,) = [each for each in home.deployment("deploy-model")["schedules"] if each["slug"] == "later"]
+    path = f"{home.address}/api/deployments/{schedule['deployment_id']}/schedules/{schedule['id']}"
+    home.client.patch(path, json={"active": False}).raise_for_status()
+    # A broken one is named, ends nothing and keeps its schedule.
+    config.write_text("modle: later.py:build\n")
+    wait_until(lambda: "later.yaml: model: is required" in home.said(), home.said)
+    assert schedules()["later"] == ("0 2 1 1 *", False)
+    # Mended, with another schedule: what was switched off stays so.
+    write(schedule="0 3 1 1 *")
+    wait_until(lambda: schedules().get("later") == ("0 3 1 1 *", False), home.said)
+    write(schedule="0 3 1 1 99")
+    wait_until(lambda: "later.yaml: schedule: " in home.said(), home.said)
+    nightly = home.folder / "configs" / "nightly.yaml"
+    right = nightly.read_text()
+    nightly.write_text("schedule: at night\n")
+    config.unlink()
+    wait_until(lambda: "later" not in choices(), home.said)
+    assert "later" not in schedules()
+    wait_until(lambda: "nightly.yaml: schedule.cron: 'at night'" in home.said(), home.said)
+    nightly.write_text(right)
+    assert home.deployment("deploy-model")["paused"]
+    assert home.process.poll() is None
 
 
 @pytest.mark.parametrize(
