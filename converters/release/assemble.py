@@ -96,6 +96,8 @@ def assemble(
     promoted = promote and not refusals
     if promoted:
         publish.promote(place.model_dir.parent, spec.name, place.version, how="deployed", by=run.by, keys=keys)
+    else:
+        publish.list_anew(place.model_dir.parent, spec.name)
     return Released(path=path, manifest=manifest, promoted=promoted)
 
 

@@ -4,6 +4,7 @@ RELEASES/NAME/VERSION/          a published release, never changed after
 RELEASES/NAME/current           symlink to the promoted version
 RELEASES/NAME/history.jsonl     when it was which
 RELEASES/models.config          what the ModelServer is told, one entry for each model with a promoted release
+RELEASES/index.html             all models, for a person
 
 All of it is changed under one lock. A model is listed in models.config only while what `current` leads to can be served:
 it is listed after the switch, and taken off before.
@@ -19,7 +20,7 @@ from pathlib import Path
 from converters.contract import names
 from converters.contract.errors import BadInput, Damaged
 from converters.contract.values import Frozen
-from converters.release import durable, files, history, locking, staging
+from converters.release import durable, files, history, index, locking, staging
 from converters.release import manifest as manifests
 from converters.release.history import How, Promotion
 from converters.release.manifest import Manifest
@@ -174,6 +175,18 @@ def _since_current(model_dir: Path, chosen: list[int]) -> float:
     return min(max(left, default=0.0), GRACE_SECONDS)
 
 
+def list_anew(releases: Path, model: str) -> None:
+    """Have a version that was not promoted in the list of all models. Raises BadInput where the releases cannot be changed."""
+    with _changing(releases, model):
+        pass
+
+
+def _promoted(releases: Path) -> dict[str, int]:
+    """The promoted version of each model that has one."""
+    links = {path.parent.name: os.readlink(path) for path in releases.glob(f"*/{CURRENT}") if path.is_symlink()}
+    return {model: int(version) for model, version in links.items() if version.isdigit()}
+
+
 @contextmanager
 def _changing(releases: Path, model: str) -> Iterator[None]:
     """Alone, with all that a killed process left undone. Raises BadInput where the releases cannot be changed."""
@@ -183,6 +196,7 @@ def _changing(releases: Path, model: str) -> Iterator[None]:
             staging.remove_abandoned(releases / model)
             _settle(releases, model)
             yield
+            index.write(releases, _promoted(releases))
     except OSError as error:
         raise staging.unwritable(releases, error) from error
 
@@ -191,6 +205,7 @@ def _settle(releases: Path, model: str) -> None:
     """Record and list what was switched to by a process that was killed before it had done so, and remove what it left."""
     durable.remove_unfinished(releases / model / CURRENT)
     durable.remove_unfinished(releases / layout.CONFIG)
+    durable.remove_unfinished(releases / index.INDEX)
     now, entries = current(releases, model), history.read(releases / model)
     recorded = entries[-1].version if entries else None
     _list_served(releases)
