@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
 from uuid import UUID
@@ -22,7 +22,7 @@ from converters.contract.values import UnitName
 from converters.processes.meanwhile import meanwhile
 from converters.release import figures
 from converters.release.assemble import Released
-from converters.release.manifest import Manifest, Row
+from converters.release.manifest import Figure, Manifest, Row
 from flows.settings import Settings
 from flows.show.events import Event, Stage, listening
 
@@ -103,17 +103,43 @@ def _create(manifest: Manifest, verdict: str, settings: Settings, keys: tuple[st
     """Artifacts of these `keys`, the model's name before them."""
     name = f"{manifest.model} {manifest.version}: {what}"
     rows, report = (slug(f"{manifest.model}-{key}") for key in keys)
-    create_table_artifact(_table(manifest.targets), key=rows, description=f"{name}, every row")
+    create_table_artifact(_table(manifest, settings), key=rows, description=f"{name}, every row")
     create_markdown_artifact(_markdown(manifest, verdict, settings), key=report, description=name)
 
 
-_SHORT = ("target", "variant", "signature", "status", "inputs", "size", "error / limit", "latency")
-_COLUMNS = (*_SHORT, "runtimes", "reason")
+_LEFT = ("target", "variant", "signature", "status", "inputs")
+_FIGURES = ("size", "error / limit", "SNR", "top-1")
+_MORE = ("runtimes", "reason")
 
 
-def _table(rows: Sequence[Row]) -> list[dict[str, str]]:
-    cells = [figures.cells(row, None) for row in rows]
-    return [{name: each[name] for name in _COLUMNS} for each in cells]
+def _columns(manifest: Manifest) -> tuple[str, ...]:
+    """Those of the table; of figures that no row has, none."""
+    top1 = any(row.figure("top1") is not None for row in manifest.targets)
+    shown = [name for name in _FIGURES if name != "top-1" or top1]
+    metric = [manifest.evaluation.metric] if manifest.evaluation is not None else []
+    return (*_LEFT, *shown, *metric, "latency")
+
+
+def _table(manifest: Manifest, settings: Settings) -> list[dict[str, str]]:
+    """Each row's cells; its file is a link where our server serves it."""
+    metric = manifest.evaluation.metric if manifest.evaluation is not None else None
+    found = []
+    for row in manifest.targets:
+        cells = figures.cells(row, metric)
+        found.append(
+            {name: cells[name] for name in (*_columns(manifest), *_MORE)} | {"file": _file(manifest, row, settings)}
+        )
+    return found
+
+
+def _file(manifest: Manifest, row: Row, settings: Settings) -> str:
+    """A link by which a row's output is fetched, a folder as a zip; its path where no server of ours serves it."""
+    if row.path is None:
+        return ""
+    # model.json is of no use without the weights beside it
+    path = row.path if not row.path.endswith("/model.json") else row.path.rpartition("/")[0]
+    base = settings.reports
+    return f"[{path}]({base}/{quote(manifest.model)}/{manifest.version}/{quote(path)})" if base else path
 
 
 def _markdown(manifest: Manifest, verdict: str, settings: Settings) -> str:
@@ -121,12 +147,34 @@ def _markdown(manifest: Manifest, verdict: str, settings: Settings) -> str:
     if manifest.refusals:
         lines += ["## Why it is not promoted", "", *(f"- {_cell(refusal)}" for refusal in manifest.refusals), ""]
     lines += [f"**{_cell(note)}**\n" for note in manifest.notes]
-    lines += ["## Rows", "", f"| {' | '.join(_SHORT)} |", "| --- | --- | --- | --- | --- | ---: | ---: | ---: |"]
-    lines += [f"| {' | '.join(_cell(row[name]) for name in _SHORT)} |" for row in _table(manifest.targets)]
+    if manifest.evaluation is None:
+        lines += ["No accuracy was measured: there is no labelled data.", ""]
+    columns = _columns(manifest)
+    aligned = [*("---" for _ in _LEFT), *("---:" for _ in columns[len(_LEFT) :]), "---"]
+    lines += ["## Rows", "", f"| {' | '.join(map(_cell, columns))} | file |", f"| {' | '.join(aligned)} |"]
+    for row in _table(manifest, settings):
+        lines.append(f"| {' | '.join(_cell(row[name]) for name in columns)} | {row['file']} |")
+    lines += _compared(manifest)
     lines += ["", f"{figures.size(manifest.bytes)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "
               f"{'; '.join(map(_cell, manifest.runtimes())) or 'no runtime'}.", "", f"Source: {manifest.source.kind}, "
               f"`{manifest.source.digest}`", "", _report_link(manifest, settings)]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _compared(manifest: Manifest) -> list[str]:
+    """What has become of the current release's figures."""
+    if manifest.comparison is None or not manifest.comparison.differences:
+        return []
+    lines = ["", f"## Against release {manifest.comparison.version}", "", "| row | metric | size | error | latency |",
+             "| --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    names: tuple[Figure, ...] = ("metric", "size", "error", "latency")
+    for of in manifest.comparison.rows():
+        first = next(iter(of.values()))
+        told = [figures.change(of[name]) if name in of else "" for name in names]
+        lines.append(
+            f"| {' | '.join(map(_cell, (first.title, *(told if 'row' not in of else ('gone', '', '', '')))))} |"
+        )
+    return lines
 
 
 def _report_link(manifest: Manifest, settings: Settings) -> str:

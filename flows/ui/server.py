@@ -3,11 +3,10 @@
 It is Prefect's own application with four things around it. Who may ask for what is the affair of `guard`. Its pages may
 load from and talk to this address only (a Content-Security-Policy: parts of Prefect's UI fetch logos and report visits
 elsewhere). What the server itself would download, its list of worker types, is answered from the copy in Prefect's package.
-And the releases' report pages are served beside the UI, so that an artifact can link to them.
+And what releases hold is served beside the UI, so that an artifact can link to it (`outputs`).
 """
 
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -22,10 +21,9 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from converters.contract.layout import MANIFEST, REPORT
-from converters.contract.names import MODEL as NAME
 from flows import api
 from flows.settings import Settings
+from flows.ui import outputs
 from flows.ui.guard import Door, Hosts, Neighbours, Passwords
 
 _VIEWS = Path(prefect.server.api.__file__).parent / "collections_data" / "views"
@@ -33,12 +31,6 @@ _PAGE_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' {sockets}; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-# A report shows names that came with a model; whatever they are, the page runs nothing and is no part of this origin.
-_REPORT_POLICY = "sandbox allow-popups; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_PUBLIC_FILES = re.compile(
-    rf"(?P<model>{NAME.pattern})/(?P<version>[0-9]{{1,9}})/"
-    rf"(?P<file>{re.escape(REPORT)}|{re.escape(MANIFEST)}|logs/[A-Za-z0-9._-]+\.log)"
 )
 
 
@@ -69,32 +61,12 @@ async def _view(request: Request) -> Response:
     return FileResponse(path, media_type="application/json")
 
 
-async def _release_file(request: Request) -> Response:
-    """A release's report, manifest or log."""
-    settings: Settings = request.app.state.settings
-    named = _PUBLIC_FILES.fullmatch(request.path_params["path"])
-    if named is None or (path := _inside(settings.releases / named["model"] / named["version"], named["file"])) is None:
-        return PlainTextResponse("no such file", status_code=404)
-    kinds = {REPORT: "text/html", MANIFEST: "application/json"}
-    headers = {"Content-Security-Policy": _REPORT_POLICY}
-    return FileResponse(path, media_type=kinds.get(named["file"], "text/plain"), headers=headers)
-
-
-def _inside(folder: Path, name: str) -> Path | None:
-    """The file of that name, where it is in the folder and not only linked from there."""
-    try:
-        path = (folder / name).resolve(strict=True)
-    except OSError:  # there is none, or none of so long a name can be
-        return None
-    return path if path.is_file() and path.is_relative_to(folder.resolve()) else None
-
-
 def application(host: str, port: int) -> FastAPI:
     """Prefect's application, guarded as the module says."""
     app = create_app(final=True)
     app.state.settings = Settings.read()
     app.router.routes.insert(0, Route("/api/collections/views/{view}", _view))
-    app.router.routes.insert(0, Route("/releases/{path:path}", _release_file))
+    app.router.routes.insert(0, Route("/releases/{path:path}", outputs.fetched))
     settings: Settings = app.state.settings
     names = [f"{name}:{port}" for name in dict.fromkeys((host, *api.LOOPBACK_NAMES))]
     if settings.auth is not None:

@@ -59,7 +59,7 @@ def test_form_offers_choices_and_its_run_shows_every_row_when_submitted_in_a_bro
     paths = [f"/artifacts/artifact/{ids['tiny-rows']}", f"/artifacts/artifact/{ids['tiny-report']}"]
     page = f"/releases/tiny/{version}/report.html"
     others = ("/blocks/catalog", "/work-pools/work-pool/fanout", "/v2/dashboard")
-    shown = dict.fromkeys(paths, ("float32", "hdf5", "✓ passed", "/ 1e-4", "kB", "ms"))
+    shown = dict.fromkeys(paths, ("float32", "hdf5", "✓ passed", "/ 1e-4", "kB", "ms", "dB"))
     shown[f"/runs/flow-run/{run_id}"] = ("deploy tiny", "Completed")
     shown[page] = (manifest.read(home.releases / "tiny" / version).source.digest,)
     read = home.browse("read", json.dumps({**shown, **dict.fromkeys(others, ())}))
@@ -165,14 +165,15 @@ def test_operations_follow_each_other_when_started_over_the_api(home: Home) -> N
     assert "module has no version 99" in refused["message"]
 
 
-def test_report_is_served_in_a_sandbox_and_nothing_else_is_when_asked(home: Home) -> None:
+def test_releases_are_served_in_a_sandbox_and_nothing_else_is_when_asked(home: Home) -> None:
     version = (home.releases / "clock" / "current").resolve().name
     page = httpx.get(f"{home.address}/releases/clock/{version}/report.html")
     assert page.status_code == 200
     assert page.headers["content-security-policy"].startswith("sandbox")
+    assert httpx.get(f"{home.address}/releases/clock/{version}/saved_model").headers["content-type"] == "application/zip"
+    assert f"clock/{version}/report.html" in httpx.get(f"{home.address}/releases/").text
     for name in (
-        "config.json",
-        "golden.npz",
+        "key.json",
         "../../clock/1/config.json",
         "%2e%2e/%2e%2e/.clock.lock",
         "logs/../config.json",
