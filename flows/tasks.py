@@ -1,13 +1,15 @@
 """The tasks of a deploy, each a step that Prefect shows; what they do is done by converters/, in child processes."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.logging import get_run_logger
+from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import task_run
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from converters.config.spec import ModelSpec
 from converters.contract import layout
@@ -35,11 +37,36 @@ CRASH_RETRIES = 1
 # Results are passed on in memory; what must last is in the release. A conversion or check that found something wrong
 # ends as Failed, for the UI, and still carries what it found. Prefect's own cache knows parameters and not what is on
 # disk, so `converters.reuse` decides what is unchanged; such a task's state has the name that Prefect gives a hit.
+# That a step has ended well its own line says, or its state: two dozen more would hide what a run has to say.
+get_logger("task_runs").addFilter(lambda record: not record.getMessage().startswith("Finished in state Completed"))
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _options: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, "retry_delay_seconds": 0}
 _once: dict[str, Any] = {**_options, "retries": 0}
 
 
 _RELEASE, _UNIT = "{job.unit.spec.name} {job.unit.source.version}", "{job.unit.name.title}"
+
+
+def _until_cancelled(work: Callable[P, R]) -> Callable[P, R]:
+    """What a task's work comes to; Cancelled for whatever it comes to once the run's children were ended with it."""
+
+    @wraps(work)
+    def done(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            result = work(*arguments, **named)
+        except Exception:
+            if not ending.begun():
+                raise
+        else:
+            if not ending.begun():
+                return result
+        # Prefect takes a state for the result that it stands for.
+        return Cancelled(message="the run was ended meanwhile")  # type: ignore[return-value]
+
+    return done
 
 
 class Exported(NamedTuple):
@@ -57,6 +84,7 @@ def unchanged(model: str, what: str, version: int) -> State[None]:
 
 
 @task(name="build", task_run_name="{model} {place.version}: build", **_once)
+@_until_cancelled
 def build(model: str, builder: Builder, place: Staging) -> child.Completed[Built]:
     """Build the live model and record golden, in a child process; it may have begun before Prefect was there."""
     tell(Event(model, "building"))
@@ -74,6 +102,7 @@ def build(model: str, builder: Builder, place: Staging) -> child.Completed[Built
 
 
 @task(name="export", task_run_name="{model} {place.version}: export", **_once)
+@_until_cancelled
 def export(model: str, builder: Builder, place: Staging, built: child.Completed[Built]) -> Exported:
     """Export the live model as a SavedModel."""
     tell(Event(model, "exporting"))
@@ -102,6 +131,7 @@ def export(model: str, builder: Builder, place: Staging, built: child.Completed[
     retry_condition_fn=lambda task, run, state: isinstance(state.result(raise_on_failure=False), ChildDied),
     **_options,
 )
+@_until_cancelled
 def convert(executor: Executor, job: Job, need_mb: float) -> Any:
     """Convert to one variant of one target, in a child process that needs `need_mb`: a Conversion."""
     unit = job.unit
@@ -116,6 +146,7 @@ def convert(executor: Executor, job: Job, need_mb: float) -> Any:
 
 
 @task(name="check", task_run_name=f"{_RELEASE}: check {_UNIT}", **_once)
+@_until_cancelled
 def check(executor: Executor, job: Job, conversion: Conversion, need_mb: float) -> Any:
     """Run what was converted in its own runtimes and compare with golden: a list of rows."""
     unit = job.unit
@@ -130,6 +161,7 @@ def check(executor: Executor, job: Job, conversion: Conversion, need_mb: float) 
 
 
 @task(name="release", task_run_name="{spec.name} {place.version}: release", **_once)
+@_until_cancelled
 def publish(
     place: Staging,
     source: SourceRecord,

@@ -1,6 +1,7 @@
 """What a child process prints, line by line in the log of the task that started it, while it runs."""
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,13 @@ from converters.processes.meanwhile import meanwhile
 POLL_SECONDS = 0.5
 MOST_LINES = 2000
 """Lines of one child that are shown; the release's log file has them all."""
+
+
+_NOISE = re.compile(
+    r"\d{4}-\d\d-\d\d [\d:.]+: (I|W|E external/local_xla/xla/stream_executor/cuda/)|[IW]\d{4} \d\d:\d\d:|"
+    r"WARNING: All log messages before absl::InitializeLog|INFO: Created TensorFlow Lite "
+)
+"""What TensorFlow's C++ tells its developers (tsl/platform/default/logging.cc, absl's log format): it is in the log file alone."""
 
 
 @contextmanager
@@ -37,7 +45,7 @@ def _follow(
         place += whole
         for line in printed[:whole].decode(errors="replace").splitlines():
             count += 1
-            if count <= MOST_LINES and line.strip():
+            if count <= MOST_LINES and line.strip() and not _NOISE.match(line):
                 logger.info("%s", line.rstrip())
             elif count == MOST_LINES + 1:
                 logger.info("... more is in %s", log.name)

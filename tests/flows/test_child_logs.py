@@ -40,6 +40,21 @@ def test_shown_tells_only_what_is_printed_meanwhile_in_whole_lines(tmp_path: Pat
     assert lines == ["first", "second", "rest"]
 
 
+def test_shown_leaves_out_what_tensorflow_tells_its_developers(tmp_path: Path, lines: Lines) -> None:
+    noise = [
+        "2026-11-28 08:20:02.672922: E external/local_xla/xla/stream_executor/cuda/cuda_platform.cc:51] failed call to cuInit",
+        "2026-11-28 08:20:02.672922: I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow binary is optimized",
+        "I0000 00:00:1795854005.383444   32129 devices.cc:67] Number of eligible GPUs",
+        "W0000 00:00:1795854014.382106     376 tf_tfl_flatbuffer_helpers.cc:365] Ignored output_format.",
+        "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
+        "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.",
+    ]
+    told = ["INFO: mine", "2026-11-28 08:20:02.672922: E tensorflow/core/framework/op.cc:1] a kernel failed", "Wait"]
+    with child_logs.shown(tmp_path / "log"):
+        (tmp_path / "log").write_text("\n".join([*noise, *told]))
+    assert lines == told
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_shown_goes_on_when_the_log_or_its_folder_is_taken_away(tmp_path: Path, lines: Lines, kept: bool) -> None:
     folder = tmp_path / "logs"

@@ -50,6 +50,7 @@ def test_form_offers_choices_and_its_run_shows_every_row_when_submitted_in_a_bro
     tasks = home.tasks(run_id, *(f"tiny {version}: {name}" for name in named))
     assert {f"tiny {version}: {name}" for name in named} <= set(tasks)
     assert set(tasks.values()) == {"Completed"}
+    assert not [line for line in home.logs(run_id) if "Finished in state Completed" in line and "promoted" not in line]
     artifacts = home.artifacts(run_id)
     assert artifacts["tiny-progress"] == 100
     report = artifacts["tiny-report"]
@@ -142,6 +143,7 @@ def test_cancel_ends_every_process_and_leaves_no_trace_when_pressed_in_the_ui(ho
     wait_until(lambda: not any(alive(process.pid) for process in doomed))
     assert done["foreign"] == []
     assert home.wait(run_id)["state"]["type"] == "CANCELLED"
+    assert "Failed" not in home.tasks(run_id).values()
     assert sorted(path.name for path in (home.releases / "holding").iterdir()) == before
     assert (home.releases / "holding" / "current").resolve() == current
 
@@ -170,7 +172,9 @@ def test_releases_are_served_in_a_sandbox_and_nothing_else_is_when_asked(home: H
     page = httpx.get(f"{home.address}/releases/clock/{version}/report.html")
     assert page.status_code == 200
     assert page.headers["content-security-policy"].startswith("sandbox")
-    assert httpx.get(f"{home.address}/releases/clock/{version}/saved_model").headers["content-type"] == "application/zip"
+    assert (
+        httpx.get(f"{home.address}/releases/clock/{version}/saved_model").headers["content-type"] == "application/zip"
+    )
     assert f"clock/{version}/report.html" in httpx.get(f"{home.address}/releases/").text
     for name in (
         "key.json",
