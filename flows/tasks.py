@@ -34,12 +34,12 @@ from flows.show.events import Event, tell
 CRASH_RETRIES = 1
 """How often a conversion is done again whose child process crashed. What a converter says itself it would say again."""
 
-# Results are passed on in memory; what must last is in the release. A conversion or check that found something wrong
-# ends as Failed, for the UI, and still carries what it found. Prefect's own cache knows parameters and not what is on
-# disk, so `converters.reuse` decides what is unchanged; such a task's state has the name that Prefect gives a hit.
 # That a step has ended well its own line says, or its state: two dozen more would hide what a run has to say.
 get_logger("task_runs").addFilter(lambda record: not record.getMessage().startswith("Finished in state Completed"))
 
+# Results are passed on in memory; what must last is in the release. A conversion or check that found something wrong
+# ends as Failed, for the UI, and still carries what it found. Prefect's own cache knows parameters and not what is on
+# disk, so `converters.reuse` decides what is unchanged; such a task's state has the name that Prefect gives a hit.
 P = ParamSpec("P")
 R = TypeVar("R")
 

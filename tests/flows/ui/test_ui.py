@@ -178,9 +178,9 @@ def test_releases_are_served_in_a_sandbox_and_nothing_else_is_when_asked(home: H
     assert f"clock/{version}/report.html" in httpx.get(f"{home.address}/releases/").text
     for name in (
         "key.json",
-        "../../clock/1/config.json",
+        "../../clock/1/key.json",
         "%2e%2e/%2e%2e/.clock.lock",
-        "logs/../config.json",
+        "logs/../key.json",
     ):
         assert httpx.get(f"{home.address}/releases/clock/{version}/{name}").status_code == 404
     assert httpx.get(f"{home.address}/api/health", headers={"Host": "elsewhere.example"}).status_code == 400
