@@ -56,6 +56,10 @@ class Judge:
         """The inputs of golden, by signature key."""
         return {key: [case.inputs for case in cases] for key, cases in self._cases.items()}
 
+    def cases_of(self, key: str) -> Sequence[Case]:
+        """Golden's calls of a signature, in the variant's sizes."""
+        return self._cases.get(key, ())
+
     @property
     def asked(self) -> Asked:
         """What runtimes are asked: the inputs of labelled data, and then golden's."""

@@ -66,7 +66,7 @@ def _untrusted(written: Manifest, why: str) -> Manifest:
 
 
 def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], trust_code: bool) -> Manifest:
-    spec = _spec(root)
+    spec = read_spec(root)
     _require_known(root, written, spec)
     changed = files.changed_files(root, written)
     if not sealing.is_sealed(root):
@@ -84,15 +84,7 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], tr
         code.require_none(str(root), listed)
     withheld = _withheld(changed, trust_code)
     rows = []
-    source = Source(
-        model=written.model,
-        version=written.version,
-        kind=written.source.kind,
-        digest=written.source.digest,
-        signatures=written.source.signatures,
-        saved_model=root / SAVED_MODEL,
-        golden=root / GOLDEN,
-    )
+    source = source_of(root, written)
     with resident.keeping():
         for conversion, old in conversions:
             tell(conversion.target, conversion.variant)
@@ -107,6 +99,19 @@ def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], tr
             tolerance = (unit.options.of(unit.options.tolerance, unit.variant) or unit.kind.tolerance).error
             rows += [_with_history(row, before, _of(before, changed, written), tolerance) for row, before in again]
     return _again(written, [*rows, *(row for row in written.targets if row.path is None)], spec)
+
+
+def source_of(root: Path, written: Manifest) -> Source:
+    """What a release's files were made from, as far as it takes to check them."""
+    return Source(
+        model=written.model,
+        version=written.version,
+        kind=written.source.kind,
+        digest=written.source.digest,
+        signatures=written.source.signatures,
+        saved_model=root / SAVED_MODEL,
+        golden=root / GOLDEN,
+    )
 
 
 def _require_known(root: Path, written: Manifest, spec: ModelSpec) -> None:
@@ -149,7 +154,8 @@ def _withheld(changed: Mapping[str, str], trust_code: bool) -> str | None:
     return None if trust_code else f"{METRIC} is code that came with the release; it is run where --trust-code says so"
 
 
-def _spec(root: Path) -> ModelSpec:
+def read_spec(root: Path) -> ModelSpec:
+    """The config that a release was made by. Raises BadInput."""
     try:
         return ModelSpec.model_validate_json((root / CONFIG).read_bytes())
     except OSError as error:

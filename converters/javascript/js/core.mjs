@@ -64,7 +64,8 @@ export async function answer(tf, backend, base, index) {
   return !failed;
 }
 
-async function run(tf, header, url, payload) {
+/** What a request's model at `url` makes of its calls, as a message: a header, and the outputs' bytes. */
+export async function run(tf, header, url, payload) {
   const { model, call } = await loaded(tf, header, url);
   const weights = header.kind === "graph" ? Object.values(model.weights).flat() : [];
   const cases = [];

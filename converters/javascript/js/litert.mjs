@@ -11,6 +11,7 @@ const ELEMENTS = { 1: "float32", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 
 const NO_TENSOR = /^Element type \w+ is not supported/;
 // A call that fails is not refused: this is printed, and outputs are left as they were in memory.
 const FAILED = /^ERROR:/;
+const TOLD = /^(VERBOSE|INFO|WARNING):/; // Printed as errors are, which nobody who looks at the console should take them for.
 const said = [];
 let wasm;
 
@@ -27,11 +28,12 @@ export async function start(here, backend, version) {
 
 /** Notes in `said` what LiteRT prints of errors; its module takes hold of the console when it starts. */
 function listen() {
+  const quiet = console.debug.bind(console);
   for (const level of ["log", "warn", "error"]) {
     const print = console[level].bind(console);
     console[level] = (...words) => {
       if (FAILED.test(words.join(" "))) said.push(words.join(" "));
-      print(...words);
+      (TOLD.test(words.join(" ")) ? quiet : print)(...words);
     };
   }
 }
@@ -52,7 +54,8 @@ export async function answer(backend, base, index) {
   return !failed;
 }
 
-async function run(header, url, backend, payload) {
+/** What a request's file at `url` makes of its calls, as a message: a header, and the outputs' bytes. */
+export async function run(header, url, backend, payload) {
   const model = await loaded(url, backend, header.signature);
   const cases = [];
   const chunks = [];

@@ -198,10 +198,9 @@ def files(root: Path, manifest: Manifest, spec: ModelSpec, told: Golden) -> list
             sides = (source[key], signature)
             of = example.write_sized(root, key, kept[key], plain[key], sides, apart=apart) if row.shapes else plain[key]
             if of is not None:
-                ends = row.quantized or Ends()
-                sides_ = _ports(manifest, spec, key, target, signature, ends, of)
+                inputs, outputs = ports(manifest, spec, row, signature, of.shapes)
                 asynchronous = target == "tfjs" and variant != "layers" and _dynamic(root / path)
-                calls.append(Call(key, *sides_, of, wire.not_in_json(signature), asynchronous))
+                calls.append(Call(key, inputs, outputs, of, wire.not_in_json(signature), asynchronous))
         lacking = [row for row in manifest.targets if row.unit == rows[0].unit and row.path is None]
         made.append(File(target, variant, path, tuple(rows), tuple(_default_first(calls)), tuple(lacking)))
     return made
@@ -224,14 +223,16 @@ def _fixed(signature: Signature, row: Row) -> Signature:
     return Signature(inputs=inputs, outputs={name: sized(spec) for name, spec in signature.outputs.items()})
 
 
-def _ports(
-    manifest: Manifest, spec: ModelSpec, key: str, target: str, signature: Signature, ends: Ends, of: Example
+def ports(
+    manifest: Manifest, spec: ModelSpec, row: Row, signature: Signature, shapes: tuple[Size, Size]
 ) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    observed = manifest.observed.get(key)
-    given = any(row.signature == key and row.data == "given" for row in manifest.targets)
+    """Inputs and outputs of a row's file, whose signature is this; `shapes` are those of an example."""
+    ends = row.quantized or Ends()
+    observed = manifest.observed.get(row.signature or "")
+    given = any(other.signature == row.signature and other.data == "given" for other in manifest.targets)
     sides = (
-        (signature.inputs, observed.inputs if observed else {}, ends.inputs, of.shapes[0]),
-        (signature.outputs, observed.outputs if observed else {}, ends.outputs, of.shapes[1]),
+        (signature.inputs, observed.inputs if observed else {}, ends.inputs, shapes[0]),
+        (signature.outputs, observed.outputs if observed else {}, ends.outputs, shapes[1]),
     )
 
     def port(
@@ -243,7 +244,7 @@ def _ports(
         )
         return Port(
             name=name,
-            dtype=scale.dtype if scale is not None else TARGETS[target].holds(tensor.dtype),
+            dtype=scale.dtype if scale is not None else TARGETS[row.target].holds(tensor.dtype),
             shape=tensor.shape,
             sample=size[name],
             seen=limits,

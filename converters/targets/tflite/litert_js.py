@@ -39,15 +39,16 @@ def run(artifacts: Sequence[Artifact], cases: Cases, seconds: float) -> list[Pre
     with flatbuffer.reading(path) as model:
         scales = ends.quantized(model)
     keys = [artifact.signature or "" for artifact in artifacts]
-    requests = [_request(path, key, scales[key], cases[key]) for key in keys]
+    requests = [request(path, key, scales[key], cases[key]) for key in keys]
     answers = _answers("litert-wasm", requests)
     if not all(answer.runtime.endswith(NO_GPU) for answer in answers):
         pairs = zip(answers, _answers("litert-webgpu", requests), strict=True)
         answers = [answer.model_copy(update={"also": [*answer.also, other]}) for answer, other in pairs]
-    return [_numbers(answer, scales[key]) for key, answer in zip(keys, answers, strict=True)]
+    return [numbers(answer, scales[key]) for key, answer in zip(keys, answers, strict=True)]
 
 
-def _request(path: Path, key: str, scales: Ends, calls: Sequence[Tensors]) -> Request:
+def request(path: Path, key: str, scales: Ends, calls: Sequence[Tensors]) -> Request:
+    """What a page is asked: calls of a signature, whose numbers the file may take as integers."""
     taken = [ends.taken(inputs, ends.details(scales.inputs)) for inputs in calls]
     return Request(path, "tflite", taken, signature=key)
 
@@ -61,6 +62,7 @@ def _answers(runtime: runner.LiteRT, requests: Sequence[Request]) -> list[Predic
     return [answer.model_copy(update={"lacks": answer.error is not None}) for answer in answers]
 
 
-def _numbers(answer: Prediction, scales: Ends) -> Prediction:
+def numbers(answer: Prediction, scales: Ends) -> Prediction:
+    """The answer with the numbers that its integers stand for."""
     outputs = [ends.returned(each, ends.details(scales.outputs)) for each in answer.outputs]
-    return answer.model_copy(update={"outputs": outputs, "also": [_numbers(each, scales) for each in answer.also]})
+    return answer.model_copy(update={"outputs": outputs, "also": [numbers(each, scales) for each in answer.also]})

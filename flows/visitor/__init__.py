@@ -1,0 +1,1 @@
+"""`fanout open`: a release in the visitor's own browser."""
