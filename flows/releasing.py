@@ -23,6 +23,7 @@ from flows.terminal import (
     TrustCode,
     Verbose,
     Wide,
+    err,
     example,
     out,
     print_json,
@@ -68,6 +69,34 @@ def check(
     else:
         show(manifest, wide=wide, verbose=verbose)
     raise typer.Exit(1 if manifest.refusals else 0)
+
+
+@app.command(name="open", epilog=example("fanout open digits", "fanout open digits --version 3 --no-browser"))
+def open_release(
+    model: Model,
+    version: Annotated[
+        int | None,
+        typer.Option("--version", metavar="N", help="Default: the current one.", autocompletion=completion.versions),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine alone; 0: any that is free.")] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the page's address, and open nothing.")
+    ] = False,
+    releases: Releases = None,
+) -> None:
+    """Run a release's files in your own browser: whether they agree there, how fast, and with a picture of yours."""
+    from flows.visitor import opening
+
+    settings = Settings.read(releases=releases)
+    root = opening.chosen(settings.releases, model, version)
+
+    def ready(url: str) -> None:
+        out.print(url, soft_wrap=True)
+        err.print(Text(f"{root} is shown there, to this machine alone; Ctrl-C ends it", style="dim"), soft_wrap=True)
+        if not no_browser:
+            opening.show(url)
+
+    opening.serve(root, settings.read_keys(), port, ready)
 
 
 @app.command(name="releases", epilog=example("fanout releases digits"))

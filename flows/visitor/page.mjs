@@ -15,7 +15,7 @@ function made(tag, name, text = "") {
 }
 
 /** A number of few digits. */
-const figure = (value) => (value === 0 || Math.abs(value) >= 1e-3 ? String(Number(value.toPrecision(3))) : value.toExponential(1));
+const figure = (value, digits = 3) => (value === 0 || Math.abs(value) >= 1e-3 ? String(Number(value.toPrecision(digits))) : value.toExponential(1));
 /** A browser's clock ticks ten times a millisecond. */
 const milliseconds = (value) => (value < 0.1 ? "under 0.1 ms" : `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ms`);
 const LIBRARIES = { tfjs: "tensorflow.js", litert: "LiteRT.js" };
@@ -208,7 +208,7 @@ function shownOutput(name, numbers, labels) {
     const share = made("i");
     share.style.width = `${Math.max(0, (100 * value) / most)}%`;
     bar.append(share);
-    item.append(made("b", "", labels[place] ?? `${name} ${place}`), made("span", "", figure(value)), bar);
+    item.append(made("b", "", labels[place] ?? `${name} ${place}`), made("span", "", figure(value, 4)), bar);
     list.append(item);
   }
   return [made("h3", "", name), list];
