@@ -11,9 +11,11 @@ from types import ModuleType
 
 import pages
 import pytest
+import yaml
 from pages import DOCS, ROOT
 
 from converters.config.spec import ModelSpec
+from converters.contract import layout
 
 LANGUAGES = {"sh", "python", "yaml", "json", "text", "js", "html", "kotlin", "swift"}
 CODE = subprocess.run(
@@ -84,9 +86,21 @@ def test_every_key_of_a_config_is_told(generate: ModuleType) -> None:
     assert silent == []
 
 
+def test_the_example_of_a_config_has_every_key() -> None:
+    (example,) = (s for s in pages.snippets("docs/reference/config.md") if s.language == "yaml")
+    assert set(yaml.safe_load(example.text)) == set(ModelSpec.model_fields) - {"base", "name"}
+
+
 def test_every_variable_is_told() -> None:
     told = pages.pages()["docs/reference/environment.md"]
     assert [name for name in sorted(set(CODE.split())) if name not in told] == []
+
+
+def test_every_file_of_a_release_is_told() -> None:
+    told = pages.pages()["docs/reference/release.md"]
+    named = [Path(value).name for name, value in vars(layout).items() if name.isupper()]
+    assert len(named) > 15
+    assert [name for name in named if name not in told] == []
 
 
 def test_every_sentence_that_is_quoted_is_said() -> None:
