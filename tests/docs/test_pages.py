@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import mutants
+import mutations
 import pages
 import pytest
 import yaml
@@ -101,6 +103,17 @@ def test_every_file_of_a_release_is_told() -> None:
     named = [Path(value).name for name, value in vars(layout).items() if name.isupper()]
     assert len(named) > 15
     assert [name for name in named if name not in told] == []
+
+
+def test_every_kind_of_mutation_is_told() -> None:
+    belief = pages.pages()["docs/explanation/belief.md"]
+    told = set(re.findall(r"^\| ([a-z' ]+) \| [^|`]+ \|(?:[ \d]+(?:of \d+)? \||  \|){5}", belief, re.MULTILINE))
+    source = (ROOT / "tests" / "support" / "mutations.py").read_text()
+    made = set(re.findall(r'(?:Mutation|edit)\(\s*"([^"]+)"', source)) | set(mutations._ON_VALUES)
+    assert len(told) > 20
+    assert told <= made | mutants.COMPUTING
+    rare = {"wrong shard", "weights dropped", "layer order changed", "asset changed"}
+    assert made - told == rare & made
 
 
 def test_every_sentence_that_is_quoted_is_said() -> None:
