@@ -1,9 +1,8 @@
 """Every command and snippet of the documentation does what it says: each page is followed, from its top to its end."""
 
+import io
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,21 @@ import reader
 from command import Fanout
 from given_data import write_images, write_wav
 from reader import Reader
+from rich.console import Console
 
 from converters.config import read
 from converters.processes import child
+from converters.release import manifest
+from flows.show.tables import ManifestTable
 
+TUTORIAL = "docs/tutorial.md"
 HELP = "docs/reference/commands.md"
 """The examples of `--help`, of commands that tests/flows calls."""
 FOLLOWED = [
     page
     for page in pages.pages()
-    if page != HELP and any(snippet.language not in ("text", "json") for snippet in pages.snippets(page))
+    if page not in (HELP, TUTORIAL)
+    and any(snippet.language not in ("text", "json") for snippet in pages.snippets(page))
 ]
 
 
@@ -58,14 +62,27 @@ def bring(place: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def beginner(tmp_path_factory: pytest.TempPathFactory, fanout: Fanout) -> Reader:
+    """Who has followed the tutorial, whose model other pages name, too."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(read.CONFIGS, folder / "configs")
     child.run(bring, folder)
-    # The model of the tutorial, which other pages name, too.
-    (maker,) = (snippet for snippet in pages.snippets("docs/tutorial.md") if snippet.text.startswith("# prices.py"))
-    subprocess.run([sys.executable, "-c", maker.text], cwd=folder, check=True, capture_output=True)
-    return folder
+    reader = Reader(folder, fanout)
+    for snippet in pages.snippets(TUTORIAL):
+        reader.follow(snippet)
+    return reader
+
+
+@pytest.fixture
+def place(beginner: Reader) -> Path:
+    return beginner.place
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.browser
+def test_the_tutorial_works_when_it_is_followed(beginner: Reader) -> None:
+    assert "exit status 1" in beginner.said
+    assert {path.parent.name for path in beginner.place.glob("releases/*/current")} >= {"digits", "prices"}
 
 
 @pytest.mark.timeout(1200)
@@ -75,6 +92,21 @@ def test_a_page_works_when_it_is_followed(page: str, place: Path, fanout: Fanout
     follower = Reader(place, fanout)
     for snippet in pages.snippets(page):
         follower.follow(snippet)
+
+
+@pytest.mark.timeout(1200)
+def test_the_table_of_the_readme_is_what_is_shown(place: Path, fanout: Fanout) -> None:
+    fanout("deploy", "digits", releases=place / "releases")
+    console = Console(width=80, file=io.StringIO(), highlight=False)
+    console.print(ManifestTable(manifest.read((place / "releases" / "digits" / "current").resolve())))
+    shown = [words(line) for line in str(console.file.getvalue()).splitlines()]
+    (table,) = (snippet.text for snippet in pages.snippets("README.md") if snippet.text.startswith("digits"))
+    assert [line for line in table.splitlines() if words(line) not in shown] == []
+
+
+def words(line: str) -> list[str]:
+    """Those of a line of a table that no measurement changes."""
+    return re.findall(r"[a-z]+(?:_[a-z]+)*\d*\b", re.sub(r"\b[\d.]+(e-\d+)?", "", line))
 
 
 def test_examples_of_help_name_what_there_is() -> None:

@@ -82,9 +82,12 @@ class Reader:
                 self.exported[name] = os.path.expandvars(
                     value.replace("$PWD", str(self.place)).replace("~", str(self.place))
                 )
-        elif words[0] == "fanout" and not re.search(r"[|&;><]", line.split(" #")[0]):
-            words = [str(self.place) + word[1:] if word.startswith("~") else word for word in words[1:]]
-            ran = self.fanout(*words, releases=self.place / "releases", environment=self._environment())
+        elif words[0] == "fanout" and not {"|", "||", "&&", ";"} & set(words):
+            given, into = (words[1:-2], words[-1]) if words[-2:-1] == [">"] else (words[1:], None)
+            given = [word.replace("~", str(self.place)) if word.startswith("~") else word for word in given]
+            ran = self.fanout(*given, releases=self.place / "releases", environment=self._environment())
+            if into is not None:
+                (self.place / into).write_text(ran.out)
             self._note(ran, line, snippet)
         else:
             self._run(["bash", "-euo", "pipefail", "-c", line], snippet)
