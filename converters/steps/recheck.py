@@ -246,5 +246,8 @@ def _again(written: Manifest, rows: list[Row], spec: ModelSpec) -> Manifest:
     place = {row.identity: number for number, row in enumerate(written.targets)}
     ordered = sorted(rows, key=lambda row: place[row.identity])
     refusals = verdict.refusals(ordered, spec.targets, require_data=spec.require_data)
+    # Whatever is in a release passed, be it required or not.
+    fallen = [verdict.shortfall(row) for row in ordered if row.path is not None and row.fell_short]
+    refusals = list(dict.fromkeys([*refusals, *fallen]))
     status = "failed" if refusals else "passed"
     return written.model_copy(update={"targets": ordered, "status": status, "refusals": refusals})

@@ -121,6 +121,21 @@ def test_recheck_reports_a_file_that_cannot_be_read_and_runs_the_rest(release: P
     assert {row.target for row in found.targets if row.status != "passed"} == {"hdf5"}
 
 
+def test_recheck_refuses_a_release_whose_file_is_damaged_though_the_config_does_not_require_it(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    unrequired = {"variants": ["float32"], "required": [], "optional": True}
+    targets = {"tflite": unrequired, "hdf5": {"optional": True, "required": []}}
+    release = releases.publish(
+        samples.write_spec(tmp_path, samples.KERAS, targets=targets), tmp_path / "releases", pool
+    ).path
+    assert recheck(release).refusals == []
+    with (release / "tflite" / "float32.tflite").open("ab") as file:
+        file.write(b"more")
+    (refusal,) = recheck(release).refusals
+    assert "tflite float32 serving_default failed: digests on sha256: tflite/float32.tflite" in refusal
+
+
 def test_recheck_loads_no_file_that_does_not_tell_what_it_would_run(release: Path, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     keras(release, marker)
