@@ -106,7 +106,7 @@ def test_deploy_leaves_out_what_fell_short_and_was_not_required(tmp_path: Path, 
     assert rows["float32"]["status"] == "passed"
     release = root / "gated" / "current"
     assert sorted(path.name for path in (release / "tflite").iterdir()) == ["float32.tflite"]
-    assert "Left out: tflite int8" in (release / "report.html").read_text()
+    assert "Without tflite int8 serving_default; the reasons are with the rows" in (release / "report.html").read_text()
 
     again = fanout("check", release, releases=root)
     assert again.status == 0, again.err
