@@ -122,14 +122,17 @@ def _write(draft: Draft, folder: Path, to_ask: Sequence[str] | None) -> None:
         found = child.run(looking.look, drafting.spec_of(draft)).value
 
     def checked(draft: Draft) -> str:
-        if draft.batch_1 and not any(signature.dynamic_batch for signature in found.signatures.values()):
-            raise BadInput("--batch-1: no signature has a batch that is open")
+        if draft.batch_1 and not drafting.fixes_batch(draft, found.signatures):
+            raise BadInput(
+                "--batch-1: no target makes files of fixed sizes, or no signature has a batch that is open and no other size "
+                "that is; give whole shapes under 'shapes' of the target, in the config"
+            )
         content = drafting.text(draft, found.signatures, folder)
         inputs.require_known(drafting.validated(draft, content, folder), found.signatures)
         return content
 
     for question in to_ask or ():
-        if question != "batch_1" or any(signature.dynamic_batch for signature in found.signatures.values()):
+        if question != "batch_1" or drafting.fixes_batch(draft, found.signatures):
             draft = _asked(draft, question, checked)
     config = drafting.written(draft, checked(draft), folder)
     out.print(f"\n{config} is written; next:", soft_wrap=True)

@@ -14,16 +14,19 @@ from converters.contract import names, paths
 from converters.contract.errors import BadInput
 from converters.contract.values import Signature, TensorSpec
 from converters.processes import userland
+from converters.targets.registry import TARGETS
 
 _COLUMN = 44
 """Where comments begin, if the line leaves room."""
+
+_BATCH_1 = {"shapes": {"batch": 1}}
 
 
 class Draft(NamedTuple):
     """What a config is to say, as a person says it in the current directory.
 
     `model` is a path, or FILE.py:FUNCTION. `labels` are [OUTPUT=]FILE, `schedule` a cron expression or `never`. With `batch_1`
-    there are TF Lite files of a batch of one, too.
+    there are files of a batch of one too, of the targets that make files of fixed sizes.
     """
 
     model: str
@@ -109,6 +112,12 @@ def validated(draft: Draft, content: str, folder: Path) -> ModelSpec:
     return read.validated(plain_yaml.load(content.encode()), require_new(draft, folder))
 
 
+def fixes_batch(draft: Draft, signatures: Mapping[str, Signature]) -> bool:
+    """Whether a batch of one leaves no size open, of some signature and some target that makes files of fixed sizes."""
+    options = [TARGETS[name].options.model_validate(_BATCH_1) for name in draft.targets if _takes_sizes(name)]
+    return any(each.fixes(signature) for each in options for signature in signatures.values())
+
+
 def require_new(draft: Draft, folder: Path) -> Path:
     """Where it is to be. Raises BadInput where there is one, or a model may not be called so."""
     fault = names.model_fault(draft.name)
@@ -145,12 +154,17 @@ def _golden(draft: Draft, folder: Path) -> list[str]:
 
 
 def _targets(draft: Draft) -> list[str]:
-    shapes = {name: ", shapes: {batch: 1}" if draft.batch_1 and name == "tflite" else "" for name in draft.targets}
+    sizes = {name: _BATCH_1 if draft.batch_1 and _takes_sizes(name) else {} for name in draft.targets}
+    told = {name: _scalar({"optional": True, "required": [], **more}) for name, more in sizes.items()}
     return [
         "# What falls short is left out of a release, with its reason; a variant named under `required` blocks it instead.",
         "targets:",
-        *(f"  {name}: {{optional: true, required: []{more}}}" for name, more in shapes.items()),
+        *(f"  {name}: {options}" for name, options in told.items()),
     ]
+
+
+def _takes_sizes(target: str) -> bool:
+    return "shapes" in TARGETS[target].options.model_fields
 
 
 def _labels(draft: Draft, signatures: Mapping[str, Signature], folder: Path) -> list[str]:

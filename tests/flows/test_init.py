@@ -25,6 +25,9 @@ Path(__file__).with_name("process").write_text(str(os.getpid()))
 def build():
     return tf_keras.Sequential([tf_keras.Input((5,), name="x"), tf_keras.layers.Dense(2, "tanh", name="y")])
 
+def sequence():
+    return tf_keras.Sequential([tf_keras.Input((None, 5), name="x"), tf_keras.layers.Dense(2, name="y")])
+
 def unbuilt():
     return tf_keras.Sequential([tf_keras.layers.Dense(2, "tanh", name="y")])
 """
@@ -133,6 +136,8 @@ def test_config_is_short_names_the_schema_and_says_what_more_there_is(fanout: Fa
         (["exports/prices/1", "--targets", "tflight"], ["'tflight'", "did you mean 'tflite'?"]),
         (["exports/prices/1", "--data", "nowhere.npz"], ["--data", "nowhere.npz does not exist"]),
         (["exports/prices/1", "--labels", "nowhere.txt"], ["--labels", "does not exist"]),
+        (["exports/prices/1", "--batch-1", "--targets", "hdf5"], ["--batch-1", "no target makes files of fixed sizes"]),
+        (["builders.py:sequence", "--batch-1"], ["--batch-1", "whole shapes"]),
         (["exports/prices/1", "--schedule", "at night"], ["schedule.cron", "'at night'"]),
         (["faces.keras", "--labels", "names.txt"], ["several outputs", "first, second"]),
         (["faces.keras", "--labels", "first=names.txt"], ["labels.first: there are 3 names", "is 2"]),
