@@ -32,6 +32,11 @@ def uses_tables(meta_graph: Any, keys: Iterable[str]) -> bool:
     return any(node.op in _TABLES for node in graph.reached(meta_graph, keys))
 
 
+def reads_references(meta_graph: Any, keys: Iterable[str]) -> bool:
+    """Whether any of the signatures reads a variable of TF 1's reference kind."""
+    return any(node.op in ("Variable", "VariableV2") for node in graph.reached(meta_graph, keys))
+
+
 def variable_bytes(meta_graph: Any, keys: Iterable[str], float32_bytes: int = 4) -> int:
     """Bytes of the variables that these signatures read, by the dtypes and shapes in the graph: nothing is loaded.
 

@@ -1,5 +1,6 @@
 """Sizes that a file fixes, where the model leaves them open: GPU delegates, NPUs and LiteRT.js take nothing else."""
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from pydantic_core import CoreSchema
 
 from converters.contract.errors import Unsupported, said
 from converters.contract.values import Signature, TensorSpec, Told
+from converters.formats import frozen
+from converters.formats import saved_model as model
 
 BATCH = "batch"
 
@@ -86,7 +89,10 @@ def write(saved_model: Path, signatures: Mapping[str, Signature], folder: Path) 
     import tensorflow as tf
 
     try:
-        loaded = tf.saved_model.load(str(saved_model))
+        with tempfile.TemporaryDirectory(prefix="fanout-frozen-") as scratch:
+            if frozen.reads_references(model.read(saved_model), signatures):  # which a function of another graph cannot
+                saved_model = frozen.write(saved_model, list(signatures), Path(scratch) / "frozen")
+            loaded = tf.saved_model.load(str(saved_model))
         module = tf.Module()
         module.model = loaded  # what its functions read lives as long as it does
         functions = {key: _function(loaded.signatures[key], each) for key, each in signatures.items()}

@@ -11,6 +11,7 @@ from typing import Any
 import damage
 import pytest
 import samples
+import zoo_sources
 from samples import Converted, Sample
 
 from converters.config.read import without_config
@@ -477,6 +478,16 @@ class Centred(tf.Module):
 def build():
     return Centred()
 """
+
+
+def test_a_file_of_fixed_sizes_is_made_of_a_model_with_tf1_variables(tmp_path: Path) -> None:
+    run(zoo_sources.dense, tmp_path / "dense")
+    told = {"tflite": {"variants": ["float32", "int8"], "shapes": {"batch": 1}}}
+    spec = samples.write_spec(tmp_path, "", name="one", model="dense", targets=told)
+    sample = samples.build(spec, tmp_path)
+    for variant in ("float32-batch1", "int8-batch1"):
+        (row,) = samples.converted(sample, "tflite", variant).check()
+        assert (row.status, row.shapes) == ("passed", {"x": (1, 4)}), row.reason
 
 
 def test_a_batch_is_not_cut_when_the_model_mixes_its_samples(make_sample: Make) -> None:
