@@ -67,7 +67,7 @@ def _untrusted(written: Manifest, why: str) -> Manifest:
 
 def _checked(root: Path, written: Manifest, tell: Callable[[str, str], None], trust_code: bool) -> Manifest:
     spec = read_spec(root)
-    _require_known(root, written, spec)
+    require_known(root, written, spec)
     changed = files.changed_files(root, written)
     if not sealing.is_sealed(root):
         changed[MANIFEST] = "is not what was written"
@@ -114,7 +114,7 @@ def source_of(root: Path, written: Manifest) -> Source:
     )
 
 
-def _require_known(root: Path, written: Manifest, spec: ModelSpec) -> None:
+def require_known(root: Path, written: Manifest, spec: ModelSpec) -> None:
     """Refuse rows about what does not exist here, or is no part of the release's own config. Raises BadInput."""
     for row in written.targets:
         known = row.target in spec.targets and spec.targets[row.target].has(row.variant)

@@ -20,7 +20,7 @@ from converters.release import files, manifest
 from converters.release.explain import facts
 from converters.release.manifest import Row
 from converters.steps.judging import Judge
-from converters.steps.recheck import read_spec, source_of
+from converters.steps.recheck import read_spec, require_known, source_of
 from converters.steps.unit import Unit
 from converters.targets.tfjs import NAME as TFJS
 from converters.targets.tflite import NAME as TFLITE
@@ -61,11 +61,13 @@ class Visits:
     def __init__(self, root: Path, work: Path) -> None:
         self.root, self._work = root, work
         self.manifest, self._spec = manifest.read(root), read_spec(root)
+        require_known(root, self.manifest, self._spec)
         self._golden = golden.load(root / GOLDEN)
+        self._judges: dict[UnitName, Judge] = {}
         self.visits = [
             Visit("tfjs" if row.target == TFJS else "litert", backend, row)
             for row in sorted(self.manifest.targets, key=lambda row: row.target != TFJS)
-            if row.path is not None and row.signature is not None and _for_browsers(row)
+            if row.path is not None and row.signature is not None and _for_browsers(row) and self._judge(row)[1]
             for backend in _BACKENDS[row.target]
         ]
         if not self.visits:
@@ -74,7 +76,6 @@ class Visits:
                 "tfjs, or TF Lite files of fixed sizes (shapes: {batch: 1})"
             )
         self.versions = {"tfjs": programs.tfjs_version(), "litert": programs.litert_js_version()}
-        self._judges: dict[UnitName, Judge] = {}
         self._writing = threading.Lock()
 
     @cached_property

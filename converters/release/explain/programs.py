@@ -12,14 +12,14 @@ import jinja2
 
 from converters.contract.layout import EXAMPLES
 from converters.release import figures
-from converters.release.explain import mobile, quoting
+from converters.release.explain import kubernetes, mobile, quoting
 from converters.release.explain.facts import Call, File, Port
 from converters.release.manifest import Manifest
+from converters.targets.registry import TARGETS
 
 _NPM = {"tfjs": re.compile(r"\btfjs (\d[\w.-]*)"), "litertjs": re.compile(r"\blitert\.js (\d[\w.-]*)")}
 _TENSORS = frozenset({"float32", "int32", "uint8"})
 """The dtypes of LiteRT.js's Tensor."""
-KUBERNETES = f"{EXAMPLES}/kubernetes.yaml"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def parts(writer: Writer, files: Sequence[File]) -> list[Part]:
         if file.calls or file.variant == "weights":
             kinds.setdefault(file.target, []).append(file)
     makers = {"saved_model": _saved_model, "tflite": _tflite, "tfjs": _tfjs, "hdf5": _hdf5, "serving": _serving}
-    made = [part for target, of in kinds.items() if target in makers for part in makers[target](writer, of)]
+    made = [part for target, of in kinds.items() for part in makers.get(target, _other)(writer, of)]
     return [replace(part, notes=(*part.notes, *_lacking(part))) for part in made]
 
 
@@ -107,6 +107,11 @@ def _lacking(part: Part) -> list[str]:
         f"Signature {quoting.code(key)} is not in it: {quoting.markdown(why or 'it could not be made')}."
         for key, why in rows.items() if key is not None
     ]  # fmt: skip
+
+
+def _other(writer: Writer, files: Sequence[File]) -> list[Part]:
+    """Of another package's target it is only known what is there."""
+    return [Part(TARGETS[files[0].target].title, tuple(files), ())]
 
 
 def _saved_model(writer: Writer, files: Sequence[File]) -> list[Part]:
@@ -219,7 +224,9 @@ def _serving(writer: Writer, files: Sequence[File]) -> list[Part]:
     calls = files[0].calls
     rest = [call for call in calls if call.rest is None]
     programs = [writer.program("Docker", "sh", "serving.sh", "serving.sh", files)]
-    programs.append(Program("Kubernetes", "yaml", kubernetes(writer), KUBERNETES))
+    programs.append(
+        Program("Kubernetes", "yaml", kubernetes.manifest(writer.model, writer.versions["tensorflow"]), kubernetes.PATH)
+    )
     if any(call.example.why_not is None for call in rest):
         programs.append(writer.program("curl, REST", "sh", "curl.sh", "curl.sh", files))
         programs.append(writer.program("Python, REST", "python", "serving_rest.py", "serving_rest.py", files))
@@ -233,44 +240,6 @@ def _serving(writer: Writer, files: Sequence[File]) -> list[Part]:
             'Strings go in as `{"b64": ...}`; they come out so from outputs whose names end with `_bytes` alone.'
         )
     return [Part("TF Serving", tuple(files), tuple(programs), tuple(notes))]
-
-
-def kubernetes(writer: Writer) -> str:
-    """A Deployment and a Service, whose volume holds what is in serving/."""
-    model, tag = writer.model, writer.versions["tensorflow"]
-    name = (re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:50].strip("-") or "model") + "-serving"
-    ports = {"grpc": 8500, "rest": 8501}
-    container = {
-        "name": "serving",
-        "image": f"tensorflow/serving:{tag}",
-        "env": [{"name": "MODEL_NAME", "value": model}],
-        "ports": [{"name": each, "containerPort": number} for each, number in ports.items()],
-        "readinessProbe": {"httpGet": {"path": f"/v1/models/{model}", "port": "rest"}},
-        "volumeMounts": [{"name": "model", "mountPath": f"/models/{model}", "readOnly": True}],
-    }
-    labels = {"app": name}
-    pod = {
-        "containers": [container],
-        "volumes": [{"name": "model", "persistentVolumeClaim": {"claimName": name, "readOnly": True}}],
-    }
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": {"selector": labels, "ports": [{"name": each, "port": number} for each, number in ports.items()]},
-    }
-    head = f"# kubectl apply -f {KUBERNETES}; the volume claim {name} must hold what is in serving/ here.\n"
-    return head + "---\n".join(f"{quoting.as_yaml(each)}\n" for each in (deployment, service))
 
 
 def _labels(call: Call) -> dict[str, Iterable[str]]:

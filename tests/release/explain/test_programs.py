@@ -258,3 +258,32 @@ def test_kubernetes_serves_the_model_under_its_name(pictures: Path) -> None:
     assert {"name": "MODEL_NAME", "value": "pictures"} in container["env"]
     assert container["volumeMounts"][0]["mountPath"] == "/models/pictures"
     assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
+
+
+SEVERAL = """
+import keras
+
+def build():
+    keras.utils.set_random_seed(3)
+    one, two = keras.Input((3,), name="zebra"), keras.Input((2,), name="ant")
+    both = keras.layers.Concatenate()([keras.layers.Dense(4, activation="tanh")(one), two])
+    return keras.Model([one, two], [keras.layers.Dense(2, name="second")(both), keras.layers.Dense(1, name="first")(both)])
+"""
+"""A Keras 3 model whose inputs and outputs are in another order than their names'."""
+
+
+def test_inputs_and_outputs_go_by_their_names_when_there_are_several(
+    make_spec: Make, pool: Pool, tmp_path: Path
+) -> None:
+    spec = make_spec(
+        SEVERAL, name="several", targets={"hdf5": {}, "tfjs": {"optional": True}, "tflite": {"variants": ["float32"]}}
+    )
+    root = installed(releases.publish(spec, tmp_path / "releases", pool).path, tmp_path)
+    wanted = expected(root, "serving_default")
+    assert {*wanted["outputs"]} == {"first", "second"}
+    for program in ("keras", "saved_model", "tflite"):
+        (answer,) = run.python(root / f"examples/{program}.py")
+        assert run.distance(answer, wanted) <= FLOAT, program
+    for program in (root / "examples").glob("*.mjs"):
+        (line,) = run.node(program)
+        assert run.distance(json.loads(line), wanted) <= FLOAT, program.name
