@@ -50,16 +50,27 @@ def check_release(model: str, version: int | None = None, trust_code: bool = Fal
     return Completed(message=f"{model} {chosen} passes every check")
 
 
-@flow(name="promote", flow_run_name="promote {model} {version}", **ONCE)
-def promote_release(model: str, version: int) -> State[Any]:
-    """Make a passed version the current one."""
+@flow(name="promote", flow_run_name="promote {release}{model} {version}", **ONCE)
+def promote_release(release: str | None = None, model: str | None = None, version: int | None = None) -> State[Any]:
+    """Make a passed version the current one: `release`, as "MODEL VERSION", or `model` and `version`."""
     try:
         settings = in_force()
+        model, version = _chosen(release, model, version)
         publish.promote(settings.releases, model, version, by=this_run(), keys=settings.read_keys())
         elsewhere.publish(settings, model)
     except FanoutError as error:
         return Failed(message=str(error))
     return Completed(message=f"{model} {version} is current")
+
+
+def _chosen(release: str | None, model: str | None, version: int | None) -> tuple[str, int]:
+    """Model and version. Raises BadInput where both ways of naming a release are used, or neither is."""
+    named, _, number = (release or "").rpartition(" ")
+    if release is None and model is not None and version is not None:
+        return model, version
+    if release is not None and model is None and version is None and number.isdigit():
+        return named, int(number)
+    raise BadInput("choose a release, as 'MODEL VERSION', or give model and version")
 
 
 @flow(name="rollback", flow_run_name="roll back {model}", **ONCE)

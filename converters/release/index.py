@@ -3,6 +3,7 @@
 from functools import cache
 from pathlib import Path
 
+from converters.contract import names
 from converters.contract.errors import BadInput
 from converters.contract.layout import MANIFEST
 from converters.contract.values import Frozen, Status
@@ -29,7 +30,7 @@ def write(releases: Path, current: dict[str, int]) -> None:
     """Write it anew where it would be another; `current` are the promoted versions, by model. Raises OSError."""
     models = {}
     for folder in sorted(releases.iterdir()):
-        numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+        numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if _is_models(folder) else []
         if numbers:
             now = current.get(folder.name)
             models[folder.name] = (
@@ -40,6 +41,21 @@ def write(releases: Path, current: dict[str, int]) -> None:
     path = releases / INDEX
     if not path.is_file() or path.read_text() != text:
         durable.write(path, text)
+
+
+def newest(releases: Path, most: int) -> dict[str, list[Entry]]:
+    """So many of the versions of each model, the newest first; none where there is no such directory. Raises OSError."""
+    folders = sorted(each for each in releases.iterdir() if _is_models(each)) if releases.is_dir() else []
+    found = {}
+    for folder in folders:
+        numbers = sorted((int(path.name) for path in folder.iterdir() if path.name.isdigit()), reverse=True)
+        if numbers:
+            found[folder.name] = [_of(folder / str(number)) for number in numbers[:most]]
+    return found
+
+
+def _is_models(folder: Path) -> bool:
+    return folder.is_dir() and names.model_fault(folder.name) is None
 
 
 def _of(release: Path) -> Entry:

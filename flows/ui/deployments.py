@@ -1,14 +1,18 @@
 """What Prefect's UI offers: the deployments, their forms and their schedules, made from the configs."""
 
+import json
+import os
 import shlex
 import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
@@ -18,8 +22,9 @@ from converters.config import data, read
 from converters.contract import names
 from converters.contract.errors import BadInput
 from converters.contract.settings import NEVER, Schedule
-from converters.release import publish
+from converters.release import index, publish
 from converters.targets.registry import TARGETS
+from flows.connection import URL
 from flows.settings import ROOT, Settings
 
 POOL = "fanout"
@@ -78,7 +83,7 @@ def plan(settings: Settings, before: Plan | None = None) -> Plan:
             schedules[name] = before.schedules.get(name) if before is not None else None
             problems.append(str(error))
     own, together = _scheduled({name: schedules[name] for name in models}, schedules[read.NIGHTLY] or _NEVER)
-    offered = sorted({*models, *released(settings.releases)})
+    offered = _offered(settings.releases)
     return Plan(models, _deployments(models, offered, own, together), schedules, problems)
 
 
@@ -110,8 +115,40 @@ def _scheduled(schedules: Mapping[str, Schedule | None], common: Schedule) -> tu
     return own, [Scheduled(read.NIGHTLY, common, chosen)] if rest and common.cron != NEVER else []
 
 
+class Offered(NamedTuple):
+    """Releases to choose from: models that have one that is current, and versions that passed, as "MODEL VERSION"."""
+
+    models: list[str]
+    versions: list[str]
+    told: str
+
+
+def _offered(releases: Path) -> Offered:
+    """Those of a releases directory, the newest of each model first."""
+    entries = index.newest(releases, _MOST_VERSIONS)
+    current = {model: publish.current(releases, model) for model in entries}
+    lines = [
+        f"{model}: {', '.join(_version(entry, current[model]) for entry in of_one)}"
+        for model, of_one in entries.items()
+    ]
+    passed = [
+        f"{model} {entry.version}"
+        for model, of_one in entries.items()
+        for entry in of_one
+        if entry.status == "passed" and entry.version != current[model]
+    ]
+    return Offered(
+        [model for model, version in current.items() if version], passed, "; ".join(lines) or "there is none yet"
+    )
+
+
+def _version(entry: index.Entry, current: int | None) -> str:
+    mark = "current" if entry.version == current else "" if entry.status == "passed" else entry.status
+    return f"{entry.version} ({mark})" if mark else str(entry.version)
+
+
 def _deployments(
-    models: Sequence[str], released: Sequence[str], own: Sequence[Scheduled], together: Sequence[Scheduled]
+    models: Sequence[str], offered: Offered, own: Sequence[Scheduled], together: Sequence[Scheduled]
 ) -> list[Deployment]:
     doing = {
         "targets": _TARGETS,
@@ -120,7 +157,10 @@ def _deployments(
         "trust_code": _TRUST_CODE,
         "accept_contract_change": _ACCEPT,
     }
-    a_release = {"model": _choice("The model.", released), "version": _VERSION}
+    known = sorted({*models, *offered.models})
+    version = {**_VERSION, "description": f"{_VERSION['description']} There are {offered.told}."}
+    a_release = {"model": _choice("The model.", known), "version": version}
+    release = _choice("A version that passed and is not current; or give model and version below.", offered.versions)
     return [
         Deployment(
             "deploy-model",
@@ -146,12 +186,12 @@ def _deployments(
             "promote",
             "flows.operations.promote_release",
             "Make a passed version the current one.",
-            _form(a_release, ["model", "version"]),
+            _form({**({"release": release} if offered.versions else {}), **a_release}, []),
         ),
         Deployment(
             "rollback",
             "flows.operations.rollback_release",
-            "Go back to the passed version before the current one.",
+            f"Go back to the version that was promoted before the current one. There are {offered.told}.",
             _form({"model": a_release["model"]}, ["model"]),
         ),
     ]
@@ -181,10 +221,11 @@ def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> No
     for deployment in deployments:
         flow_id = client.create_flow_from_name(deployment.name)
         paused = _paused(client, f"{deployment.name}/{deployment.name}")
-        client.create_deployment(
+        deployment_id = client.create_deployment(
             flow_id,
             deployment.name,
-            description=deployment.description,
+            version=version_of("tf-fanout"),
+            tags=["tf-fanout"],
             entrypoint=deployment.entrypoint,
             work_pool_name=POOL,
             parameter_openapi_schema=deployment.form,
@@ -203,6 +244,18 @@ def register(client: SyncPrefectClient, deployments: Iterable[Deployment]) -> No
                 for scheduled in deployment.scheduled
             ],
         )
+        # Only now its id is known.
+        client.update_deployment(deployment_id, DeploymentUpdate(description=_described(deployment, deployment_id)))
+
+
+def _described(deployment: Deployment, deployment_id: UUID) -> str:
+    """What it does, and how to call it over HTTP: in Markdown, as the UI shows it."""
+    required = {name: f"<{name}>" for name in deployment.form["required"]}
+    call = (
+        f"curl -X POST {os.environ.get(URL, '')}/deployments/{deployment_id}/create_flow_run \\\n"
+        f"     -H 'Content-Type: application/json' -d '{json.dumps({'parameters': required})}'"
+    )
+    return f"{deployment.description}\n\nOver HTTP:\n\n```\n{call}\n```\n"
 
 
 def worker_command(at_once: int) -> list[str]:
@@ -222,10 +275,21 @@ def _paused(client: SyncPrefectClient, name: str) -> set[str]:
     return {schedule.slug for schedule in existing.schedules if schedule.slug and not schedule.active}
 
 
-def released(root: Path) -> list[str]:
-    """The models that have a current release."""
-    names_there = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-    return [name for name in names_there if names.model_fault(name) is None and publish.current(root, name)]
+_MOST_VERSIONS = 8
+"""Of one model, to choose from."""
+
+
+def there(root: Path) -> dict[str, tuple[int | None, list[str]]]:
+    """The current version of each model, and all of them, without reading any."""
+    found = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    return {
+        path.name: (
+            publish.current(root, path.name),
+            sorted(each.name for each in path.iterdir() if each.name.isdigit()),
+        )
+        for path in found
+        if names.model_fault(path.name) is None
+    }
 
 
 def _form(fields: Mapping[str, dict[str, Any]], required: Sequence[str]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Watcher:
     def _seen(self) -> _Seen:
         """What there is, without reading it."""
         files = {str(path): _state(path) for path in self._settings.configs.glob("*.yaml")}
-        return {**files, "": sorted(deployments.released(self._settings.releases))}
+        return {**files, "": deployments.there(self._settings.releases)}
 
 
 def wrong(problem: str) -> Text:

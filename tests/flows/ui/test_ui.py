@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import version as version_of
 from pathlib import Path
 
 import httpx
@@ -158,13 +159,22 @@ def test_operations_follow_each_other_when_started_over_the_api(home: Home) -> N
     absent = home.start("promote", model="module", version=99)
     checked = home.wait(home.start("check-release", model="module"))["state"]
     assert checked["message"] == f"module {versions[-2]} passes every check"
-    promoted = home.wait(home.start("promote", model="module", version=versions[-1]))["state"]
+    offered = f"module {versions[-1]}"
+    wait_until(
+        lambda: offered in home.deployment("promote")["parameter_openapi_schema"]["properties"]["release"]["enum"]
+    )
+    promoted = home.wait(home.start("promote", release=offered))["state"]
     assert promoted["message"] == f"module {versions[-1]} is current"
     assert home.wait(home.start("rollback", model="module"))["state"]["message"] == f"module {versions[-2]} is current"
     assert current.resolve().name == str(versions[-2])
     refused = home.wait(absent)["state"]
     assert refused["type"] == "FAILED"
     assert "module has no version 99" in refused["message"]
+    nothing = home.wait(home.start("promote", model="module"))["state"]
+    assert "choose a release" in nothing["message"]
+    told = home.deployment("deploy-model")
+    assert f"/deployments/{told['id']}/create_flow_run" in told["description"]
+    assert (told["tags"], told["version"]) == (["tf-fanout"], version_of("tf-fanout"))
 
 
 def test_releases_are_served_in_a_sandbox_and_nothing_else_is_when_asked(home: Home) -> None:
