@@ -26,7 +26,8 @@ from converters.release.manifest import Figure, Manifest, Row
 from flows.settings import Settings
 from flows.show.events import Event, Stage, listening
 
-_SHOW_SECONDS = 1.0
+_SHOW_SECONDS = 3.0
+"""Prefect's own pages look no more often, and each update costs the server as much as a task."""
 _AROUND = 3
 """Steps that are no conversion or check: build, export, release."""
 _WORKING: tuple[Stage, ...] = ("converting", "checking")
@@ -45,7 +46,7 @@ def live_progress(model: str) -> Iterator[None]:
 class _Tracker:
     """Counts finished steps of one model. Listeners are called one at a time, from the tasks' threads.
 
-    The artifact is changed from a thread of its own, once a second at most, so that no task waits for the API.
+    The artifact is changed from a thread of its own, every few seconds at most, so that no task waits for the API.
     """
 
     def __init__(self, model: str) -> None:
