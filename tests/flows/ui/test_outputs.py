@@ -104,3 +104,12 @@ def test_the_list_of_all_models_is_served(client: Client) -> None:
 )  # fmt: skip
 def test_nothing_else_is_served(client: Client, path: str) -> None:
     assert client.get(f"/releases/{path}").status_code == 404
+
+
+def test_a_file_that_is_only_linked_from_a_release_is_not_served(client: Client, tmp_path: Path) -> None:
+    log = tmp_path / "releases" / "m" / "1" / "logs" / "a.log"
+    log.unlink()
+    log.symlink_to(tmp_path / "releases" / "secret.txt")
+    assert client.get("/releases/m/1/logs/a.log").status_code == 404
+    with zipfile.ZipFile(io.BytesIO(client.get("/releases/m/1/logs").content)) as archive:
+        assert archive.namelist() == []

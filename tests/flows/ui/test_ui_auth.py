@@ -130,15 +130,6 @@ def raw(home: Home, path: str) -> bytes:
         return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 
 
-def test_a_file_that_is_only_linked_from_a_release_is_not_served(home: Home) -> None:
-    folder = home.releases / "linked" / "1" / "logs"
-    folder.mkdir(parents=True)
-    (folder / "own.log").write_text("own")
-    (folder / "foreign.log").symlink_to("/etc/passwd")
-    assert raw(home, "/releases/linked/1/logs/own.log").endswith(b"own")
-    assert raw(home, "/releases/linked/1/logs/foreign.log").startswith(b"HTTP/1.1 404")
-
-
 @pytest.mark.parametrize("route", ["events/out", "logs/out", "events/in", "task_runs/subscriptions/scheduled"])
 def test_websocket_is_closed_when_the_password_is_missing_or_wrong(home: Home, route: str) -> None:
     for token in (None, "", "ann:other", "\xff", "fanout:"):
