@@ -7,6 +7,7 @@ of `Tensor.DataType` (tensorflow/lite/swift/Sources/Tensor.swift).
 import re
 from collections.abc import Iterable
 
+from converters.release.explain import quoting
 from converters.release.explain.facts import Call, Port
 
 _KOTLIN = {
@@ -16,6 +17,8 @@ _SWIFT = {
     "float32": "Float32", "float64": "Float64", "int32": "Int32", "int64": "Int64", "uint8": "UInt8", "int8": "Int8",
     "int16": "Int16", "bool": "Bool",
 }  # fmt: skip
+_BUFFERS = {"float32": "Float", "int32": "Int", "int64": "Long", "int16": "Short"}
+"""What a scalar is written to, since a number is a value."""
 _TEXT = "string"
 
 
@@ -39,7 +42,7 @@ def kotlin_type(port: Port) -> str:
 def kotlin_array(port: Port) -> str:
     """What an output of the example's shape is written to: Array(1) { FloatArray(10) }."""
     if not port.sample:
-        return f"java.nio.{_KOTLIN.get(port.dtype, 'Byte')}Buffer.allocate(1)"
+        return f"java.nio.{_BUFFERS.get(port.dtype, 'Byte')}Buffer.allocate(1)"
     last = port.sample[-1]
     text = f'Array({last}) {{ "" }}' if port.dtype == _TEXT else f"{_KOTLIN[port.dtype]}Array({last})"
     for size in reversed(port.sample[:-1]):
@@ -74,18 +77,16 @@ _TAKEN = frozenset(_WORDS.split())
 
 def scaled(port: Port) -> str:
     """What an integer stands for, as the end of a comment."""
-    if port.scale is None:
-        return ""
-    return f"; as {port.scale.dtype}, number = (integer - {port.scale.zero_point}) * {port.scale.scale}"
+    return "" if port.scale is None else f"; as {port.scale.dtype}, number = {quoting.number_of(port.scale, 'integer')}"
 
 
 def prepared(port: Port) -> str:
     """What raw values become, as the end of a comment."""
     told = []
     if port.scaling is not None:
-        how = f"(raw - {list(port.scaling.mean)}) / {list(port.scaling.std)}"
+        how = quoting.normalized(port.scaling.mean, port.scaling.std)
         told.append(f"of pixels of 0 to 255, perhaps, {how}" if port.scaling.guessed else how)
     if port.preprocessing is not None:
-        told += [" ".join(port.preprocessing.description.split())] if port.preprocessing.description else []
+        told += [quoting.one_line(port.preprocessing.description)] if port.preprocessing.description else []
         told += [port.preprocessing.color] if port.preprocessing.color else []
     return "".join(f"; {each}" for each in told)

@@ -59,7 +59,7 @@ def _environment() -> jinja2.Environment:
     made.filters |= {"product": math.prod, "tfjs_folder": lambda key: quote(key, safe="")}
     made.globals |= {
         "identifiers": mobile.identifiers, "scaled": mobile.scaled, "prepared": mobile.prepared, "meaning": meaning,
-        "label_map": _labels,
+        "label_map": _labels, "number_of": quoting.number_of,
     }  # fmt: skip
     return made
 
@@ -252,9 +252,7 @@ def meaning(port: Port) -> str:
     if port.preprocessing is not None and port.preprocessing.description:
         told.append(quoting.markdown(port.preprocessing.description))
     if port.scaling is not None and not port.scaling.guessed:
-        told.append(
-            f"(raw - mean) / std, mean {list(port.scaling.mean)}, std {list(port.scaling.std)}".replace("[", "\\[")
-        )
+        told.append(quoting.code(quoting.normalized(port.scaling.mean, port.scaling.std)))
     if port.scaling is not None and port.scaling.guessed:
         told.append("the range is what samples had: pixels of 0 to 255 are too large for it")
     if port.preprocessing is not None and port.preprocessing.color:

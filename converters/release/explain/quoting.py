@@ -5,11 +5,13 @@ import json
 import re
 import shlex
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 import yaml
 from markupsafe import Markup
+
+from converters.contract.values import Scale
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>&|~#]")
 _LIST = re.compile(r"^(\d*)([-+.)=])")
@@ -103,6 +105,24 @@ def indented(text: str, by: int) -> str:
     return textwrap.indent(text, " " * by)
 
 
+def number_of(scale: Scale, integer: str) -> str:
+    """What an integer stands for, as an expression: (q + 128) * 0.00390625."""
+    sign, zero = ("-", scale.zero_point) if scale.zero_point >= 0 else ("+", -scale.zero_point)
+    return f"({integer} {sign} {zero}) * {scale.scale:.9g}"
+
+
+def normalized(mean: Sequence[float], std: Sequence[float]) -> str:
+    """(raw - 127.5) / 60, or with a list for each where channels have their own."""
+    each = (", ".join(f"{number:.9g}" for number in numbers) for numbers in (mean, std))
+    taken, by = (f"[{text}]" if "," in text else text for text in each)
+    return f"(raw - {taken}) / {by}"
+
+
+def anchor(title: str) -> str:
+    """Where a heading of Markdown is linked to on GitHub and model hubs."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
 def listed(words: Iterable[str]) -> str:
     """a, b and c."""
     *first, last = list(words) or [""]
@@ -111,6 +131,6 @@ def listed(words: Iterable[str]) -> str:
 
 FILTERS = {
     "line": one_line, "md": markdown, "code": code, "fenced": fenced, "js": javascript, "js_comment": javascript_comment,
-    "kotlin": kotlin, "swift": swift, "py": python, "sh": shell, "url": url, "yaml": as_yaml, "listed": listed,
+    "kotlin": kotlin, "swift": swift, "py": python, "sh": shell, "url": url, "yaml": as_yaml, "anchor": anchor, "listed": listed,
 }  # fmt: skip
 """For Jinja."""

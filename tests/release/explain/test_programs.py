@@ -17,6 +17,7 @@ from staying import Pool, staying
 
 from converters.config.spec import ModelSpec
 from converters.javascript import programs
+from converters.release.explain import quoting
 from converters.release.manifest import read
 
 pytestmark = [
@@ -249,7 +250,7 @@ def test_kotlin_and_swift_have_the_models_names_shapes_and_scales(pictures: Path
     scale = row.quantized.inputs["photo"]
     (integers,) = [text for text in kotlin if "tflite/int8-io.tflite" in text]
     assert "photo: Array<Array<Array<ByteArray>>>" in integers
-    assert f"(integer - {scale.zero_point}) * {scale.scale}" in integers
+    assert quoting.number_of(scale, "integer") in integers
 
 
 def test_kubernetes_serves_the_model_under_its_name(pictures: Path) -> None:
