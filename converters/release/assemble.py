@@ -87,8 +87,9 @@ def assemble(
         observed=observed(source.signatures, told.cases),
         notes=notes.of_inputs(spec, rows, told.cases),
     )
-    (place.release / REPORT).write_text(report.render(manifest, spec, told.cases, place.release, _before(place)))
-    explain.write(place.release, manifest, spec, told)
+    uses = explain.write(place.release, manifest, spec, told)
+    page = report.render(manifest, spec, told.cases, place.release, _before(place), uses)
+    (place.release / REPORT).write_text(page)
     statement = provenance.statement(spec, place.version, files.record_files(place.release), run)
     (place.release / PROVENANCE).write_text(statement)
     manifest = manifest.model_copy(update={"files": files.record_files(place.release)}).sealed()

@@ -7,6 +7,7 @@ from converters.config.spec import ModelSpec
 from converters.contract.layout import log_of
 from converters.contract.values import Case
 from converters.release import pages, plots, samples
+from converters.release.explain.programs import Part
 from converters.release.manifest import Manifest
 
 
@@ -16,10 +17,12 @@ def render(
     cases: Mapping[str, Sequence[Case]],
     root: Path,
     before: Sequence[Manifest] = (),
+    uses: Sequence[Part] = (),
 ) -> str:
     """The page, complete in one file. `root` is the release's directory, in which converters' logs are looked for.
 
-    `cases` are golden's by signature, and `before` the releases of the model that were made before, the newest first.
+    `cases` are golden's by signature, `before` the releases of the model that were made before, the newest first, and
+    `uses` the code that USAGE.md has for each kind of file.
     """
     logs = [[log_of(row.target, row.variant, work) for work in ("convert", "layers")] for row in manifest.targets]
     known = {
@@ -36,6 +39,7 @@ def render(
         classifies=any(row.figure("top1") is not None for row in manifest.targets),
         choice=plots.size_against_loss(manifest),
         latencies=plots.latencies(manifest),
+        uses=uses,
         samples=samples.shown(manifest, cases, spec.labels),
         earlier=[manifest, *before] if before else [],
         course=plots.history([*reversed(before), manifest]),

@@ -13,6 +13,8 @@ from converters.reference.answers import answers
 from converters.reference.labelled import EvaluationRecord
 from converters.reference.observed import observed
 from converters.release import report
+from converters.release.explain.facts import File
+from converters.release.explain.programs import Part, Program
 from converters.release.manifest import Comparison, Difference, Manifest, Row, SourceRecord
 
 ROW = Row(
@@ -171,6 +173,29 @@ def test_page_is_read_at_any_width_and_by_everyone_and_asks_for_nothing(tmp_path
     assert (found["wide"], found["narrow"]) == (1400, 390)
     assert found["plots"] == 3 + 3  # and each sample's sound
     assert found["nasty"] == 0
+
+
+def test_page_has_the_code_that_uses_each_kind_of_file(tmp_path: Path) -> None:
+    code = f"print({NASTY!r})  # " + "a long line, " * 40 + "</code></pre>"
+    file = File("tflite", "float32", "tflite/float32.tflite", (ROW,), ())
+    part = Part(
+        f"TF Lite {NASTY}",
+        (file,),
+        (Program("Python", "python", code, "examples/tflite.py"), Program("Kotlin", "kotlin", code)),
+    )
+    path = tmp_path / "report.html"
+    path.write_text(report.render(manifest(ROW), SPEC, {}, tmp_path, uses=[part]))
+    links = "[...document.querySelectorAll('section[aria-labelledby=use] a')].map((each) => each.getAttribute('href'))"
+    opened = ["evaluate", "opened", "document.querySelectorAll('details').forEach((each) => { each.open = true; })"]
+    found = look(
+        path.as_uri(), ["size", 390, 800], opened, ["text", "code", "section[aria-labelledby=use] pre"], ["axe"], ["dark", True],
+        ["axe"], ["evaluate", "narrow", "document.documentElement.scrollWidth"],
+        ["evaluate", "links", links],
+        ["evaluate", "nasty", "document.querySelectorAll('img').length"],
+    )  # fmt: skip
+    assert found["code"].strip() == code
+    assert found["links"] == ["USAGE.md", "examples/tflite.py"]
+    assert (found["violations"], found["narrow"], found["nasty"]) == ([], 390, 0)
 
 
 def test_axe_is_red_where_a_picture_says_nothing(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from converters.contract.layout import CARD, LABELS, USAGE
 from converters.reference.golden import Golden
 from converters.release.explain import card, facts
 from converters.release.explain.facts import Call
-from converters.release.explain.programs import Writer, parts
+from converters.release.explain.programs import Part, Writer, parts
 from converters.release.manifest import Manifest
 
 
-def write(root: Path, manifest: Manifest, spec: ModelSpec, golden: Golden) -> None:
+def write(root: Path, manifest: Manifest, spec: ModelSpec, golden: Golden) -> list[Part]:
     """Write below the release's directory `root`, from rows that may have been made for another release, and golden.
 
-    Needs no TensorFlow: what is known is in the manifest, golden and the files' names.
+    Returns the parts of USAGE.md. Needs no TensorFlow: what is known is in the manifest, golden and the files' names.
     """
     files = facts.files(root, manifest, spec, golden)
     signatures = _signatures(files)
@@ -35,6 +35,7 @@ def write(root: Path, manifest: Manifest, spec: ModelSpec, golden: Golden) -> No
         **told,
     )  # fmt: skip
     (root / CARD).write_text(text)
+    return explained
 
 
 def _signatures(files: list[facts.File]) -> list[Call]:
