@@ -7,6 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from converters.contract.values import Status
 from converters.reference.labelled import EvaluationRecord
 from converters.release import figures, verdict
 from converters.release.figures import MARKS
@@ -126,7 +127,7 @@ def _below(manifest: Manifest, gone: Sequence[str]) -> Iterator[RenderableType]:
         live, samples = figures.metric(manifest.evaluation.live), manifest.evaluation.samples
         yield Text(f"{manifest.evaluation.metric} of the live model: {live}, {samples} samples", style="dim")
     elif manifest.targets:
-        yield Text("! ", style="yellow").append(_UNMEASURED, style="default")
+        yield _marked(Text("!", style="yellow"), Text(_UNMEASURED))
     if _RUNTIME in gone:
         yield _by_runtime(manifest)
     if manifest.comparison is not None:
@@ -139,11 +140,11 @@ def _below(manifest: Manifest, gone: Sequence[str]) -> Iterator[RenderableType]:
             yield Text(f"{name}: {', '.join(map(str, values))}", style="dim")
     yield from _reasons(manifest.targets)
     yield from _left_out(manifest.targets)
-    yield from (Text("! ", style="yellow").append(note, style="default") for note in manifest.notes)
+    yield from (_marked(Text("!", style="yellow"), Text(note)) for note in manifest.notes)
     told = [verdict.shortfall(row) for row in manifest.targets]
     for sentence in manifest.refusals:
         if sentence not in told:
-            yield Text(f"{MARKS['failed']} ", style=STYLES["failed"]).append(sentence, style="default")
+            yield _marked(Text(MARKS["failed"], style=STYLES["failed"]), Text(sentence))
 
 
 _UNMEASURED = (
@@ -175,12 +176,28 @@ def _compared(comparison: Comparison, evaluation: EvaluationRecord | None) -> st
     return f"compared with release {comparison.version}: " + (", ".join(told) or "no row that both have")
 
 
-def _reasons(rows: Sequence[Row]) -> list[Text]:
-    return [
-        Text(f"{MARKS[row.status]} {row.title}: ", style=STYLES[row.status]).append(row.reason, style="default")
-        for row in rows
-        if row.status != "passed" and row.reason
-    ]
+_MOST_NAMED = 3
+
+
+def _reasons(rows: Sequence[Row]) -> Iterator[RenderableType]:
+    """Why rows did not pass, once for all of which the same is said."""
+    same: dict[tuple[Status, str], list[str]] = {}
+    for row in rows:
+        if row.status != "passed" and row.reason:
+            same.setdefault((row.status, row.reason), []).append(row.title)
+    for (status, reason), titles in same.items():
+        more = f" and {len(titles) - _MOST_NAMED} more" if len(titles) > _MOST_NAMED else ""
+        said = Text(f"{', '.join(titles[:_MOST_NAMED])}{more}: ", style=STYLES[status]).append(reason, style="default")
+        yield _marked(Text(MARKS[status], style=STYLES[status]), said)
+
+
+def _marked(mark: Text, said: Text) -> Table:
+    """A sentence whose further lines begin below its first, not below the mark."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    grid.add_row(mark, said)
+    return grid
 
 
 def _left_out(rows: Sequence[Row]) -> list[Text]:

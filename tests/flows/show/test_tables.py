@@ -139,3 +139,15 @@ def test_comparison_names_a_latency_only_where_it_grew_beyond_the_spread(change:
     )
     comparison = Comparison(version=2, differences=[difference])
     assert ("latency +42% at most (tfjs graph)" in _shown(_manifest(comparison=comparison), 120)) is told
+
+
+def test_reason_is_told_once_where_several_rows_have_the_same() -> None:
+    rows = [
+        _row("tflite", name).model_copy(update={"status": "failed", "reason": "its sizes are open, " + "so it is " * 9})
+        for name in ("a", "b", "c", "d", "e")
+    ]
+    shown = _shown(_manifest([*rows, *ROWS]), 80)
+    assert shown.count("its sizes are open") == 1
+    _, second = shown[shown.index("✗ tflite a serving_default, tflite b") :].splitlines()[:2]
+    assert "and 2 more: its sizes are open" in " ".join(shown.split())
+    assert second.startswith("  ")
