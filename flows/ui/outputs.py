@@ -68,13 +68,15 @@ def _file(folder: Path, name: str) -> Response | None:
 
 def _zipped(release: Path, name: str, inside: list[str], called: str) -> Response:
     """These files, below the folder's own name; weights do not get smaller, so that none are compressed."""
+    paths = {each: path for each in inside if (path := _inside(release, each)) is not None}
+    if len(paths) < len(inside):  # an archive without it would look whole
+        return _NONE
     descriptor, made = tempfile.mkstemp(prefix="fanout-", suffix=".zip")
     archive = Path(made)
     try:
         with open(descriptor, "wb") as file, zipfile.ZipFile(file, "w") as zipped:
-            for each in inside:
-                if (path := _inside(release, each)) is not None:
-                    zipped.write(path, Path(each).relative_to(Path(name).parent))
+            for each, path in paths.items():
+                zipped.write(path, Path(each).relative_to(Path(name).parent))
     except BaseException:
         archive.unlink()
         raise

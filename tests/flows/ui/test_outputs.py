@@ -111,5 +111,4 @@ def test_a_file_that_is_only_linked_from_a_release_is_not_served(client: Client,
     log.unlink()
     log.symlink_to(tmp_path / "releases" / "secret.txt")
     assert client.get("/releases/m/1/logs/a.log").status_code == 404
-    with zipfile.ZipFile(io.BytesIO(client.get("/releases/m/1/logs").content)) as archive:
-        assert archive.namelist() == []
+    assert client.get("/releases/m/1/logs").status_code == 404
