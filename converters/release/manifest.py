@@ -278,6 +278,11 @@ class Manifest(Frozen):
         """Of all files."""
         return sum(record.bytes for record in self.files.values())
 
+    @property
+    def outputs_bytes(self) -> int:
+        """Of what targets made."""
+        return sum(rows[0].bytes or 0 for rows in self.units().values())
+
     def runtimes(self) -> list[str]:
         """Those that ran any row, with their versions."""
         return list(dict.fromkeys(name for row in self.targets for name in row.runtimes()))

@@ -60,15 +60,15 @@ def size_against_loss(manifest: Manifest) -> Plot | None:
     for unit, rows in manifest.units().items():
         kept, size = kept_of(rows), max((row.bytes or 0 for row in rows), default=0)
         if kept is not None and size:
-            points.setdefault(unit.target, []).append({"value": (size / 1000, kept), "label": unit.title})
+            points.setdefault(unit.target, []).append({"value": (size, kept), "label": unit.title})
     points = {target: each for target, each in points.items() if len(each) > 1}
     every = [point["value"] for each in points.values() for point in each]
     if not every:
         return None
     (left, right), (low, high) = _around([x for x, _ in every]), _around([y for _, y in every])
     chart = _chart(
-        pygal.XY, stroke=False, dots_size=5, print_labels=True, x_title="size, kB", y_title="signal to noise, dB",
-        xrange=(left, right), range=(low, high), x_value_formatter=_plain, value_formatter=_plain, height=330,
+        pygal.XY, stroke=False, dots_size=5, print_labels=True, x_title="size", y_title="signal to noise, dB",
+        xrange=(left, right), range=(low, high), x_value_formatter=figures.size, max_scale=8, value_formatter=_plain, height=330,
     )  # fmt: skip
     for target, each in points.items():
         chart.add(target, each)
