@@ -56,6 +56,7 @@ LONGEST = (
         "flows/ui/test_ui_auth.py",
         "flows/test_unchanged.py",
     ),
+    *("release/explain/test_programs.py", "flows/visitor/test_open.py"),
     *(
         "javascript/test_models.py",
         "whole/test_portable.py",
