@@ -11,10 +11,12 @@ import pytest
 import reader
 from command import Fanout
 from given_data import write_images, write_wav
+from pages import Snippet
 from reader import Reader
 from rich.console import Console
 
 from converters.config import read
+from converters.contract.errors import BadInput
 from converters.processes import child
 from converters.release import manifest
 from flows.show.tables import ManifestTable
@@ -114,6 +116,22 @@ def test_examples_of_help_name_what_there_is() -> None:
     assert len(lines) > 5
     for place, line in lines:
         reader.require_names(line, place)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("sh", "fanout inspect nowhere\n"),
+        ("sh", "ls nowhere\n"),
+        ("python", "import nothing_of_that_name\n"),
+        ("yaml", "# configs/wrong.yaml\nmodel: nowhere.py:build\n"),
+        ("yaml", "# nightly.yaml\nschedule: sometimes\n"),
+        ("yaml", "model: nowhere.py:build\n"),
+    ],
+)
+def test_a_snippet_that_does_not_work_is_found_out(language: str, text: str, tmp_path: Path, fanout: Fanout) -> None:
+    with pytest.raises((AssertionError, BadInput)):
+        Reader(tmp_path, fanout).follow(Snippet("a page", 1, language, text))
 
 
 def test_every_reason_to_leave_a_command_is_needed() -> None:
