@@ -20,6 +20,8 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module_
 
 SHOWN_DB = 150.0
 """A ratio above it is drawn here: float32 ends near it, and what is exact would squeeze all others together."""
+_NEAR_X, _NEAR_Y = 0.2, 0.08
+"""The shares of a plot's sides that a label takes."""
 _SVG = "http://www.w3.org/2000/svg"
 _SERIES = ("var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)", "var(--series-5)") * 8
 _STYLE = Style(
@@ -65,14 +67,34 @@ def size_against_loss(manifest: Manifest) -> Plot | None:
     every = [point["value"] for each in points.values() for point in each]
     if not every:
         return None
-    (left, right), (low, high) = _around([x for x, _ in every]), _around([y for _, y in every])
+    (left, right), (low, high) = _around([x for x, _ in every], after=4), _around([y for _, y in every])
     chart = _chart(
         pygal.XY, stroke=False, dots_size=5, print_labels=True, x_title="size", y_title="signal to noise, dB",
         xrange=(left, right), range=(low, high), x_value_formatter=figures.size, max_scale=8, value_formatter=_plain, height=330,
     )  # fmt: skip
+    _label_together([point for each in points.values() for point in each], right - left, high - low)
     for target, each in points.items():
         chart.add(target, each)
     return Plot(chart, "Size of each file against its signal-to-noise ratio; the figures are in the table above")
+
+
+def _label_together(points: Sequence[dict[str, Any]], width: float, height: float) -> None:
+    """Give points that lie close together one label, since theirs would lie on each other; the ranges are the plot's."""
+    labelled: list[dict[str, Any]] = []
+    for point in points:
+        near = next(
+            (
+                other
+                for other in labelled
+                if abs(other["value"][0] - point["value"][0]) < _NEAR_X * width
+                and abs(other["value"][1] - point["value"][1]) < _NEAR_Y * height
+            ),
+            None,
+        )
+        if near is None:
+            labelled.append(point)
+        else:
+            near["label"] += f", {point.pop('label')}"
 
 
 def latencies(manifest: Manifest) -> Plot | None:
@@ -130,10 +152,10 @@ def _loses(unit: UnitName) -> bool:
         return False
 
 
-def _around(values: Sequence[float]) -> tuple[float, float]:
-    """A range with room on either side for what is written beside points."""
+def _around(values: Sequence[float], after: int = 2) -> tuple[float, float]:
+    """A range with room on either side for what is written beside points, `after` times as much behind the last."""
     room = (max(values) - min(values)) * 0.15 or abs(max(values)) * 0.15 or 1.0
-    return min(values) - room, max(values) + 2 * room
+    return min(values) - room, max(values) + after * room
 
 
 def _plain(value: float | tuple[float, ...]) -> str:

@@ -12,7 +12,7 @@ from converters.formats.dtypes import as_strings
 from converters.reference.answers import answers
 from converters.reference.labelled import EvaluationRecord
 from converters.reference.observed import observed
-from converters.release import report
+from converters.release import plots, report
 from converters.release.explain.facts import File
 from converters.release.explain.programs import Part, Program
 from converters.release.manifest import Comparison, Difference, Manifest, Row, SourceRecord
@@ -98,7 +98,7 @@ def full(version: int, **fields: Any) -> Manifest:
             metric="accuracy", better="higher", signature="serving_default", output="digit", samples=3, live=0.98, data="sha256:1"
         ),
     }  # fmt: skip
-    return manifest(*rows, **told | fields)
+    return manifest(*fields.pop("targets", rows), **told | fields)
 
 
 def test_render_shows_fixed_sizes_and_what_integers_stand_for(tmp_path: Path) -> None:
@@ -144,6 +144,16 @@ def test_render_shows_samples_the_worst_first_with_every_files_answer(tmp_path: 
     first = first[first.index('<div class="samples">') :]
     assert "sample 3 of 3" in first  # where the least noise turns the class
     assert '<td class="failed">one' in first
+
+
+def test_plot_labels_files_of_nearly_one_place_together() -> None:
+    plot = plots.size_against_loss(full(1, targets=[
+        row("tflite", "float32", 140, 40_000), row("tflite", "int8", 40, 10_000), row("tfjs", "graph", 139, 40_900),
+        row("tfjs", "layers", 60, 40_100),
+    ]))  # fmt: skip
+    assert plot is not None
+    for label in ("tflite float32, tfjs graph", "tflite int8", "tfjs layers"):
+        assert f">{label}</text>" in plot.svg
 
 
 def test_render_draws_no_plot_of_a_single_file(tmp_path: Path) -> None:
