@@ -159,9 +159,9 @@ class Judge:
         return 0 if 0 in common else max(common, default=0)
 
     def answers(self, artifact: Artifact, returned: Sequence[Prediction]) -> tuple[Answer, ...]:
-        """What it answered to single samples; nothing where its sizes are not those of golden's calls."""
+        """What it answered to single samples; nothing where there is no file, or its sizes are not those of golden's calls."""
         key = key_of(artifact)
-        if artifact.signature is None or key in self._sized:
+        if artifact.path is None or artifact.signature is None or key in self._sized:
             return ()
         signature, cases = self.signatures[key], self._cases[key]
         golden = [self._parted(artifact, each)[1] for each in returned]

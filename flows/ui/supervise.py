@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import httpx
@@ -27,7 +26,7 @@ from rich.text import Text
 
 from converters.contract.errors import BadInput, ServerFailed, raised
 from converters.processes.launch import bound
-from flows import api
+from flows import api, signals
 from flows.settings import AUTH, AUTH_FILE, ROOT, Settings
 from flows.ui import surroundings
 
@@ -45,10 +44,6 @@ _TIDY_SECONDS = 600.0
 """How often what is old is removed from Prefect's database; more often where less than an hour and a half is kept."""
 
 
-class _Ended(Exception):
-    """SIGINT or SIGTERM has come."""
-
-
 def serve(host: str, port: int, settings: Settings, console: Console) -> None:
     """Run until a signal comes. What a person needs to know goes to `console`.
 
@@ -57,10 +52,10 @@ def serve(host: str, port: int, settings: Settings, console: Console) -> None:
             port is taken, or a schedule is wrong.
         ServerFailed: the server ended by itself.
     """
-    with _signals_raise():
+    with signals.raising():
         try:
             _serve(host, port, settings, console)
-        except _Ended:
+        except signals.Ended:
             console.print(Text("ended", style="dim"))
 
 
@@ -240,23 +235,6 @@ def _session(leader: int) -> list[psutil.Process]:
 def _send(process: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # it has ended meanwhile
         os.kill(process, number)
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Have SIGINT and SIGTERM raise, once: what follows is the orderly end, which another signal must not cut short."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, signal.SIG_IGN)
-        raise _Ended
-
-    before = {name: signal.signal(name, leave) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
 def _describe(console: Console, address: str, plan: "Plan", settings: Settings) -> None:

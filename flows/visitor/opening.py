@@ -13,6 +13,7 @@ from converters.release import publish
 from converters.release.locking import reading
 from converters.release.signing import Keys
 from converters.steps.visiting import Visits
+from flows import signals
 from flows.visitor.server import Server
 
 
@@ -30,14 +31,14 @@ def chosen(releases: Path, model: str, version: int | None) -> Path:
 
 
 def serve(root: Path, keys: Keys, port: int, ready: Callable[[str], None]) -> None:
-    """Serve a release until Ctrl-C; it is not pruned meanwhile. `ready` is told the address.
+    """Serve a release until Ctrl-C or SIGTERM; it is not pruned meanwhile. `ready` is told the address.
 
     Raises:
         BadInput: it is no release that `keys` trust, nothing in it runs in a browser, or the port is taken.
     """
     with reading(root), tempfile.TemporaryDirectory(prefix="fanout-open-") as work:
         keys.verify(root)
-        with Server(Visits(root, Path(work)), port) as server, suppress(KeyboardInterrupt):
+        with signals.raising(), Server(Visits(root, Path(work)), port) as server, suppress(signals.Ended):
             ready(server.url)
             server.serve_forever()
 

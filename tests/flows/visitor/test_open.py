@@ -265,10 +265,12 @@ def test_open_refuses_what_it_cannot_show(digits: Path, tmp_path: Path) -> None:
         opening.serve(copy, NO_KEYS, 0, lambda url: None)
 
 
-def test_the_command_serves_until_it_is_interrupted(digits: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_interrupted(digits: Path, tmp_path: Path, number: signal.Signals) -> None:
     releases_dir = digits.parent.parent
     command = [sys.executable, "-m", "flows", "open", "digits", "--no-browser", "--releases", str(releases_dir)]
     with (tmp_path / "out").open("wb") as printed:
+        command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]  # as a shell starts what is in the background
         process = subprocess.Popen(command, stdout=printed, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[3])
     try:
         wait_until(lambda: (tmp_path / "out").read_text().endswith("/\n"))
@@ -278,7 +280,7 @@ def test_the_command_serves_until_it_is_interrupted(digits: Path, tmp_path: Path
         connection.request("GET", f"/{word}/release.json")
         assert json.loads(connection.getresponse().read())["model"] == "digits"
         connection.close()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(120) == 0
     finally:
         if process.poll() is None:
