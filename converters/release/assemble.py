@@ -15,8 +15,9 @@ from converters.reference.labelled import EvaluationRecord
 from converters.reference.observed import observed
 from converters.release import contracts, files, notes, provenance, publish, regression, report, verdict
 from converters.release import manifest as manifests
+from converters.release.comparison import Comparison
 from converters.release.explain import write as explain
-from converters.release.manifest import Comparison, Manifest, Row, SourceRecord
+from converters.release.manifest import Manifest, Row, SourceRecord
 from converters.release.provenance import Run
 from converters.release.signing import NO_KEYS, Keys
 from converters.release.staging import Staging

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from converters.contract.names import shown
 from converters.contract.values import Signature, TensorSpec
-from converters.release.manifest import Comparison, Manifest
+from converters.release.comparison import Comparison
+from converters.release.manifest import Manifest
 
 Signatures = Mapping[str, Signature]
 _NAMED = 3

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 
 from converters.contract.values import CheckResult, Status
 from converters.reference.measure import MOST_DB
-from converters.release.manifest import Difference, Row
+from converters.release.comparison import Difference
+from converters.release.manifest import Row
 
 MARKS = {"passed": "✓", "failed": "✗", "unsupported": "–", "not_run": "?"}
 

@@ -11,7 +11,8 @@ from converters.contract.target import Options
 from converters.contract.values import CheckResult
 from converters.reference.labelled import EvaluationRecord
 from converters.release import verdict
-from converters.release.manifest import Comparison, Difference, Figure, Manifest, Row
+from converters.release.comparison import Comparison, Difference, Figure
+from converters.release.manifest import Manifest, Row
 
 Shown = Callable[[float], str]
 

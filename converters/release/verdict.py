@@ -8,8 +8,9 @@ from typing import Literal
 from converters.contract.target import Options
 from converters.contract.values import Artifact, CheckResult, Status
 from converters.processes.scratch import PREFIX
+from converters.release.comparison import Comparison
 from converters.release.files import files_of
-from converters.release.manifest import Comparison, Losses, Row
+from converters.release.manifest import Losses, Row
 from converters.targets.registry import TARGETS
 
 

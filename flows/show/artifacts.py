@@ -22,7 +22,8 @@ from converters.contract.values import UnitName
 from converters.processes.meanwhile import meanwhile
 from converters.release import figures
 from converters.release.assemble import Released
-from converters.release.manifest import Figure, Manifest, Row
+from converters.release.comparison import Figure
+from converters.release.manifest import Manifest, Row
 from flows.settings import Settings
 from flows.show.events import Event, Stage, listening
 

@@ -10,8 +10,9 @@ from rich.text import Text
 from converters.contract.values import Status
 from converters.reference.labelled import EvaluationRecord
 from converters.release import figures, verdict
+from converters.release.comparison import Comparison
 from converters.release.figures import MARKS
-from converters.release.manifest import Comparison, Manifest, Row
+from converters.release.manifest import Manifest, Row
 from flows.show.progress import STYLES
 
 _NAMES = ("target", "variant", "signature", "status")

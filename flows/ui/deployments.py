@@ -18,14 +18,14 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
-from converters.config import data, read
+from converters.config import read
 from converters.contract import names
 from converters.contract.errors import BadInput
 from converters.contract.settings import NEVER, Schedule
 from converters.release import index, publish
-from converters.targets.registry import TARGETS
 from flows.connection import URL
 from flows.settings import ROOT, Settings
+from flows.ui import forms
 
 POOL = "fanout"
 WORKER = f"fanout on {socket.gethostname()}"
@@ -151,48 +151,53 @@ def _deployments(
     models: Sequence[str], offered: Offered, own: Sequence[Scheduled], together: Sequence[Scheduled]
 ) -> list[Deployment]:
     doing = {
-        "targets": _TARGETS,
-        "force": _FORCE,
-        "promote": _PROMOTE,
-        "trust_code": _TRUST_CODE,
-        "accept_contract_change": _ACCEPT,
+        "targets": forms.ONLY,
+        "force": forms.FORCE,
+        "promote": forms.PROMOTE,
+        "trust_code": forms.TRUST_CODE,
+        "accept_contract_change": forms.ACCEPT,
     }
     known = sorted({*models, *offered.models})
-    version = {**_VERSION, "description": f"{_VERSION['description']} There are {offered.told}."}
-    a_release = {"model": _choice("The model.", known), "version": version}
-    release = _choice("A version that passed and is not current; or give model and version below.", offered.versions)
+    version = {**forms.VERSION, "description": f"{forms.VERSION['description']} There are {offered.told}."}
+    a_release = {"model": forms.choice("The model.", known), "version": version}
+    release = forms.choice(
+        "A version that passed and is not current; or give model and version below.", offered.versions
+    )
     return [
         Deployment(
             "deploy-model",
             "flows.deploy.deploy_model",
             "Build, convert, check and release one model.",
-            _form({"model": _choice("The model, by its config's name.", models), **doing, "data": _DATA}, ["model"]),
+            forms.form(
+                {"model": forms.choice("The model, by its config's name.", models), **doing, "data": forms.DATA},
+                ["model"],
+            ),
             own,
         ),
         Deployment(
             "deploy-all",
             "flows.deploy.deploy_all",
             "Deploy every model in configs/. One that fails does not stop the others.",
-            _form({"models": _choices("The models; none chosen means every config.", models), **doing}, []),
+            forms.form({"models": forms.choices("The models; none chosen means every config.", models), **doing}, []),
             together,
         ),
         Deployment(
             "check-release",
             "flows.operations.check_release",
             "Check a release again: its files' digests, and every check in every runtime. Changes nothing.",
-            _form({**a_release, "trust_code": _TRUST_CODE}, ["model"]),
+            forms.form({**a_release, "trust_code": forms.TRUST_CODE}, ["model"]),
         ),
         Deployment(
             "promote",
             "flows.operations.promote_release",
             "Make a passed version the current one.",
-            _form({**({"release": release} if offered.versions else {}), **a_release}, []),
+            forms.form({**({"release": release} if offered.versions else {}), **a_release}, []),
         ),
         Deployment(
             "rollback",
             "flows.operations.rollback_release",
             f"Go back to the version that was promoted before the current one. There are {offered.told}.",
-            _form({"model": a_release["model"]}, ["model"]),
+            forms.form({"model": a_release["model"]}, ["model"]),
         ),
     ]
 
@@ -290,48 +295,3 @@ def there(root: Path) -> dict[str, tuple[int | None, list[str]]]:
         for path in found
         if names.model_fault(path.name) is None
     }
-
-
-def _form(fields: Mapping[str, dict[str, Any]], required: Sequence[str]) -> dict[str, Any]:
-    """The JSON schema of a run's parameters. The server refuses what does not fit it, unknown names included."""
-    properties = {
-        name: {"title": name, **field, "position": position} for position, (name, field) in enumerate(fields.items())
-    }
-    return {
-        "title": "Parameters",
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-def _choice(description: str, names: Sequence[str]) -> dict[str, Any]:
-    return {"type": "string", "enum": list(names), "description": description}
-
-
-def _choices(description: str, names: Sequence[str]) -> dict[str, Any]:
-    items = {"type": "string", "enum": list(names)}
-    return {"type": "array", "items": items, "uniqueItems": True, "description": description}
-
-
-_TARGETS = _choices(
-    "Only these targets; none chosen means all that the config names. The SavedModel is always made.", TARGETS.choices()
-)
-_FORCE = {"type": "boolean", "default": False, "description": "Do all the work again, also where nothing has changed."}
-_PROMOTE = {
-    "type": "boolean",
-    "default": True,
-    "description": "Make the new version the current one if every check passed. Without it, it is published only.",
-}
-_TRUST_CODE = {"type": "boolean", "default": False, "description": "Run code that came with it; you trust its maker."}
-_ACCEPT = {
-    "type": "boolean",
-    "default": False,
-    "description": "Promote it though its signatures are not those of the current release.",
-}
-_DATA = {
-    "type": "string",
-    "description": f"Real inputs in place of the config's golden.data and representative: {data.FORMS}. By an absolute path.",
-}
-_VERSION = {"type": "integer", "minimum": 1, "description": "The version; without one, the current one."}

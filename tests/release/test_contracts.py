@@ -3,8 +3,9 @@
 import pytest
 
 from converters.contract.values import Signature, TensorSpec
+from converters.release.comparison import Comparison
 from converters.release.contracts import judged
-from converters.release.manifest import Comparison, Manifest, SourceRecord
+from converters.release.manifest import Manifest, SourceRecord
 
 
 def signature(shape: "tuple[int | None, ...] | None" = (None, 3), dtype: str = "float32", name: str = "y") -> Signature:

@@ -11,7 +11,8 @@ from converters.contract.target import Options
 from converters.contract.values import CheckResult
 from converters.reference.labelled import EvaluationRecord
 from converters.release import publish
-from converters.release.manifest import Comparison, FileRecord, Manifest, Row, SourceRecord
+from converters.release.comparison import Comparison
+from converters.release.manifest import FileRecord, Manifest, Row, SourceRecord
 from converters.release.regression import compare
 from converters.release.verdict import refusals
 

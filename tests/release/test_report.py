@@ -13,9 +13,10 @@ from converters.reference.answers import answers
 from converters.reference.labelled import EvaluationRecord
 from converters.reference.observed import observed
 from converters.release import plots, report
+from converters.release.comparison import Comparison, Difference
 from converters.release.explain.facts import File
 from converters.release.explain.programs import Part, Program
-from converters.release.manifest import Comparison, Difference, Manifest, Row, SourceRecord
+from converters.release.manifest import Manifest, Row, SourceRecord
 
 ROW = Row(
     target="tflite", variant="int8-io-batch1", signature="serving_default", status="passed",

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from converters.contract.values import CheckResult
 from converters.reference.labelled import EvaluationRecord
-from converters.release.manifest import Comparison, Difference, Manifest, Row, SourceRecord
+from converters.release.comparison import Comparison, Difference
+from converters.release.manifest import Manifest, Row, SourceRecord
 from flows.show.tables import ManifestTable
 from flows.show.terminal import Terminal
 
