@@ -1,22 +1,17 @@
 """The report's plots, as SVG that brings no script and asks for nothing: what it is drawn in are the page's own colours."""
 
-import sys
 from collections.abc import Mapping, Sequence
-from math import ceil, floor, log10
+from math import ceil, floor, isfinite, log10
 from typing import Any
 from xml.etree import ElementTree
 
-import pygal
 from markupsafe import Markup
-from pygal.style import Style
 
 from converters.contract.values import UnitName
 from converters.release import figures
+from converters.release.charts import Style, pygal
 from converters.release.manifest import Manifest, Row
 from converters.targets.registry import TARGETS
-
-# It looks for plug-ins of its own in a way of which Python 3.11 warns at every import that follows, and 3.12 knows nothing.
-sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 SHOWN_DB = 150.0
 """A ratio above it is drawn here: float32 ends near it, and what is exact would squeeze all others together."""
@@ -34,7 +29,7 @@ _STYLE = Style(
 
 
 class Plot:
-    """A drawing for the page: `svg`, and what a screen reader says in its place."""
+    """A drawing for the page, `svg`; a screen reader says what is `told` in its place."""
 
     def __init__(self, chart: Any, told: str) -> None:
         root = ElementTree.fromstring(chart.render(is_unicode=True, disable_xml_declaration=True))
@@ -47,7 +42,6 @@ class Plot:
         root.attrib["width"] = "100%"
         ElementTree.register_namespace("", _SVG)
         self.svg = Markup(ElementTree.tostring(root, encoding="unicode"))
-        self.told = told
 
 
 def kept_of(rows: Sequence[Row]) -> float | None:
@@ -172,11 +166,16 @@ def _chart(kind: Any, **options: Any) -> Any:
 
 
 def curve(values: Sequence[float], told: str) -> Plot:
-    """A sound or another long vector, drawn at no more points than are seen."""
+    """A sound or another long vector, drawn at no more points than are seen; what is not finite leaves a gap.
+
+    Its height is its own: no scale is drawn, so that the largest finite magnitude is 1.
+    """
     step = max(1, len(values) // 400)
     chart = _chart(
         pygal.Line, height=110, width=300, show_dots=False, show_legend=False, show_x_guides=False, show_y_guides=False,
         show_y_labels=False, show_x_labels=False,
     )  # fmt: skip
-    chart.add("", [float(value) for value in values[::step]])
+    shown = [value if isfinite(value) else None for value in values[::step]]
+    most = max((abs(value) for value in shown if value is not None), default=0.0) or 1.0
+    chart.add("", [None if value is None else value / most for value in shown])
     return Plot(chart, told)

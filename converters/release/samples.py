@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from converters.contract.values import Case
 from converters.reference import answers
-from converters.reference.observed import Observed, ObservedTensor
+from converters.reference.observed import Observed, ObservedTensor, extremes
 from converters.release import figures, plots
 from converters.release.manifest import Manifest
 
@@ -114,11 +114,13 @@ def _png(array: Array, observed: ObservedTensor | None) -> str:
     """The picture in base64, its darkest and brightest values those that the input had in golden."""
     from PIL import Image
 
-    wide = np.nan_to_num(array.astype(np.float64))
     known = observed is not None and observed.least is not None and observed.greatest is not None
-    least, greatest = (observed.least, observed.greatest) if observed and known else (wide.min(), wide.max())
-    scaled = (wide - (least or 0.0)) * (255 / (((greatest or 0.0) - (least or 0.0)) or 1.0))
-    pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    ends = (observed.least, observed.greatest) if observed and known else extremes([array])
+    least, greatest = (ends[0] or 0.0, ends[1] or 0.0) if ends is not None else (0.0, 1.0)
+    inside = np.nan_to_num(np.clip(array.astype(np.float64), least, greatest), nan=least)
+    # Halves, since the distance of the two ends may be more than there is a number for.
+    share = (inside / 2 - least / 2) / ((greatest / 2 - least / 2) or 1.0)
+    pixels = np.rint(255 * share).astype(np.uint8)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     image.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
     content = io.BytesIO()

@@ -13,6 +13,7 @@ import numpy as np
 
 from converters.contract.preprocessing import Preprocessing
 from converters.contract.values import Case, Source
+from converters.reference.observed import extremes
 from converters.targets.tflite import flatbuffer
 
 NAME = "TFLITE_METADATA"
@@ -151,12 +152,11 @@ def _file(output: str) -> str:
 
 def _ranges(cases: Sequence[Case], side: str) -> dict[str, tuple[float, float]]:
     """The least and greatest finite value of each input or output that holds numbers."""
-    values: dict[str, list[np.ndarray[Any, Any]]] = {}
-    for case in cases:
-        for name, value in getattr(case, side).items():
-            if value.dtype.kind in "iuf" and (finite := value[np.isfinite(value)]).size:
-                values.setdefault(name, []).extend([finite.min(), finite.max()])
-    return {name: (float(min(each)), float(max(each))) for name, each in values.items()}
+    names = dict.fromkeys(name for case in cases for name in getattr(case, side))
+    ends = {
+        name: extremes(getattr(case, side)[name] for case in cases if name in getattr(case, side)) for name in names
+    }
+    return {name: each for name, each in ends.items() if each is not None}
 
 
 def _with_files(content: bytes, files: Mapping[str, Sequence[str]]) -> bytes:
