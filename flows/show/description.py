@@ -49,8 +49,18 @@ def _line(key: str, value: Any) -> str | None:
     """A figure, a list, or counts, the first of them; None where a line cannot hold it."""
     if isinstance(value, Mapping) and all(isinstance(count, int) for count in value.values()):
         value = [f"{name} {decimal(n)}" if key == "shards" else f"{name}×{n:,}" for name, n in value.items()]
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value[:_MOST]) + (f" and {len(value) - _MOST} more" if len(value) > _MOST else "")
+    if isinstance(value, list):
+        told = [_figure(item) for item in value]
+        if None in told:
+            return None
+        return ", ".join(filter(None, told[:_MOST])) + (f" and {len(told) - _MOST} more" if len(told) > _MOST else "")
+    return _figure(value)
+
+
+def _figure(value: Any) -> str | None:
+    """Text, or a number; None for anything else."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return f"{value:,}" if isinstance(value, int) else value if isinstance(value, str) else None
 
 
@@ -65,6 +75,8 @@ def _rows(value: Any) -> RenderableType | None:
                 *(Text(f"{figure:,} {key}" if isinstance(figure, int) else str(figure)) for key, figure in item.items())
             )
         return Group(grid, Text(f"and {len(value) - _MOST} more", "dim")) if len(value) > _MOST else grid
+    if not isinstance(value, Mapping):
+        return None
     sides = {"": value} if _are_tensors(value) else value
     for side, tensors in sides.items():
         if not _are_tensors(tensors):

@@ -199,3 +199,12 @@ def assert_refused(path: Path) -> str:
     assert str(path) in message
     assert "\n" not in message
     return message
+
+
+def test_render_shows_what_a_tflite_file_says_of_preprocessing(make_sample: Callable[..., Sample]) -> None:
+    told = {"features": {"description": "standardised", "mean": [0.5], "std": [0.25]}}
+    made = converted(make_sample(samples.KERAS, preprocessing=told), "tflite", "float32")
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(render(describe(made.path)))
+    for words in ("standardised", "0.5", "0.25", "low"):
+        assert words in shown.getvalue()
