@@ -22,7 +22,7 @@ from converters.config import read
 from converters.config.asked import Asked
 from converters.config.spec import ModelSpec
 from converters.contract.errors import BadInput, FanoutError, of_disk
-from converters.processes import child, ending, memory, resident, scratch
+from converters.processes import ending, memory, resident
 from converters.processes.slots import Slots
 from converters.release.assemble import Released
 from converters.release.locking import reading
@@ -42,6 +42,7 @@ from flows.order import measured_needs
 from flows.settings import Settings, in_force
 from flows.show import artifacts
 from flows.show.events import Event, Stage, tell
+from flows.show.forecast import Forecast
 from flows.tasks import publish, publish_elsewhere
 from flows.ui import notify
 
@@ -51,11 +52,6 @@ MOST_THREADS = 256
 """Each waits for a child process, or for a cluster; how many really run is the executor's affair."""
 MODELS_AT_ONCE = SIDE_BY_SIDE + 1
 """Models that a deploy-all works on at one time: while the last conversions of one run, the next is built."""
-
-if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker's run: TensorFlow loads while Prefect prepares it
-    scratch.begin()
-    child.warm_up()
-
 
 _turn: contextvars.ContextVar[Turn | None] = contextvars.ContextVar("turn", default=None)
 """What a deploy-all gives the runs of its models."""
@@ -102,7 +98,7 @@ def deploy_model(
         begun = ahead.taken_over(model, spec)
         with (
             begun or nullcontext(),
-            artifacts.live_progress(spec.name),
+            artifacts.live_progress(spec.name, _forecast(settings, spec.name)),
             nullcontext()
             if begun
             else one_at_a_time.one_at_a_time(settings.releases, spec.name, lambda: tell(waiting)),
@@ -132,6 +128,12 @@ def deploy_model(
         return Completed(name="Cached", message=current.sentence(), data=released)
     state = Failed if released.manifest.refusals or released.only_here else Completed
     return state(message=released.sentence(), data=released)
+
+
+def _forecast(settings: Settings, model: str) -> Forecast:
+    """What is left of a model's run. Others that are made beside it take about as many of the places as they leave to it."""
+    # How much is done at one time on a cluster is not known, nor how fast.
+    return Forecast(settings.releases, [model] if settings.dask is None else [], 1 if _turn.get() else SIDE_BY_SIDE)
 
 
 def _caught_up_by() -> str | None:

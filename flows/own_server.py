@@ -22,6 +22,7 @@ from prefect.settings import get_current_settings
 from starlette.types import Message, Receive, Scope, Send
 
 from converters.contract.errors import ServerFailed, said
+from flows import database
 from flows.connection import URL
 
 _SETTLE_SECONDS = 60.0
@@ -48,6 +49,7 @@ class _Server:
     """A server that runs in a thread until it is ended."""
 
     def __init__(self, listener: socket.socket) -> None:
+        database.queue_writers()
         self._application = create_app(ephemeral=True, final=True)
         self._listener = listener
         self._failure = ""

@@ -26,6 +26,7 @@ from converters.release.comparison import Figure
 from converters.release.manifest import Manifest, Row
 from flows.settings import Settings
 from flows.show.events import Event, Stage, listening
+from flows.show.forecast import Forecast
 
 _SHOW_SECONDS = 3.0
 """Prefect's own pages look no more often, and each update costs the server as much as a task."""
@@ -37,9 +38,12 @@ _STEPS: dict[Stage, int] = {"checking": 1, "done": 2}
 
 
 @contextmanager
-def live_progress(model: str) -> Iterator[None]:
-    """A progress artifact of the flow run this is called in, kept up to date from the model's events meanwhile."""
-    tracker = _Tracker(model)
+def live_progress(model: str, forecast: Forecast) -> Iterator[None]:
+    """A progress artifact of the flow run this is called in, kept up to date from the model's events meanwhile.
+
+    The share that is done and the time that is left are the forecast's; where it knows nothing, steps are counted.
+    """
+    tracker = _Tracker(model, forecast)
     with meanwhile(tracker.keep_showing), listening(tracker):
         yield
 
@@ -50,8 +54,8 @@ class _Tracker:
     The artifact is changed from a thread of its own, every few seconds at most, so that no task waits for the API.
     """
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: str, forecast: Forecast) -> None:
+        self._model, self._forecast = model, forecast
         self._stages: dict[UnitName, Stage] = {}
         self._state = (0, f"{model}: starting")
         artifact = create_progress_artifact(progress=0.0, key=slug(f"{model}-progress"), description=self._state[1])
@@ -61,6 +65,7 @@ class _Tracker:
     def __call__(self, event: Event) -> None:
         if event.model != self._model:
             return
+        self._forecast(event)
         doing = event.detail or event.stage
         if event.target:
             self._stages[event.unit] = event.stage
@@ -72,13 +77,19 @@ class _Tracker:
         over = event.stage in ("released", "refused")
         self._state = (100 if over else min(99, 100 * steps // whole), f"{self._model}: {doing}")
 
+    def _now(self) -> tuple[int, str]:
+        """How much is done, in percent, and what is being done."""
+        percent, doing = self._state
+        ahead = self._forecast.ahead() if percent < 100 else None
+        return self._state if ahead is None else (min(99, int(100 * ahead.share)), f"{doing}; {ahead.left()}")
+
     def keep_showing(self, over: threading.Event) -> None:
         """Bring the artifact up to date until `over`, and once more then."""
         shown = self._state
         while True:
             last = over.wait(_SHOW_SECONDS)
-            if self._state != shown:
-                shown = self._state
+            if (now := self._now()) != shown:
+                shown = now
                 try:
                     update_progress_artifact(self._artifact, progress=float(shown[0]), description=shown[1])
                 except (httpx.HTTPError, PrefectException) as error:
@@ -123,14 +134,14 @@ def _columns(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _table(manifest: Manifest, settings: Settings) -> list[dict[str, str]]:
-    """Each row's cells; its file is a link where our server serves it."""
+    """Each row's cells; where our server serves them, its file and its place in the report are links."""
     metric = manifest.evaluation.metric if manifest.evaluation is not None else None
+    report = report_address(manifest, settings)
     found = []
-    for row in manifest.targets:
+    for number, row in enumerate(manifest.targets):
         cells = figures.cells(row, metric)
-        found.append(
-            {name: cells[name] for name in (*_columns(manifest), *_MORE)} | {"file": _file(manifest, row, settings)}
-        )
+        shown = {name: cells[name] for name in (*_columns(manifest), *_MORE)} | {"file": _file(manifest, row, settings)}
+        found.append(shown | ({"report": f"[every check]({report}#row-{number})"} if report else {}))
     return found
 
 
@@ -152,10 +163,12 @@ def _markdown(manifest: Manifest, verdict: str, settings: Settings) -> str:
     if manifest.evaluation is None:
         lines += ["No accuracy was measured: there is no labelled data.", ""]
     columns = _columns(manifest)
-    aligned = [*("---" for _ in _LEFT), *("---:" for _ in columns[len(_LEFT) :]), "---"]
-    lines += ["## Rows", "", f"| {' | '.join(map(_cell, columns))} | file |", f"| {' | '.join(aligned)} |"]
+    aligned = [*("---" for _ in _LEFT), *("---:" for _ in columns[len(_LEFT) :])]
+    links = ["file", "report"] if settings.reports else ["file"]
+    aligned += ["---" for _ in links]
+    lines += ["## Rows", "", f"| {' | '.join(map(_cell, (*columns, *links)))} |", f"| {' | '.join(aligned)} |"]
     for row in _table(manifest, settings):
-        lines.append(f"| {' | '.join(_cell(row[name]) for name in columns)} | {row['file']} |")
+        lines.append(f"| {' | '.join((*(_cell(row[name]) for name in columns), *(row[name] for name in links)))} |")
     lines += _compared(manifest)
     lines += ["", f"{figures.size(manifest.bytes)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "
               f"{'; '.join(map(_cell, manifest.runtimes())) or 'no runtime'}.", "", f"Source: {manifest.source.kind}, "

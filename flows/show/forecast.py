@@ -1,5 +1,6 @@
 """How much of a deploy is done and how long the rest takes, by what the models' current releases took."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,11 +23,14 @@ class Ahead(NamedTuple):
     share: float
     seconds: float
 
-    def sentence(self) -> str:
-        """For a person."""
+    def left(self) -> str:
+        """The rest, for a person."""
         minutes, seconds = divmod(round(self.seconds), 60)
-        left = f"about {f'{minutes} min ' if minutes else ''}{seconds} s left" if minutes or seconds else "nearly done"
-        return f"{min(self.share, 0.99):.0%}, {left}"
+        return f"about {f'{minutes} min ' if minutes else ''}{seconds} s left" if minutes or seconds else "nearly done"
+
+    def sentence(self) -> str:
+        """Both, for a person."""
+        return f"{min(self.share, 0.99):.0%}, {self.left()}"
 
 
 @dataclass
@@ -58,6 +62,8 @@ class _Model:
 class Forecast:
     """Listens to the events of a deploy. It says nothing where a model has no current release, or cannot be read.
 
+    One thread may tell it of events while another asks what is ahead.
+
     Args:
         models: their names.
         side_by_side: how many conversions and checks run at one time.
@@ -73,9 +79,14 @@ class Forecast:
     ) -> None:
         self._clock, self._side_by_side = clock, side_by_side
         self._models = {name: _measured(releases, name) for name in models}
+        self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
         """Take note of one event."""
+        with self._lock:
+            self._note(event)
+
+    def _note(self, event: Event) -> None:
         model, now = self._models.get(event.model), self._clock()
         if model is None:
             return
@@ -99,6 +110,10 @@ class Forecast:
 
     def ahead(self) -> Ahead | None:
         """What is to come, as far as earlier runs tell."""
+        with self._lock:
+            return self._ahead()
+
+    def _ahead(self) -> Ahead | None:
         known = [model for model in self._models.values() if model is not None]
         if len(known) < len(self._models):
             return None

@@ -206,7 +206,7 @@ def create_pool(client: SyncPrefectClient) -> None:
     """Create the work pool, or bring it up to date."""
     template = ProcessWorker.get_default_base_job_template()
     defaults = {
-        "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
+        "command": f"{shlex.quote(sys.executable)} -m flows.engine",
         "working_dir": str(ROOT),
         "stream_output": False,
     }

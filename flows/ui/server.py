@@ -21,7 +21,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flows import api
+from flows import api, database
 from flows.settings import Settings
 from flows.ui import outputs
 from flows.ui.guard import Door, Hosts, Neighbours, Passwords
@@ -63,6 +63,7 @@ async def _view(request: Request) -> Response:
 
 def application(host: str, port: int) -> FastAPI:
     """Prefect's application, guarded as the module says."""
+    database.queue_writers()
     app = create_app(final=True)
     app.state.settings = Settings.read()
     app.router.routes.insert(0, Route("/api/collections/views/{view}", _view))

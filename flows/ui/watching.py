@@ -36,7 +36,7 @@ class Watcher:
             seen = self._seen()
             # A file that is still being written is read when it has stayed as it is from one look to the next.
             if seen == self._before and (seen != self._done or self._plan.problems):
-                self._follow()
+                self._follow(self._done is None or {**seen, "": None} != {**self._done, "": None})
                 self._done = seen
             self._before = seen
         except (BadInput, OSError) as error:
@@ -45,11 +45,12 @@ class Watcher:
             self._tell([f"the deployments were not brought up to date, which is tried again: {raised(error)}"])
         return LOOK_SECONDS
 
-    def _follow(self) -> None:
+    def _follow(self, written: bool) -> None:
+        """Read the configs, which were `written` anew, or releases alone have changed."""
         plan = deployments.plan(self._settings, self._plan)
         changed = [each for each in plan.deployments if each not in self._plan.deployments]
         deployments.register(self._client, changed)
-        if changed or set(plan.problems) != self._told:
+        if written and (changed or set(plan.problems) != self._told):
             self._console.print(Text(f"configs were read again: {', '.join(plan.models)}", style="dim"), soft_wrap=True)
         self._plan = plan
         self._tell(plan.problems)

@@ -186,6 +186,19 @@ def test_page_is_read_at_any_width_and_by_everyone_and_asks_for_nothing(tmp_path
     assert found["nasty"] == 0
 
 
+def test_link_to_a_row_opens_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page(tmp_path, ROW, ROW.model_copy(update={"variant": "int8"})))
+    which = "[...document.querySelectorAll('section[aria-labelledby=rows] > details')].map((each) => each.open)"
+    seen = "document.querySelector('#row-1').closest('details').querySelector('summary').getBoundingClientRect().top"
+    clicked = look(
+        path.as_uri(), ["evaluate", "before", which], ["click", "a[href='#row-1']"], ["evaluate", "after", which],
+        ["evaluate", "top", f"{seen} >= 0"],
+    )  # fmt: skip
+    assert (clicked["before"], clicked["after"], clicked["top"]) == ([False, False], [False, True], True)
+    assert look(f"{path.as_uri()}#row-0", ["evaluate", "first", which])["first"] == [True, False]
+
+
 def test_page_has_the_code_that_uses_each_kind_of_file(tmp_path: Path) -> None:
     code = f"print({NASTY!r})  # " + "a long line, " * 40 + "</code></pre>"
     file = File("tflite", "float32", "tflite/float32.tflite", (ROW,), ())

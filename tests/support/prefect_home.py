@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -90,13 +89,8 @@ class Home:
         return self._answer("GET", path)
 
     def _answer(self, method: str, path: str, **content: Any) -> Any:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            answer = self.client.request(method, f"{self.address}/api/{path}", headers=self.headers(), **content)
-            # So Prefect says that SQLite was busy and nothing was done; its own clients ask again, too.
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
-                return answer.raise_for_status().json()
-            time.sleep(0.5)
+        answer = self.client.request(method, f"{self.address}/api/{path}", headers=self.headers(), **content)
+        return answer.raise_for_status().json()
 
     def headers(self) -> dict[str, str]:
         """What the API wants of a client."""

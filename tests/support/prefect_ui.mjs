@@ -35,8 +35,7 @@ async function press(page, text) {
 /**
  * Opens the run form, fills it by `fill` and submits it; what `fill` returned, and the id of the run that this has made.
  *
- * It begins again where nothing was done: the server's database was busy, which it says by 503, or the form was set back
- * to its defaults by an answer that came late, which it says as well.
+ * It begins again where nothing was done, since the form was set back to its defaults by an answer that came late, which it says.
  */
 async function submitted(page, deployment, fill) {
   for (;;) {
@@ -47,7 +46,7 @@ async function submitted(page, deployment, fill) {
     for (const each of [answered, emptied]) each.catch(() => {}); // one of them is still waiting when the browser ends
     await press(page, "Submit");
     const answer = await Promise.race([answered, emptied.then(() => null)]);
-    if (answer && answer.status() !== 503) return { form, id: (await answer.json()).id };
+    if (answer) return { form, id: (await answer.json()).id };
   }
 }
 

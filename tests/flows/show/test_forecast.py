@@ -1,40 +1,14 @@
 """What a deploy still needs, by what the current release took; with a clock of the test's own."""
 
-import os
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from timed import Clock, released
 
-from converters.release.manifest import Manifest, Row, SourceRecord
 from flows.show.events import Event
 from flows.show.forecast import Forecast
 from flows.show.progress import Progress
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def _released(releases: Path, model: str = "toy") -> None:
-    """A current release that took 10 s to build, 2 to export, and 8 + 4 for each of two variants."""
-    took = {"convert": 8.0, "check": 4.0}
-    rows = [
-        Row(target="tflite", variant=variant, signature=key, status="passed", seconds=took)
-        for variant in ("float32", "int8")
-        for key in ("a", "b")
-    ]
-    source = SourceRecord(kind="module", digest="sha256:0", signatures={}, seconds={"build": 10.0, "export": 2.0})
-    manifest = Manifest(
-        model=model, version=1, status="passed", created="2026-01-01T00:00:00Z", seconds=30.0, source=source,
-        environment={}, targets=rows,
-    )  # fmt: skip
-    (releases / model / "1").mkdir(parents=True)
-    (releases / model / "1" / "manifest.json").write_text(manifest.to_json())
-    os.symlink("1", releases / model / "current")
 
 
 def _of(releases: Path, *models: str) -> tuple[Forecast, Clock]:
@@ -43,7 +17,7 @@ def _of(releases: Path, *models: str) -> tuple[Forecast, Clock]:
 
 
 def test_forecast_counts_down_by_what_the_current_release_took(tmp_path: Path) -> None:
-    _released(tmp_path)
+    released(tmp_path)
     forecast, clock = _of(tmp_path, "toy")
     forecast(Event("toy", "building"))
     assert forecast.ahead() == (0.0, 12 + 24 / 2)
@@ -66,7 +40,7 @@ def test_forecast_counts_down_by_what_the_current_release_took(tmp_path: Path) -
 
 
 def test_forecast_leaves_out_what_is_kept_or_not_asked_for(tmp_path: Path) -> None:
-    _released(tmp_path)
+    released(tmp_path)
     forecast, _ = _of(tmp_path, "toy")
     forecast(Event("toy", "done", "tflite", "float32"))  # copied from the current release, as the source is
     forecast(Event("toy", "waiting", "hdf5", "model"))  # not in it: as long as the others in the mean
@@ -75,8 +49,8 @@ def test_forecast_leaves_out_what_is_kept_or_not_asked_for(tmp_path: Path) -> No
 
 
 def test_forecast_shares_the_places_when_several_models_are_made(tmp_path: Path) -> None:
-    _released(tmp_path)
-    _released(tmp_path, "other")
+    released(tmp_path)
+    released(tmp_path, "other")
     forecast, _ = _of(tmp_path, "toy", "other")
     assert forecast.ahead() == (0.0, 36.0)
     forecast(Event("other", "unchanged"))
@@ -85,7 +59,7 @@ def test_forecast_shares_the_places_when_several_models_are_made(tmp_path: Path)
 
 @pytest.mark.parametrize("harm", ["", "no manifest"])
 def test_forecast_says_nothing_when_a_model_has_no_release_that_can_be_read(tmp_path: Path, harm: str) -> None:
-    _released(tmp_path)
+    released(tmp_path)
     models = ["toy"]
     if harm:
         (tmp_path / "toy" / "1" / "manifest.json").write_text(harm)
@@ -99,7 +73,7 @@ def test_forecast_says_nothing_when_a_model_has_no_release_that_can_be_read(tmp_
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_progress_shows_the_share_done_and_the_time_left(tmp_path: Path, terminal: bool) -> None:
-    _released(tmp_path)
+    released(tmp_path)
     forecast, clock = _of(tmp_path, "toy")
     with open(tmp_path / "shown", "w+") as shown:
         with Progress(Console(file=shown, force_terminal=terminal, width=100), forecast) as progress:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 import samples
 from prefect_home import Home, at_home, free_port, launch
-from waiting import PATIENCE_SECONDS, alive, wait_until
+from waiting import PATIENCE_SECONDS, alive, http_client, wait_until
 
 from converters.release import manifest
 
@@ -57,6 +58,7 @@ def test_form_offers_choices_and_its_run_shows_every_row_when_submitted_in_a_bro
     report = artifacts["tiny-report"]
     address = f"{home.address}/releases/tiny/{version}/report.html"
     assert f"({address})" in report
+    assert [row["report"] for row in artifacts["tiny-rows"]] == [f"[every check]({address}#row-{n})" for n in range(3)]
     ids = {a["key"]: a["id"] for a in home.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}})}
     paths = [f"/artifacts/artifact/{ids['tiny-rows']}", f"/artifacts/artifact/{ids['tiny-report']}"]
     page = f"/releases/tiny/{version}/report.html"
@@ -70,6 +72,23 @@ def test_form_offers_choices_and_its_run_shows_every_row_when_submitted_in_a_bro
     # Prefect's own pages would ask for logos and report the visit; the policy must have kept them from it.
     assert (done["foreign"], read["foreign"]) == ([], [])
     assert read["refused"] > 0
+
+
+def test_runs_can_be_submitted_while_the_server_writes_much_else(home: Home) -> None:
+    deployment = home.deployment("promote")["id"]
+    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2999-01-01T00:00:00Z"}}
+
+    def submit(number: int) -> int:
+        document = {"name": f"later {number}", "parameters": {"model": "tiny"}, "state": later}
+        path = f"{home.address}/api/deployments/{deployment}/create_flow_run"
+        with http_client() as client:
+            made = client.post(path, json=document, headers=home.headers())
+            if made.is_success:
+                client.delete(f"{home.address}/api/flow_runs/{made.json()['id']}", headers=home.headers())
+        return made.status_code
+
+    with ThreadPoolExecutor(12) as many:
+        assert set(many.map(submit, range(120))) == {201}
 
 
 @pytest.mark.parametrize(
