@@ -15,6 +15,7 @@ import pages
 import pytest
 import yaml
 from pages import DOCS, ROOT
+from programs_run import look
 
 from converters.config.spec import ModelSpec
 from converters.contract import layout
@@ -148,6 +149,18 @@ def test_pages_are_not_built_when_a_link_leads_nowhere(link: str, tmp_path: Path
     with (tmp_path / "docs" / "index.md").open("a") as page:
         page.write(f"\n[away]({link})\n")
     assert build(tmp_path, tmp_path / "site").returncode != 0
+
+
+@pytest.mark.parametrize("page", ["index", "tutorial", "reference/config", "explanation/belief"])
+def test_built_page_is_read_at_any_width_and_by_everyone(site: Path, page: str) -> None:
+    settled = ["evaluate", "settled", "new Promise((done) => setTimeout(done, 1500))"]  # the theme fades things in
+    width = "document.documentElement.scrollWidth"
+    found = look(
+        (site / f"{page}.html").as_uri(), settled, ["axe"], ["evaluate", "wide", width], ["dark", True], settled, ["axe"],
+        ["size", 390, 800], settled, ["axe"], ["evaluate", "narrow", width],
+    )  # fmt: skip
+    assert (found["violations"], found["thrown"], found["foreign"]) == ([], [], [])
+    assert (found["wide"], found["narrow"]) == (1400, 390)
 
 
 def test_pages_ask_no_other_host_when_built(site: Path) -> None:
