@@ -134,14 +134,15 @@ def _columns(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _table(manifest: Manifest, settings: Settings) -> list[dict[str, str]]:
-    """Each row's cells; where our server serves them, its file and its place in the report are links."""
+    """Each row's cells, in Markdown; where our server serves them, its file is a link, and its status one to all of its checks."""
     metric = manifest.evaluation.metric if manifest.evaluation is not None else None
     report = report_address(manifest, settings)
     found = []
     for number, row in enumerate(manifest.targets):
-        cells = figures.cells(row, metric)
-        shown = {name: cells[name] for name in (*_columns(manifest), *_MORE)} | {"file": _file(manifest, row, settings)}
-        found.append(shown | ({"report": f"[every check]({report}#row-{number})"} if report else {}))
+        cells = {**figures.cells(row, metric), "file": _file(manifest, row, settings)}
+        if report:
+            cells["status"] = f"[{cells['status']}]({report}#row-{number})"
+        found.append({name: cells[name] for name in (*_columns(manifest), *_MORE, "file")})
     return found
 
 
@@ -163,12 +164,11 @@ def _markdown(manifest: Manifest, verdict: str, settings: Settings) -> str:
     if manifest.evaluation is None:
         lines += ["No accuracy was measured: there is no labelled data.", ""]
     columns = _columns(manifest)
-    aligned = [*("---" for _ in _LEFT), *("---:" for _ in columns[len(_LEFT) :])]
-    links = ["file", "report"] if settings.reports else ["file"]
-    aligned += ["---" for _ in links]
-    lines += ["## Rows", "", f"| {' | '.join(map(_cell, (*columns, *links)))} |", f"| {' | '.join(aligned)} |"]
+    aligned = [*("---" for _ in _LEFT), *("---:" for _ in columns[len(_LEFT) :]), "---"]
+    lines += ["## Rows", "", f"| {' | '.join(map(_cell, columns))} | file |", f"| {' | '.join(aligned)} |"]
     for row in _table(manifest, settings):
-        lines.append(f"| {' | '.join((*(_cell(row[name]) for name in columns), *(row[name] for name in links)))} |")
+        cells = [row[name] if name == "status" else _cell(row[name]) for name in columns]
+        lines.append(f"| {' | '.join(cells)} | {row['file']} |")
     lines += _compared(manifest)
     lines += ["", f"{figures.size(manifest.bytes)} in {len(manifest.files)} files, made in {manifest.seconds:.1f} s. Run in "
               f"{'; '.join(map(_cell, manifest.runtimes())) or 'no runtime'}.", "", f"Source: {manifest.source.kind}, "
