@@ -24,6 +24,11 @@ _MODULES = frozenset({
     "distillation",
 })  # fmt: skip
 """What below Keras's own modules a model is made of; others, such as `utils`, open files and addresses."""
+_LAYERS = frozenset({
+    "applications.convnext.LayerScale", "applications.convnext.StochasticDepth",
+    "applications.inception_resnet_v2.CustomScaleLayer",
+})  # fmt: skip
+"""The layers beside them; what else is there downloads weights."""
 _PREFIXES = frozenset({"keras", "tf_keras", "src", "api", "_tf_keras", "legacy"})
 _CALCULATES = frozenset({
     "", "math", "math.special", "nn", "linalg", "linalg.experimental", "image", "strings", "signal", "random", "sparse",
@@ -70,7 +75,7 @@ def _of_object(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, _CODE[kind]
     elif custom_class(item):
         yield name, "is a class of its own, whose Python would run"
-    elif not _of_a_model(item.get("module")):
+    elif not _of_a_model(item.get("module"), kind):
         yield name, f"is taken from {item.get('module')}, which is no part of a model"
     if kind == "function" and item.get("module") == "builtins" and hasattr(builtins, str(inner)):
         yield name, f"runs Python's {inner}"
@@ -82,11 +87,11 @@ def _of_object(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, f"reads the file {inner['vocabulary']}"
 
 
-def _of_a_model(module: object) -> bool:
+def _of_a_model(module: object, kind: str) -> bool:
     if not isinstance(module, str) or module == "builtins":
         return module is None or module == "builtins"
     parts = [part for part in module.split(".") if part not in _PREFIXES]
-    return not parts or parts[0] in _MODULES
+    return not parts or parts[0] in _MODULES or ".".join([*parts, kind]) in _LAYERS
 
 
 def _calculates(kind: str, config: Mapping[str, Any]) -> bool:

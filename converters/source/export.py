@@ -57,22 +57,17 @@ def _roots(live: Live) -> list[Any]:
     """What the SavedModel must track so that the endpoints' variables, tables and assets are saved.
 
     A Keras model itself is not tracked: saving it would trace every layer's own functions too (seconds for a large
-    model), which no runtime here uses. Its variables are found through the endpoints; its lookup tables and whatever else
-    is a resource (tf.saved_model.experimental.TrackableResource, or a dataset's) are listed.
+    model), which no runtime here uses. Its weights are listed, also those that no endpoint uses; so are what else endpoints
+    use, its lookup tables, and whatever else is a resource (tf.saved_model.experimental.TrackableResource, or a dataset's).
     """
     import tensorflow as tf
 
     if live.kind == "module":
         return [live.model]
-    # In the model's own order: that of a function's variables changes from process to process, and with it the export.
-    order = {id(variable.handle): index for index, variable in enumerate(live.variables)}
-    variables_used = sorted(
-        (v for endpoint in live.endpoints.values() for v in endpoint.concrete.variables),
-        key=lambda v: (order.get(id(v.handle), len(order)), v.name),
-    )
+    weights = [v if isinstance(v, tf.Variable) else v.value for v in live.variables]  # Keras 3 has them in its own
     descendants = tf.train.TrackableView(live.model).descendants()
     tables = [item for item in descendants if hasattr(type(item), "resource_handle")]
-    return [*{id(item): item for item in [*variables_used, *tables]}.values()]
+    return [*{id(item): item for item in [*weights, *live.captured(), *tables]}.values()]
 
 
 def save_keras(live: Live, folder: Path) -> tuple[Path | None, str | None]:

@@ -123,8 +123,15 @@ class Live:
         return {key: endpoint.signature for key, endpoint in self.endpoints.items()}
 
     def weights(self) -> Variables:
-        """The values of its variables."""
-        return variables.of_live(self.variables)
+        """The values of its variables, and of those that only its endpoints know."""
+        return variables.of_live([*self.variables, *self.captured()])
+
+    def captured(self) -> list[Any]:
+        """The tf.Variables that endpoints use and the model does not list: Keras 3 lists neither a plain one nor seeds."""
+        handles = {id(variable.handle) for variable in self.variables}
+        used = {id(v.handle): v for endpoint in self.endpoints.values() for v in endpoint.concrete.variables}
+        # The order of a function's variables changes from process to process, and with it the export.
+        return sorted((v for handle, v in used.items() if handle not in handles), key=lambda v: v.name)
 
     def graphs(self) -> list[Any]:
         """What computes the signatures, as GraphDefs, once they are traced."""

@@ -103,6 +103,14 @@ IN_KERAS = {
         "runs Python's exec",
     ),
     "utility": (layer("get_file", "g", "keras.utils"), "taken from keras.utils"),
+    "download": (
+        layer(
+            "Dense",
+            "d",
+            activation={"module": "keras.applications.convnext", "class_name": "function", "config": "ConvNeXtTiny"},
+        ),
+        "taken from keras.applications.convnext",
+    ),
     "pickled": (layer("TorchModuleWrapper", "t", module="gASV"), "holds a pickled object"),
     "elsewhere": (layer("TFSMLayer", "t", filepath="/tmp/model"), "loads and runs a SavedModel"),
     "vocabulary": (layer("StringLookup", "s", vocabulary="/etc/passwd"), "reads the file /etc/passwd"),
@@ -147,6 +155,14 @@ def test_of_keras_names_no_ordinary_function(function: str, tmp_path: Path) -> N
         layer("TFOpLambda", "o", function=function), layer("Dense", "d", units=2, activation="tanh")
     )
     assert code.of_keras(hostile.keras_hdf5(tmp_path / "m.h5", config)) == []
+
+
+@pytest.mark.parametrize("library", ["keras.src", "tf_keras.src"])
+def test_of_keras_names_no_layer_of_keras_applications(library: str, tmp_path: Path) -> None:
+    from converters.formats import code
+
+    scaled = layer("LayerScale", "s", f"{library}.applications.convnext", init_values=1e-6, projection_dim=4)
+    assert code.of_keras(hostile.keras_archive(tmp_path / "m.keras", hostile.sequential(scaled))) == []
 
 
 class Marking:

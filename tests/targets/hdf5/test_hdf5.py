@@ -274,6 +274,41 @@ def test_check_passes_when_a_keras_models_variables_are_asked_for(keras_sample: 
     assert (row.status, row.reason) == ("passed", None)
 
 
+@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+def test_check_passes_when_variables_are_more_than_weights_or_not_all_used(make_sample: Make, library: str) -> None:
+    code = f"""
+import numpy as np
+import tensorflow as tf
+import {library} as keras
+from {library} import layers
+
+class Odd(layers.Layer):
+    def build(self, shape):
+        self.used = self.add_weight(name="used", shape=(3,), initializer="ones")
+        self.unused = self.add_weight(name="unused", shape=(3,), initializer="ones")
+        self.plain = tf.Variable([1.0, 2.0, 3.0], name="plain")
+
+    def call(self, x):
+        return x * self.used + self.plain
+
+def build():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([
+        layers.Input((5, 2), name="x"), layers.Bidirectional(layers.LSTM(4, dropout=0.2), name="both"), layers.Dropout(0.5),
+        layers.Dense(3, name="y"), Odd(name="odd"),
+    ])
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(np.ones((4, 5, 2), "float32"), np.ones((4, 3), "float32"), verbose=0)
+    return model
+"""
+    made = samples.converted(make_sample(code), "hdf5", "weights")
+    (row,) = made.check()
+    assert (row.status, row.reason) == ("passed", None)
+    with h5py.File(made.path) as file:
+        names = {str(held.attrs["name"]).rpartition("/")[2] for held in file["variables"].values()}
+    assert names >= {"kernel", "recurrent_kernel", "bias", "used", "unused", "plain"}
+
+
 @pytest.mark.parametrize("strings", [["a", "b\0c", ""], "\0"])
 def test_check_passes_when_a_string_variable_holds_nul_bytes(make_sample: Make, strings: object) -> None:
     code = f"""
