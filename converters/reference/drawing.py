@@ -109,7 +109,7 @@ def draw_calibration(
     golden: Sequence[Tensors],
     fewer: int | None = None,
 ) -> list[Tensors]:
-    """Inputs to calibrate on: golden's, and others of another seed; one call, or one per sample.
+    """Inputs to calibrate on: golden's, and others of another seed; a call for each size of samples, or one per sample.
 
     `fewer` others, where it says how many; else CALIBRATION, or as many as CALIBRATION_BYTES hold. Golden's are among them
     because ranges that exclude the largest of some drawn numbers would say nothing of the conversion.
@@ -122,8 +122,13 @@ def draw_calibration(
     drawn = draw_calls(signature, spec, hints, others, [samples] if signature.dynamic_batch else [0] * samples)
     if not signature.dynamic_batch:
         return [*golden, *drawn]
-    calls = [*drawn, *golden]
-    return [{name: np.concatenate([call[name] for call in calls]) for name in signature.inputs}]
+    by_size: dict[tuple[tuple[int, ...], ...], list[Tensors]] = {}
+    for call in (*drawn, *golden):
+        by_size.setdefault(tuple(call[name].shape[1:] for name in signature.inputs), []).append(call)
+    return [
+        {name: np.concatenate([call[name] for call in calls]) for name in signature.inputs}
+        for calls in by_size.values()
+    ]
 
 
 CALIBRATION = 64

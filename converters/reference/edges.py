@@ -90,7 +90,7 @@ def _attempts(
         if changed is not None:
             yield iter([changed]), limits
     for sizes in _OTHER_SIZES:
-        yield _of_other_sizes(signature, spec, hints, plan, cases, sizes), Limits(calibrates=False)
+        yield _of_other_sizes(signature, spec, hints, plan, cases, sizes), Limits()
 
 
 def _changed(

@@ -25,10 +25,8 @@ def drawn(
     chosen = choosing.choose(signature, spec.golden, endpoint.answer, tolerance, hints, reach)
     more = edges.added(signature, spec.golden, hints, chosen.plan, chosen.cases, endpoint.answer)
     inputs = [case.inputs for case in (*chosen.cases, *(edge.case for edge in more if edge.calibrates))]
+    # Of most values larger ones have the larger extremes.
     shapes = edges.largest_shapes(signature, chosen.cases[0], [edge.case for edge in more])
-    if shapes:
-        # A calibrator takes one size of a dynamic dimension, and larger ones have the larger extremes.
-        inputs = []
     sized = {
         name: spec.golden.inputs.get(name, InputRange()).model_copy(update={"shape": s}) for name, s in shapes.items()
     }

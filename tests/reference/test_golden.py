@@ -403,6 +403,11 @@ def test_draw_calibration_gives_goldens_inputs_and_others() -> None:
     assert len(set(many["x"].ravel().tolist())) == many["x"].size
     static = drawing.draw_calibration(unary((2, 3)), spec, {}, plan, drawing.draw(unary((2, 3)), spec, {}, plan))
     assert [call["x"].shape for call in static] == [(2, 3)] * 68
+    signal = unary((None, None))
+    (usual, *_) = drawing.draw(signal, spec, {}, plan)
+    short = {"x": usual["x"][:2, :3]}
+    sizes = [call["x"].shape for call in drawing.draw_calibration(signal, spec, {}, plan, [usual, short])]
+    assert sizes == [(64 + len(usual["x"]), usual["x"].shape[1]), (2, 3)]
     wide = drawing.draw(unary((None, 1 << 20)), GoldenSpec(samples=2), {}, plan)
     (few,) = drawing.draw_calibration(unary((None, 1 << 20)), spec, {}, plan, wide)
     assert few["x"].shape == (16 + 3, 1 << 20)

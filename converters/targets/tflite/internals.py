@@ -9,12 +9,14 @@ The calibrator is given a file that it can run; see `repairs`.
 """
 
 import inspect
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from converters.contract.values import SERVE
+from converters.contract.values import SERVE, Tensors
 from converters.targets.tflite import repairs
 
 _MADE_OF = ["self", "saved_model_dir", "saved_model_tags", "saved_model_exported_names"]
@@ -45,6 +47,7 @@ def from_saved_model(saved_model: Path, keys: Sequence[str], graph: Any) -> Any:
 def reading_once() -> Any | None:
     """The converter's class; None where TensorFlow's own is not as it must be."""
     from tensorflow.lite.python import lite
+    from tensorflow.lite.python.optimize import calibrator
 
     base: Any = getattr(lite, "TFLiteSavedModelConverterV2", None)
     metrics: Any = getattr(lite, "_export_metrics", None)
@@ -53,6 +56,8 @@ def reading_once() -> Any | None:
     if _arguments(base, "_convert_from_saved_model") != ["self", "graph_def"]:
         return None
     if _arguments(base, "_quantize")[:2] != ["self", "result"]:
+        return None
+    if _arguments(calibrator.Calibrator, "_feed_tensors") != ["self", "dataset_gen", "resize_input"]:
         return None
 
     class Once(base):  # type: ignore[misc]
@@ -66,9 +71,26 @@ def reading_once() -> Any | None:
             return content
 
         def _quantize(self, result: bytes, *arguments: Any, **named: Any) -> Any:
-            return super()._quantize(repairs.watchable(repairs.with_own_states(result)), *arguments, **named)
+            with mock.patch.object(calibrator, "Calibrator", _resizing(calibrator.Calibrator)):
+                return super()._quantize(repairs.watchable(repairs.with_own_states(result)), *arguments, **named)
 
     return Once
+
+
+def _resizing(base: Any) -> Any:
+    """A calibrator that takes samples of several sizes: TensorFlow's makes room for those of the first alone."""
+
+    class Resizing(base):  # type: ignore[misc]
+        def _feed_tensors(self, dataset_gen: Callable[[], Iterable[tuple[str, Tensors]]], resize_input: bool) -> None:
+            for _, some in groupby(dataset_gen(), _size):
+                super()._feed_tensors(partial(iter, some), resize_input)
+
+    return Resizing
+
+
+def _size(sample: tuple[str, Tensors]) -> tuple[str, dict[str, tuple[int, ...]]]:
+    key, inputs = sample
+    return key, {name: value.shape for name, value in inputs.items()}
 
 
 def _arguments(owner: Any, method: str) -> list[str]:
