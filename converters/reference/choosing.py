@@ -54,10 +54,12 @@ def choose(
     tolerance: Tolerance,
     hints: Hints | None = None,
     reach: Reach | None = None,
+    hollow: Callable[[Tensors], bool] = lambda _: False,
 ) -> Choice:
     """Seeded inputs that the model can compute, with finite outputs that differ between samples, if any have them.
 
-    The first draw that the model computes settles dynamic dimensions. It is the choice where its outputs are finite,
+    The first draw that the model computes settles dynamic dimensions; one of which it makes nothing, or is `hollow`, only where
+    there is no other. It is the choice where its outputs are finite,
     differ enough for `tolerance` (variation.check), each element does, and every weight is reached, which
     `reach` measures. Otherwise other ranges and another seed are tried until outputs are sound, then more samples while
     they show more, then other ranges again. What the config says of an input, or the number of samples, always holds.
@@ -65,7 +67,7 @@ def choose(
     Raises:
         BadInput: `run` raised it for every draw; says what to give in the config.
     """
-    return _Search(signature, spec, run, tolerance, hints or {}, reach).choice()
+    return _Search(signature, spec, run, tolerance, hints or {}, reach, hollow).choice()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class _Search:
         tolerance: Tolerance,
         hints: Hints,
         reach: Reach | None,
+        hollow: Callable[[Tensors], bool],
     ) -> None:
         self._signature, self._spec, self._run = signature, spec, run
         self._tolerance, self._hints, self._reach = tolerance, hints, reach
@@ -121,6 +124,7 @@ class _Search:
             and spec.inputs.get(name, InputRange()).shape is None
         ]
         """The inputs with dynamic dimensions, besides the batch, that the config does not settle."""
+        self._hollow = hollow
         self._started = time.monotonic()
         self._best, self._merit = self._judged(*self._first_that_runs())
 
@@ -194,7 +198,8 @@ class _Search:
                 problem = problem or error
                 sizes |= {n for name in self._free for n in calls[0][name].shape[self._signature.dynamic_batch :]}
                 continue
-            if all(value.size for case in cases for value in case.outputs.values()):
+            made = all(value.size for case in cases for value in case.outputs.values())
+            if made and not (self._free and self._hollow(calls[0])):
                 return cases, plan
             empty = empty or (cases, plan)
         if empty is not None:

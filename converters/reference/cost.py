@@ -10,6 +10,7 @@ from converters.formats.graph import nodes, split
 from converters.formats.specs import dimensions
 
 _LOOPS = frozenset({"While", "StatelessWhile"})
+_WINDOWS = ("Conv", "DepthwiseConv", "MaxPool", "AvgPool")
 
 
 def work(flat: Flat, inputs: Tensors) -> int:
@@ -18,16 +19,7 @@ def work(flat: Flat, inputs: Tensors) -> int:
     What is in a loop counts as if each constant were multiplied by the inputs once in a step, and the longest dimension of
     an input were the steps. Raises whatever TensorFlow does.
     """
-    import tensorflow as tf
-
-    by_name = {node.name: node for node in flat.graph_def.node}
-    with tf.Graph().as_default() as graph:
-        fed = {
-            tensor: tf.compat.v1.placeholder(by_name[split(tensor)[0]].attr["dtype"].type, inputs[name].shape)
-            for name, tensor in flat.inputs.items()
-        }
-        tf.import_graph_def(flat.graph_def, input_map=fed, name="flat")
-        sized = graph.as_graph_def(add_shapes=True)
+    sized = _sized(flat, inputs)
     shapes = Shapes(sized)
     made = sum(shapes.elements(node.name) for node in sized.node if node.op not in ("Const", "Placeholder"))
     looped = 0
@@ -38,6 +30,39 @@ def work(flat: Flat, inputs: Tensors) -> int:
         steps = max((size for value in inputs.values() for size in value.shape[1:]), default=1)
         looped = weights * batch * steps
     return multiply_adds(sized) + made + looped
+
+
+def hollow(flat: Flat, inputs: Tensors) -> bool:
+    """Whether these inputs are smaller than a window of the model's, of which nothing is left then, and after which what it
+    computes has nothing to do with them. Raises whatever TensorFlow does.
+    """
+    try:
+        sized = _sized(flat, inputs)
+    except ValueError as error:  # of what a kernel computes all the same, and not always the same
+        if "Negative dimension size" in str(error):
+            return True
+        raise
+    shapes = (
+        dimensions(shape)
+        for node in sized.node
+        if node.op.startswith(_WINDOWS)
+        for shape in node.attr["_output_shapes"].list.shape
+    )
+    return any(0 in shape for shape in shapes if shape is not None)
+
+
+def _sized(flat: Flat, inputs: Tensors) -> Any:
+    """The graph with the shapes that its tensors have for these inputs."""
+    import tensorflow as tf
+
+    by_name = {node.name: node for node in flat.graph_def.node}
+    with tf.Graph().as_default() as graph:
+        fed = {
+            tensor: tf.compat.v1.placeholder(by_name[split(tensor)[0]].attr["dtype"].type, inputs[name].shape)
+            for name, tensor in flat.inputs.items()
+        }
+        tf.import_graph_def(flat.graph_def, input_map=fed, name="flat")
+        return graph.as_graph_def(add_shapes=True)
 
 
 def most(weights: int, inputs: Tensors) -> int:

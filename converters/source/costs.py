@@ -47,6 +47,15 @@ class Costs:
             self._known[key] = work
         return self._known[key]
 
+    def hollow(self, endpoint: Endpoint, inputs: Tensors) -> bool:
+        """Whether nothing is left of such inputs within the model (`cost.hollow`), as far as its graph can be looked at."""
+        flat = self._flat_of(endpoint)
+        try:
+            return flat is not None and cost.hollow(flat, inputs)
+        except Exception as error:  # shapes that only values tell
+            _log(endpoint, error)
+            return False
+
     def of_calls(self, endpoint: Endpoint, calls: Sequence[Tensors]) -> list[int]:
         """Of each, after which the graph is forgotten; nothing where one is not known."""
         works = [self.of_call(endpoint, inputs) for inputs in calls]

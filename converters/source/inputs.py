@@ -12,18 +12,29 @@ from converters.contract.values import Case, Signature, Tensors
 from converters.formats import precision, specs
 from converters.reference import choosing, drawing, edges, golden
 from converters.reference.drawing import Plan
+from converters.source.costs import Costs
 from converters.source.live import Endpoint, Live
 from converters.targets.registry import TARGETS
 
 
 def drawn(
-    live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str, fewer: int | None = None
+    live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str, costs: Costs, fewer: int | None = None
 ) -> tuple[choosing.Choice, list[Tensors]]:
     """Golden, and inputs to calibrate on, of one signature whose data nobody gave; no more than `fewer` of the latter."""
     signature, hints, tolerance = endpoint.signature, endpoint.hints(), widest(spec, computed_in)
-    reach = partial(live.reach, endpoint)
-    chosen = choosing.choose(signature, spec.golden, endpoint.answer, tolerance, hints, reach)
-    more = edges.added(signature, spec.golden, hints, chosen.plan, chosen.cases, endpoint.answer)
+    reach, hollow = partial(live.reach, endpoint), partial(costs.hollow, endpoint)
+    chosen = choosing.choose(signature, spec.golden, endpoint.answer, tolerance, hints, reach, hollow)
+
+    def answer(inputs: Tensors) -> Tensors:
+        if sizes(inputs) != usual and hollow(inputs):
+            raise BadInput("nothing is left of inputs of this size within the model")
+        return endpoint.answer(inputs)
+
+    def sizes(inputs: Tensors) -> list[tuple[int, ...]]:
+        return [value.shape[signature.dynamic_batch :] for value in inputs.values()]
+
+    usual = sizes(chosen.cases[0].inputs)
+    more = edges.added(signature, spec.golden, hints, chosen.plan, chosen.cases, answer)
     inputs = [case.inputs for case in (*chosen.cases, *(edge.case for edge in more if edge.calibrates))]
     # Of most values larger ones have the larger extremes.
     shapes = edges.largest_shapes(signature, chosen.cases[0], [edge.case for edge in more])

@@ -52,7 +52,7 @@ def make(live: Live, endpoint: Endpoint, spec: ModelSpec, computed_in: str, cost
     goal = _goal(live, endpoint, spec.golden, hints)
     ranges = {name: InputRange(low=low, high=high) for name, (low, high) in goal.limits.items()} if goal else {}
     told = spec.golden.model_copy(update={"inputs": _merged(spec.golden, ranges)})
-    chosen, calibration = drawn(live, endpoint, spec.model_copy(update={"golden": told}), computed_in, fewer)
+    chosen, calibration = drawn(live, endpoint, spec.model_copy(update={"golden": told}), computed_in, costs, fewer)
     fitted = _fitted(live, endpoint, told, hints, chosen, goal) if goal is not None and goal.statistics else None
     if fitted is None:
         return Made(chosen.cases, calibration, chosen.coverage, "drawn")
