@@ -116,5 +116,5 @@ def _spec(config: Mapping[str, Any]) -> TensorSpec:
 def _dtype(config: Mapping[str, Any]) -> str:
     dtype = config.get("dtype", "float32")
     if isinstance(dtype, Mapping):  # a dtype policy
-        dtype = dtype["config"]["name"]
+        dtype = dtype["config"].get("name") or dtype["config"]["source_name"]  # the latter where weights are quantized
     return "float32" if str(dtype).startswith("mixed_") else str(dtype)

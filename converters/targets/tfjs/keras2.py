@@ -186,6 +186,8 @@ def _value(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     if str(value.get("class_name")).endswith("DTypePolicy"):
+        if str(value["class_name"]).startswith("Quantized"):
+            raise Unsupported("its weights are quantized, which those of a layers model cannot be; use the graph model")
         return value["config"]["name"]
     if "class_name" not in value:
         return {key: _value(item) for key, item in value.items()}
