@@ -74,7 +74,8 @@ def of_tflite(error: BaseException) -> Diagnosis:
         which = f" ({node[0]} at node {node[1]})" if node else ""
         why = f"a variable is written, or of TF 1's reference kind{which}; export a signature that only reads them"
         return Diagnosis(need="freeze", sentence=why)
-    return Diagnosis(need="other", sentence=f"the TF Lite converter: {first_error(log) or type(error).__name__}")
+    silent = f"{type(error).__name__} without a word of why; what it printed is in the log of this conversion"
+    return Diagnosis(need="other", sentence=f"the TF Lite converter: {first_error(log) or silent}")
 
 
 def first_error(log: str) -> str:

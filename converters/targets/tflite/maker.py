@@ -141,6 +141,7 @@ class Maker:
             return Made(content=None, reasons=reasons)
         held = [key for key in self._keys if key not in reasons]
         content = _with_twins(made.content, held, saved_model.signatures(routes.graph))
+        content = repairs.with_equal_grids(content) if kind in STATIC else content
         return Made(content=content, way=made.way, reasons=reasons)
 
     def _finished(self, made: Made, kind: str) -> File:

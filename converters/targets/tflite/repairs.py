@@ -57,25 +57,34 @@ def with_own_states(content: bytes) -> bytes:
 def with_equal_grids(content: bytes) -> bytes:
     """The file with QUANTIZE before every op that only moves elements, and would read them on another grid than it returns.
 
-    The quantizer gives both sides one grid, but that of REVERSE_V2's output may be changed after that, by a
-    concatenation that follows. The kernel copies bytes (tensorflow/lite/kernels/reverse.cc), which then are other numbers.
+    Its kernel copies bytes (such as tensorflow/lite/kernels/reverse.cc, one_hot.cc), which then are other numbers. The quantizer
+    gives both sides one grid, but that of REVERSE_V2's output may be changed after that, by a concatenation that follows;
+    TensorFlow's converter gives ONE_HOT's two values grids of their own.
     """
     model = flatbuffer.parse(content)
     names, opcode = flatbuffer.op_names(model), None
     for subgraph in model.subgraphs:
         operators = []
         for operator in subgraph.operators or ():
-            if names[operator.opcodeIndex] in _MOVING:
-                given, made = int(operator.inputs[0]), int(operator.outputs[0])
+            for place in _moved(names[operator.opcodeIndex]):
+                given, made = int(operator.inputs[place]), int(operator.outputs[0])
                 if _grid(subgraph, given) != _grid(subgraph, made) and _grid(subgraph, given) and _grid(subgraph, made):
                     opcode = flatbuffer.opcode(model, "QUANTIZE") if opcode is None else opcode
                     between = _another(subgraph, given)
                     subgraph.tensors[between].quantization = subgraph.tensors[made].quantization
+                    subgraph.tensors[
+                        between
+                    ].buffer = 0  # what is given may be a constant; this one is empty (schema.fbs)
                     operators.append(flatbuffer.operator(opcode, [given], [between]))
-                    operator.inputs = [between, *(int(index) for index in operator.inputs[1:])]
+                    operator.inputs = [between if i == place else int(index) for i, index in enumerate(operator.inputs)]
             operators.append(operator)
         subgraph.operators = operators
     return content if opcode is None else flatbuffer.pack(model)
+
+
+def _moved(op: str) -> tuple[int, ...]:
+    """The inputs whose elements an op returns as they are."""
+    return (0,) if op in _MOVING else (2, 3) if op == "ONE_HOT" else ()
 
 
 _MOVING = frozenset(

@@ -410,6 +410,36 @@ def test_int8_is_calibrated_on_every_size_that_golden_has(make_sample: Make, ove
     assert (beyond.measured or 0) <= 0.25
 
 
+TABULAR = """
+import numpy as np
+import LIBRARY as keras
+
+def build():
+    keras.utils.set_random_seed(4)
+    layers = keras.layers
+    age, job = layers.Input((1,), name="age"), layers.Input((1,), dtype="string", name="job")
+    zone, plan = layers.Input((1,), dtype="string", name="zone"), layers.Input((1,), dtype="int64", name="plan")
+    parts = [
+        layers.Normalization(mean=40.0, variance=100.0)(age),
+        layers.StringLookup(vocabulary=["a", "b", "c"], output_mode="one_hot")(job),
+        layers.Hashing(8, output_mode="one_hot")(zone),
+        layers.IntegerLookup(vocabulary=[1, 2, 7], output_mode="multi_hot")(plan),
+        layers.Discretization(bin_boundaries=[20.0, 40.0, 60.0], output_mode="one_hot")(age),
+    ]
+    given = [layers.Activation("linear", name=f"part_{i}")(part) for i, part in enumerate(parts)]
+    return keras.Model([age, job, zone, plan], layers.Dense(2, name="y")(layers.concatenate(WHICH)))
+"""
+
+
+@pytest.mark.parametrize(("library", "which"), [("keras", "given[2:3] + given[4:]"), ("tf_keras", "given")])
+def test_int8_of_one_hot_features_is_right(make_sample: Make, library: str, which: str) -> None:
+    code = TABULAR.replace("WHICH", which).replace("LIBRARY", library)
+    sample = make_sample(code, targets={"tflite": {"variants": ["int8"]}})
+    (row,) = samples.converted(sample, "tflite", "int8").check()
+    assert row.status == "passed", row.reason
+    assert (row.figure("snr_db") or 0) > 30  # -5 dB where the two values of a one-hot vector are on a grid of their own
+
+
 LOOPS = """
 import tf_keras
 
