@@ -16,7 +16,7 @@ import numpy as np
 from converters.contract.errors import BadInput, Damaged, said
 from converters.contract.values import SourceKind, Tensors, TensorSpec
 from converters.formats import keras_config, keras_file, keras_lambda, keras_operations, specs
-from converters.formats.internals_keras import layers_within
+from converters.formats.internals_keras import layers_within, operations
 from converters.processes import userland
 
 COMPOSITE = ("SparseTensorSpec", "RaggedTensorSpec")
@@ -40,8 +40,8 @@ def load_keras(path: Path, builder: Path | None = None, *, trusted: bool = False
         raise BadInput(str(error)) from error
     given = keras_file.with_functions(written, known)
     if repaired and written.is_of_keras_3 and not zipfile.is_zipfile(path):
-        config, operations = keras_operations.with_names(given.config)
-        given, known = given._replace(config=config), {**known, **operations}
+        config, named = keras_operations.with_names(given.config)
+        given, known = given._replace(config=config), {**known, **named}
     # Python's reader of bytecode is not safe from what was made to harm it (marshal), so only what is trusted is tried.
     if trusted and (unreadable := keras_lambda.unreadable(given.config)):
         raise BadInput(f"{path.name}: {_unreadable(unreadable)}")
@@ -55,7 +55,7 @@ def load_keras(path: Path, builder: Path | None = None, *, trusted: bool = False
 
             return tf_keras.models.load_model(file, custom_objects=known, compile=False, safe_mode=not trusted)
     except Exception as error:  # Keras raises of every kind here: ValueError, TypeError, OSError, KeyError, ...
-        why, remedy = _explained(error, given.config, known)
+        why, remedy = _explained(error, given.config, known, operations() if written.is_of_keras_3 else ())
         raise BadInput(f"{path.name}: Keras {written.version or '2'} cannot load it: {why}{remedy}") from error
 
 
@@ -73,12 +73,14 @@ _UNKNOWN = re.compile(r"(?:Unknown [a-z ]+|Could not locate (?:class|function)):
 """How tf_keras and Keras 3 begin to say that a class or function is not there."""
 
 
-def _explained(error: Exception, config: Any, known: Collection[str]) -> tuple[str, str]:
+def _explained(error: Exception, config: Any, known: Collection[str], operations: Collection[str]) -> tuple[str, str]:
     """What Keras says, and what may help, where it could not load a model of this config; two parts of one sentence."""
     told = str(error).rpartition(_INNERMOST)[2]
     unknown = _UNKNOWN.search(told)
     why = told[unknown.start() : unknown.end() + 1] if unknown else said(told.rstrip(". \n"), 400)
     classes = [name for name in keras_config.custom_classes(config) if name not in known]
+    if unknown and unknown[1] in operations:
+        return f"{unknown[1]} is an operation and no layer, and Keras 3 finds operations in .keras files alone", ""
     return why, _remedy([unknown[1]] if unknown else classes, config, known)
 
 

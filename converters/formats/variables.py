@@ -77,6 +77,7 @@ def of_saved_model(saved_model: Path) -> Variables:
     if checkpoint.has_tensor(_BOOKKEEPING[0]):
         graph = TrackableObjectGraph.FromString(checkpoint.get_tensor(_BOOKKEEPING[0]))
         full_names = {a.checkpoint_key: a.full_name for node in graph.nodes for a in node.attributes if a.full_name}
+        keys = [key for key in keys if key.endswith(_VALUE_SUFFIX)]  # the others are what lookup tables hold
 
     def reader(key: str) -> Callable[[], Array]:
         return lambda: np.asarray(checkpoint.get_tensor(key))

@@ -106,7 +106,8 @@ def _from_object(model: Any, spec: ModelSpec, where: str) -> Live:
             for key, method in methods.items()
         }
         keras_signature = next((key for key, method in methods.items() if method.method == KERAS_CALL), None)
-        return Live(kind, model, endpoints, keras_signature, variables=list(model.weights))
+        weights = [each for each in model.weights if hasattr(each, "handle")]  # tf_keras's vocabularies are tables
+        return Live(kind, model, endpoints, keras_signature, variables=weights)
     if isinstance(model, tf.Module):
         methods = spec.signatures or _decorated(model, where)
         endpoints = {key: _method(model, key, method, where) for key, method in methods.items()}

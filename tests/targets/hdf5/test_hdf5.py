@@ -173,6 +173,39 @@ def test_convert_is_unsupported_when_the_source_is_no_keras_model(module_sample:
     assert "ask for variant 'weights'" in str(rows[0].reason)
 
 
+def test_convert_is_unsupported_when_a_keras_3_model_calls_operations(make_sample: Make) -> None:
+    code = """
+import keras
+
+def build():
+    x = keras.Input((5,), name="x")
+    return keras.Model(x, keras.layers.Dense(2, name="y")(keras.ops.top_k(x, 3)[0]))
+"""
+    (row,) = samples.converted(make_sample(code), "hdf5", "model").check()
+    assert row.status == "unsupported"
+    assert "TopK is an operation and no layer, and Keras 3 finds operations in .keras files alone; " in str(row.reason)
+    assert "--custom" not in str(row.reason)
+
+
+@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+def test_weights_hold_variables_and_no_tables(make_sample: Make, library: str) -> None:
+    code = f"""
+import {library} as keras
+
+def build():
+    text = keras.Input((1,), dtype="string", name="text")
+    split = keras.layers.TextVectorization(output_sequence_length=4)
+    split.adapt(["a cat", "a dog"])
+    words = keras.layers.Embedding(9, 3, name="words")(split(text))
+    return keras.Model(text, keras.layers.Dense(2, name="y")(keras.layers.Flatten()(words)))
+"""
+    made = samples.converted(make_sample(code), "hdf5", "weights")
+    (row,) = made.check()
+    assert (row.status, row.reason) == ("passed", None)
+    with h5py.File(made.path) as file:
+        assert len(file["variables"]) == 3
+
+
 SUBCLASSED = """
 import tensorflow as tf
 import tf_keras
