@@ -168,8 +168,14 @@ def declared_inputs(model: Any) -> dict[str, TensorSpec]:
                 f"the input layer {tensor.name!r} is sparse or ragged, and signatures take dense tensors; give the model "
                 "a dense input and convert it inside"
             )
-    names = getattr(model, "input_names", None) or [tensor.name for tensor in tensors]
+    names = getattr(model, "input_names", None) or [_input_name(tensor) for tensor in tensors]
     return dict(zip(names, map(specs.of_tensor, tensors), strict=True))
+
+
+def _input_name(tensor: Any) -> str:
+    """Of a Keras 3 model: its input layer's, which its files have; an input that was given no name is a `keras_tensor` itself."""
+    layer = getattr(getattr(tensor, "_keras_history", None), "operation", None)
+    return str(getattr(layer, "name", None) or tensor.name)
 
 
 def call_keras(model: Any, tensors: dict[str, Any], *, listed: bool = False) -> Any:

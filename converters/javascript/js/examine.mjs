@@ -14,6 +14,8 @@ export async function examined(tf, url, expected) {
   try {
     model = await tf.loadLayersModel(url);
     if (!model.built) model.build();
+  } catch (error) {
+    throw (!error.message?.startsWith("layer ") && (await misfit(tf, url))) || error;
   } finally {
     stop();
   }
@@ -24,6 +26,22 @@ export async function examined(tf, url, expected) {
     model: whole, // Which disposes of the layers that it shares with the other.
     call: async (inputs) => [...(await call(inputs)), ["unread", tf.tensor1d(unread, "string")]],
   };
+}
+
+/** An error that names the layer whose weights have other shapes than those that the model at `url` has; null if none has. */
+async function misfit(tf, url) {
+  const { modelTopology, weightsManifest } = await (await fetch(url)).json();
+  const model = await tf.loadLayersModel({ load: async () => ({ modelTopology }) });
+  if (!model.built) model.build();
+  const given = new Map(weightsManifest.flatMap(({ weights }) => weights).map(({ name, shape }) => [name, shape]));
+  for (const layer of (model.model ?? model).layers) {
+    for (const { originalName, shape } of layer.weights) {
+      const wanted = given.get(originalName);
+      if (!wanted || String(wanted) === String(shape)) continue;
+      return new Error(`layer ${layer.name} (${layer.getClassName()}): its weights have the shape [${shape}] in place of [${wanted}]`);
+    }
+  }
+  return null;
 }
 
 /**

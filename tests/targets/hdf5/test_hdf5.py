@@ -53,6 +53,29 @@ def test_check_passes_when_a_keras_model_is_reloaded(make_sample: Make, library:
         assert "model_config" in file.attrs
 
 
+@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])",
+        "keras.Model(many, keras.layers.Dense(2)(keras.layers.concatenate(many)))",
+    ],
+    ids=["sequential", "functional"],
+)
+def test_check_passes_when_inputs_have_no_names(make_sample: Make, library: str, model: str) -> None:
+    code = f"""
+import {library} as keras
+
+def build():
+    many = [keras.Input((3,)), keras.Input((2,))]
+    return {model}
+"""
+    sample = make_sample(code)
+    for target, variant in (("hdf5", "model"), ("tfjs", "layers")):
+        (row,) = samples.converted(sample, target, variant).check()
+        assert (row.status, row.reason) == ("passed", None)
+
+
 def test_check_passes_when_variables_are_read_back(sound_weights: Converted) -> None:
     (row,) = sound_weights.check()
     assert (row.status, row.reason, row.signature) == ("passed", None, None)

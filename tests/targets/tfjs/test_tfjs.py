@@ -335,6 +335,10 @@ LACKING = {
         "i = k.Sequential([k.Input((4,)), l.Dense(3)], name='inner'); x = k.Input((4,)); return k.Model(x, i(x))",
         "'inner'",
     ),
+    "grouped": (
+        "return k.Sequential([k.Input((6, 6, 4)), l.Conv2D(4, 3, groups=2)])",
+        "Conv2D with filters=4, kernel_size=[3, 3], groups=2",
+    ),
     "activation": ("return k.Sequential([k.Input((4,)), l.Dense(2, activation='exponential')])", "xponential"),
 }
 
@@ -343,7 +347,7 @@ LACKING = {
     ("library", "lack"),
     [
         *(("keras", lack) for lack in LACKING),
-        *(("tf_keras", lack) for lack in ("renamed", "custom")),
+        *(("tf_keras", lack) for lack in ("renamed", "custom", "grouped")),
     ],
 )
 def test_convert_is_unsupported_when_tensorflow_js_lacks_what_the_layers_need(
