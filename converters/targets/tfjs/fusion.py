@@ -1,9 +1,10 @@
 """Undoing what the converter's optimizer fuses and tensorflow.js does not know.
 
-TensorFlow's optimizer makes one node of a product, its bias and an activation, for kernels of its own
+TensorFlow's optimizer makes one node of a product or convolution, its bias and an activation, for kernels of its own
 (tensorflow/core/grappler/optimizers/remapper.cc). tensorflow.js computes fewer activations in such a node, and takes for a
 bias what is one row of numbers alone: its WebAssembly kernel looks at the shape that the memory had first
-(tfjs-backend-wasm/src/kernels/_FusedMatMul.ts), which for what was computed may be another.
+(tfjs-backend-wasm/src/kernels/_FusedMatMul.ts), which for what was computed may be another, and WebGL adds what it takes for
+a row where the optimizer took the sum of two convolutions for one with a bias, as in a ResNet.
 """
 
 from typing import Any
@@ -12,7 +13,11 @@ from converters.formats.graph import node_of
 
 _KNOWN = frozenset({"BiasAdd", "FusedBatchNorm", "Relu", "Relu6", "Elu", "LeakyRelu", "Prelu", "Sigmoid"})
 """What tensorflow.js computes in a fused node (tfjs-core/src/ops/fused_util.ts, applyActivation)."""
-_PRODUCT = {"_FusedMatMul": "MatMul"}
+_PRODUCT = {
+    "_FusedMatMul": "MatMul",
+    "_FusedConv2D": "Conv2D",
+    "_FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
+}
 
 
 def split(graph: Any) -> None:
@@ -27,6 +32,30 @@ def split(graph: Any) -> None:
         activation.input.append(node.name)
         del fused[-1]
     _split_sums(graph)
+
+
+def split_norms(graph: Any) -> None:
+    """Make three nodes of each normalisation with a sum and a Relu, in place: the converter refuses one (`_FusedBatchNormEx`)."""
+    for node in list(graph.node):
+        if node.op != "_FusedBatchNormEx":
+            continue
+        name, dtype = node.name, node.attr["T"]
+        others = list(node.input[5:])
+        after = [("AddV2", [each]) for each in others]
+        after += (
+            [] if node.attr["activation_mode"].s == b"Identity" else [(node.attr["activation_mode"].s.decode(), [])]
+        )
+        node.op, made = "FusedBatchNormV3", name
+        del node.input[5:]
+        for key in ("activation_mode", "num_side_inputs"):
+            node.attr.pop(key, None)
+        for number, (op, also) in enumerate(after):
+            last = number == len(after) - 1
+            if not number:
+                node.name = made = f"{name}/norm"
+            step = graph.node.add(name=name if last else f"{name}/{number}", op=op, input=[made, *also])
+            step.attr["T"].CopyFrom(dtype)
+            made = step.name
 
 
 def _split_sums(graph: Any) -> None:
@@ -49,7 +78,7 @@ def _split_sums(graph: Any) -> None:
         total.input.extend([node.name, bias])
         node.op = _PRODUCT[node.op]
         del node.input[2:]
-        for key in ("fused_ops", "num_args", "epsilon", "leakyrelu_alpha"):
+        for key in ("fused_ops", "num_args", "epsilon", "leakyrelu_alpha", "TArgs", "num_host_args"):
             node.attr.pop(key, None) if key in node.attr else None
 
 

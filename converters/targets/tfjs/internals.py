@@ -14,6 +14,7 @@ import numpy as np
 
 from converters.contract.values import SERVE
 from converters.formats.graph import nodes
+from converters.targets.tfjs import fusion
 
 
 def load(saved_model: Path) -> Any:
@@ -77,7 +78,7 @@ def converting(
     """
     from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter
 
-    optimize, extract = converter.optimize_graph, converter.extract_weights
+    optimize, extract, improve = converter.optimize_graph, converter.extract_weights, converter._run_grappler
 
     def optimizes(graph: Any, signature: Any, **kwargs: Any) -> Any:
         return optimize(optimizing(graph, signature), signature, **kwargs)
@@ -90,8 +91,17 @@ def converting(
         extracted({weight["name"]: weight["data"] for group in groups for weight in group})
         return groups
 
+    def improves(*arguments: Any) -> Any:
+        improved = improve(*arguments)
+        fusion.split_norms(improved)  # before it is looked for ops that tensorflow.js has not
+        return improved
+
     replaced: dict[str, Any] = {"_load_model": lambda *_: loaded, "optimize_graph": optimizes}
-    replaced |= {"_find_signature_def_name": lambda tensor, _: tensor.name, "extract_weights": extracts}
+    replaced |= {
+        "_find_signature_def_name": lambda tensor, _: tensor.name,
+        "extract_weights": extracts,
+        "_run_grappler": improves,
+    }
     with mock.patch.multiple(converter, **replaced), folding_at_once():
         yield
 

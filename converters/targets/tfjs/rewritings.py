@@ -211,6 +211,30 @@ def _of_rows(op: Any) -> bool:
     return op.inputs[0].shape.rank == 1 and (op.inputs[1].shape.rank or 0) > 1
 
 
+def _norm_of_given(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    """Normalisation by the mean and variance of what is given, as tf_keras's LayerNormalization has it (`is_training`).
+
+    tensorflow.js takes the op's other inputs for them, which are empty then (tfjs-converter, normalization_executor.ts).
+    """
+    tf, (x, scale, offset) = _tf(), inputs[:3]
+    rank = x.shape.rank
+    if rank is None:
+        return None
+    channel = 1 if node.attr["data_format"].s.startswith(b"NC") else rank - 1
+    others = [axis for axis in range(rank) if axis != channel]
+    along = [-1 if axis == channel else 1 for axis in range(rank)]
+    centred = x - tf.reduce_mean(x, others, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), others, keepdims=True)
+    return centred * tf.math.rsqrt(variance + node.attr["epsilon"].f) * tf.reshape(scale, along) + tf.reshape(
+        offset, along
+    )
+
+
+def _by_given(op: Any) -> bool:
+    """Whether a normalisation is by the statistics of what it is given, and nobody asks for these."""
+    return bool(op.get_attr("is_training")) and not any(tensor.consumers() for tensor in op.outputs[1:])
+
+
 def of_values(compute: Callable[..., Any]) -> Rewriting:
     """A rewriting of an op that is a function of its inputs alone."""
     return lambda node, inputs, constants: compute(*inputs)
@@ -224,6 +248,9 @@ TABLE: Mapping[str, Rewriting] = {
     "Einsum": _einsum,
     "Erfc": of_values(lambda x: 1.0 - _tf().math.erf(x)),
     "FakeQuantWithMinMaxVars": _fake_quant,
+    "FusedBatchNorm": _norm_of_given,
+    "FusedBatchNormV2": _norm_of_given,
+    "FusedBatchNormV3": _norm_of_given,
     "Inv": of_values(lambda x: _tf().math.reciprocal(x)),
     "L2Loss": of_values(lambda x: _tf().reduce_sum(_tf().square(x)) * 0.5),
     "MatrixBandPart": _band_part,
@@ -257,6 +284,7 @@ ALSO: Mapping[str, Callable[[Any], bool]] = {
     "Conv2D": lambda op: groups(op) > 1,
     "Einsum": lambda op: True,
     "FakeQuantWithMinMaxVars": lambda op: True,
+    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _by_given),
     "MatrixBandPart": lambda op: True,
     "Select": _of_rows,
 }

@@ -326,6 +326,36 @@ def test_check_passes_when_a_keras_3_model_becomes_a_layers_model(
     assert row.status == "passed", (row.reason, not_passed([row]))
 
 
+NORMALISED = {
+    "by layer": """
+x = k.Input((6, 8), name="x")
+return k.Model(x, l.Dense(2, name="y")(l.GlobalAveragePooling1D()(l.LayerNormalization()(l.Dense(8)(x)))))""",
+    "before activation": """
+x = k.Input((8, 8, 4), name="x")
+first = l.Activation("relu")(l.BatchNormalization()(x))
+both = l.add([l.Conv2D(6, 1)(first), l.Conv2D(6, 3, padding="same")(first)])
+return k.Model(x, l.GlobalAveragePooling2D(name="y")(l.Activation("relu")(l.BatchNormalization()(both))))""",
+}
+
+
+@pytest.mark.parametrize("which", NORMALISED)
+def test_check_passes_when_normalisation_is_no_part_of_a_convolution(
+    make_sample: Callable[..., Sample], which: str
+) -> None:
+    body = NORMALISED[which].replace("\n", "\n    ")
+    code = f"""
+import tf_keras as k
+l = k.layers
+
+def build():
+    k.utils.set_random_seed(3)
+    {body}
+"""
+    (row,) = converted(make_sample(code, targets={"tfjs": {}}), "tfjs", "graph").check()
+    assert row.status == "passed", (row.reason, not_passed([row]))
+    assert any("wasm" in runtime for runtime in row.runtimes())
+
+
 LACKING = {
     "reset_after": ("return k.Sequential([k.Input((4, 3)), l.GRU(2)])", "reset_after"),
     "unknown": ("return k.Sequential([k.Input((4,)), l.UnitNormalization()])", "Unknown layer: UnitNormalization"),
