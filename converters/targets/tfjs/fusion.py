@@ -31,11 +31,41 @@ def split(graph: Any) -> None:
         node.name = f"{node.name}/linear"
         activation.input.append(node.name)
         del fused[-1]
+    _split_hard_swishes(graph)
     _split_sums(graph)
 
 
-def split_norms(graph: Any) -> None:
-    """Make three nodes of each normalisation with a sum and a Relu, in place: the converter refuses one (`_FusedBatchNormEx`)."""
+def split_whole(graph: Any) -> None:
+    """Make several nodes again of each that tensorflow.js has no kernel for at all, in place."""
+    _split_hard_swishes(graph)
+    _split_norms(graph)
+
+
+def _split_hard_swishes(graph: Any) -> None:
+    for node in [node for node in graph.node if node.op == "_FusedHardSwish"]:
+        _split_hard_swish(graph, node)
+
+
+def _split_hard_swish(graph: Any, node: Any) -> None:
+    """Make x * relu6(x + 3) / 6 of it (tensorflow/core/grappler/optimizers/remapper.cc)."""
+    name, x, dtype = node.name, node.input[0], node.attr["T"]
+    for part, value in (("three", 3.0), ("sixth", 1 / 6)):
+        constant = graph.node.add(name=f"{name}/{part}", op="Const")
+        constant.attr["dtype"].type = dtype.type
+        constant.attr["value"].tensor.dtype = dtype.type
+        constant.attr["value"].tensor.tensor_shape.SetInParent()
+        constant.attr["value"].tensor.float_val.append(value)
+    steps = [("moved", "AddV2", [x, f"{name}/three"]), ("cut", "Relu6", [f"{name}/moved"])]
+    steps.append(("share", "Mul", [f"{name}/cut", f"{name}/sixth"]))
+    for part, op, given in steps:
+        graph.node.add(name=f"{name}/{part}", op=op, input=given).attr["T"].CopyFrom(dtype)
+    node.op, node.input[:] = "Mul", [x, f"{name}/share"]
+    for key in [key for key in node.attr if key != "T"]:
+        del node.attr[key]
+
+
+def _split_norms(graph: Any) -> None:
+    """Of each normalisation with a sum and a Relu (`_FusedBatchNormEx`)."""
     for node in list(graph.node):
         if node.op != "_FusedBatchNormEx":
             continue

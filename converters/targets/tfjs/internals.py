@@ -93,7 +93,7 @@ def converting(
 
     def improves(*arguments: Any) -> Any:
         improved = improve(*arguments)
-        fusion.split_norms(improved)  # before it is looked for ops that tensorflow.js has not
+        fusion.split_whole(improved)  # before it is looked for ops that tensorflow.js has not
         return improved
 
     replaced: dict[str, Any] = {"_load_model": lambda *_: loaded, "optimize_graph": optimizes}

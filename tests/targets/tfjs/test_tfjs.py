@@ -327,6 +327,11 @@ def test_check_passes_when_a_keras_3_model_becomes_a_layers_model(
 
 
 NORMALISED = {
+    "before a hard swish": """
+x = k.Input((8, 8, 4), name="x")
+first = l.BatchNormalization()(l.Conv2D(6, 3)(x))
+swished = first * tf.nn.relu6(first + 3.0) * (1.0 / 6.0)
+return k.Model(x, l.GlobalAveragePooling2D(name="y")(swished))""",
     "by layer": """
 x = k.Input((6, 8), name="x")
 return k.Model(x, l.Dense(2, name="y")(l.GlobalAveragePooling1D()(l.LayerNormalization()(l.Dense(8)(x)))))""",
@@ -344,6 +349,7 @@ def test_check_passes_when_normalisation_is_no_part_of_a_convolution(
 ) -> None:
     body = NORMALISED[which].replace("\n", "\n    ")
     code = f"""
+import tensorflow as tf
 import tf_keras as k
 l = k.layers
 

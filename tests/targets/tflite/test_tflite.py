@@ -440,6 +440,23 @@ def test_int8_of_one_hot_features_is_right(make_sample: Make, library: str, whic
     assert (row.figure("snr_db") or 0) > 30  # -5 dB where the two values of a one-hot vector are on a grid of their own
 
 
+def test_convert_uses_built_in_ops_when_windows_are_larger_than_the_least_input(make_sample: Make) -> None:
+    code = """
+import tf_keras
+l = tf_keras.layers
+
+def build():
+    tf_keras.utils.set_random_seed(4)
+    image = l.Input((None, None, 3), name="image")
+    hidden = l.DepthwiseConv2D(5, strides=2)(l.Conv2D(8, 3, strides=2, activation="relu")(image))
+    return tf_keras.Model(image, l.Dense(2, name="y")(l.GlobalAveragePooling2D()(hidden)))
+"""
+    sample = make_sample(code, targets={"tflite": {"variants": ["float32"]}})
+    assert all(case.inputs["image"].shape[1] >= 11 for case in sample.golden.cases["serving_default"])
+    (row,) = samples.converted(sample, "tflite", "float32").check()
+    assert (row.status, row.reason) == ("passed", None)
+
+
 LOOPS = """
 import tf_keras
 
