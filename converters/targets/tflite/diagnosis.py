@@ -24,7 +24,7 @@ _NOT_SEEN = re.compile(r"should be recorded during calibration: Failed for tenso
 _NO_INT16 = re.compile(r"Quantization to 16x8-bit not yet supported for op: '?(\w+)'?")
 _NO_INT8 = re.compile(r"[Qq]uantization (?:is )?not (?:yet )?supported for op: '?(\w+)'?")
 _PINNED = re.compile(r"Cannot assign a device for operation ([^\s:]+):.*?(/device:(?!CPU)\w+:\d+)", re.DOTALL)
-_LISTS = re.compile(r"'tf\.(TensorList\w+)' op requires element_shape to be static")
+_LISTS = re.compile(r"'tf\.(TensorList\w+)' op requires element_shape to be (?:static|1D tensor)")
 
 
 class Diagnosis(Frozen):

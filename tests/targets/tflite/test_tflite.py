@@ -457,6 +457,31 @@ def build():
     assert (row.status, row.reason) == ("passed", None)
 
 
+def test_check_passes_when_a_loop_collects_what_it_decodes(make_sample: Make) -> None:
+    code = """
+import tensorflow as tf
+
+class Decoder(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.next = tf.Variable(tf.random.stateless_normal([12, 12], seed=(1, 2)), name="next")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="start")])
+    def __call__(self, start):
+        found, token = tf.TensorArray(tf.int32, 8), start
+        for step in tf.range(8):
+            token = tf.argmax(tf.gather(self.next, token), -1, output_type=tf.int32)
+            found = found.write(step, token)
+        return {"tokens": tf.transpose(found.stack())}
+
+def build():
+    return Decoder()
+"""
+    sample = make_sample(code, golden={"inputs": {"start": {"low": 0, "high": 12}}}, targets={"tflite": {}})
+    (row,) = samples.converted(sample, "tflite", "float32").check()
+    assert row.status == "passed", row.reason
+
+
 LOOPS = """
 import tf_keras
 
