@@ -266,7 +266,7 @@ def _described(deployment: Deployment, deployment_id: UUID) -> str:
 def worker_command(at_once: int) -> list[str]:
     """What starts this machine's worker, which does so many runs at one time."""
     return [
-        sys.executable, "-m", "flows.ui.worker", "--pool", POOL, "--name", WORKER, "--type", "process",
+        sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", WORKER, "--type", "process",
         "--limit", str(at_once), "--install-policy", "never", "--no-create-pool-if-not-found",
     ]  # fmt: skip
 

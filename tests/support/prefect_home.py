@@ -144,7 +144,7 @@ class Home:
 
     def worker(self) -> psutil.Process:
         """The worker's process."""
-        (worker,) = [p for p in psutil.Process(self.process.pid).children() if "flows.ui.worker" in p.cmdline()]
+        (worker,) = [p for p in psutil.Process(self.process.pid).children() if "worker" in p.cmdline()]
         return worker
 
     def working(self) -> list[psutil.Process]:
