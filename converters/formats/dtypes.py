@@ -42,6 +42,13 @@ def content(array: Array) -> bytes:
     return repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array).tobytes()
 
 
+def lost(array: Array, dtype: str) -> Array:
+    """Which numbers a dtype does not hold: integers that are others in it, and floats that are infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        held = array.astype(dtype)
+    return np.asarray(held != array if array.dtype.kind in "iu" else np.isinf(held) & ~np.isinf(array))
+
+
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """NumPy's dtype of TensorFlow's name for it."""
     return np.dtype(name)

@@ -18,7 +18,7 @@ import numpy as np
 
 from converters.contract.errors import Damaged
 from converters.contract.values import Prediction, Tensors
-from converters.formats.dtypes import dtype_name, objects
+from converters.formats.dtypes import dtype_name, lost, objects
 from converters.javascript.dtypes import holds
 
 _TFJS = frozenset({"float32", "int32", "bool", "complex64"})
@@ -73,11 +73,9 @@ def _encode(name: str, array: np.ndarray[Any, Any], kind: str) -> tuple[dict[str
     dtype = holds(array.dtype.name)
     if dtype not in _TFJS:
         raise TypeError(f"input {name} is {array.dtype}, and tensorflow.js has no such dtype")
-    with np.errstate(over="ignore"):
-        converted = _little(array.astype(dtype))
-    lost = converted != array if dtype == "int32" else np.isinf(converted) & ~np.isinf(array)
-    if np.any(lost):
-        raise ValueError(f"input {name} holds {array[lost].flat[0]}, which {dtype} of tensorflow.js cannot hold")
+    if np.any(gone := lost(array, dtype)):
+        raise ValueError(f"input {name} holds {array[gone].flat[0]}, which {dtype} of tensorflow.js cannot hold")
+    converted = _little(array.astype(dtype))
     return {**entry, "dtype": dtype}, converted.tobytes()
 
 

@@ -8,6 +8,7 @@ from converters.contract.soundness import Soundness
 from converters.contract.target import Cases, Runtime
 from converters.contract.values import Artifact, Case, CheckResult, Prediction, Signature, Tensors, TensorSpec
 from converters.formats import precision
+from converters.formats.dtypes import dtype_name, lost
 from converters.reference import compare, coverage, variation
 from converters.reference.answers import Answer, answers
 from converters.reference.bounds import Bounds
@@ -42,14 +43,31 @@ class Judge:
             classifiers=unit.spec.classifiers,
         )
         self.signatures = {**unit.signatures, "": _WEIGHTS}
-        self._works = {key: works for key, works in golden.works.items() if key not in self._sized}
+        works = {key: works for key, works in golden.works.items() if key not in self._sized}
         cases = {
             key: in_sizes(each, given[key], unit.signatures[key], apart=golden.apart.get(key, False))
             if key in self._sized
             else each
             for key, each in golden.cases.items()
         }
+        # What was drawn may be more than a target's dtypes hold; what was given it must take.
+        self._kept: dict[str, Sequence[int]] = {
+            key: [number for number, case in enumerate(each) if golden.data.get(key) == "given" or self._holds(case)]
+            or range(len(each))
+            for key, each in cases.items()
+        }
+        self._works = {key: [each[number] for number in self._kept[key]] for key, each in works.items() if each}
+        cases = {key: [cases[key][number] for number in numbers] for key, numbers in self._kept.items()}
         self._cases: dict[str, list[Case]] = {**cases, "": expected_variables(golden)}
+
+    def _holds(self, case: Case) -> bool:
+        """Whether the target has numbers for all of a call's inputs."""
+        for value in case.inputs.values():
+            if (dtype := self._unit.definition.holds(dtype_name(value))) != dtype_name(value) and lost(
+                value, dtype
+            ).any():
+                return False
+        return True
 
     @property
     def golden(self) -> Cases:
@@ -166,7 +184,10 @@ class Judge:
         signature, cases = self.signatures[key], self._cases[key]
         golden = [self._parted(artifact, each)[1] for each in returned]
         whole = [each for each in golden if compare.is_whole(cases, each, signature, self._unit.definition.holds)]
-        return answers(signature, cases, whole)
+        numbers = self._kept[key]
+        return tuple(
+            answer.model_copy(update={"case": numbers[answer.case]}) for answer in answers(signature, cases, whole)
+        )
 
     def calibrates(self, key: str) -> bool:
         """Whether golden's first call is among what was calibrated on.

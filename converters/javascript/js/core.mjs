@@ -186,6 +186,8 @@ async function read(outputs, chunks) {
   const described = [];
   for (const [name, tensor] of outputs) {
     const entry = { name, dtype: tensor.dtype, shape: tensor.shape };
+    // What a kernel makes of a size that it does not know is no number.
+    if (!tensor.shape.every(Number.isInteger)) throw new Error(`output ${name} has the shape [${tensor.shape}]`);
     if (tensor.dtype === "string") {
       const strings = await tensor.bytes();
       entry.lengths = strings.map((bytes) => bytes.length);

@@ -11,6 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from converters.targets.tfjs import einsum
+from converters.targets.tfjs.einsum import sizes
+
 Rewriting: TypeAlias = Callable[[Any, Sequence[Any], Sequence[Any]], Any]
 
 
@@ -67,7 +70,7 @@ def _band_part(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> An
     tf, matrix = _tf(), inputs[0]
     if matrix.shape.rank is None:
         return None
-    rows, columns = (tf.range(size) for size in _sizes(matrix)[-2:])
+    rows, columns = (tf.range(size) for size in sizes(matrix)[-2:])
     below = rows[:, None] - columns[None, :]
     within = tf.ones_like(below, tf.bool)
     for limit, beyond in ((tf.cast(inputs[1], tf.int32), below), (tf.cast(inputs[2], tf.int32), -below)):
@@ -89,68 +92,6 @@ def _roll(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
             first, second = tf.split(x, [size - by, by], axis=int(axis))
             x = tf.concat([second, first], axis=int(axis))
     return tf.identity(x)
-
-
-def _einsum(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
-    """A product of matrices, as tf.einsum computes it itself (tensorflow/core/kernels/linalg/einsum_op_impl.h).
-
-    tensorflow.js has no kernel for it in WebAssembly, and elsewhere knows no `...` (tfjs-core/src/backends/einsum_util.ts).
-    """
-    tf, terms = _tf(), _einsum_terms(node, inputs)
-    if terms is None:
-        return None
-    (a, b), (left, right, out) = inputs, terms
-    shared = [label for label in left if label in right]
-    batch, summed = [x for x in shared if x in out], [x for x in shared if x not in out]
-    rows, columns = [x for x in left if x not in right], [x for x in right if x not in left]
-    size = {label: _sizes(a)[place] for place, label in enumerate(left)}
-    size |= {label: _sizes(b)[place] for place, label in enumerate(right)}
-
-    def matrices(x: Any, labels: Sequence[str], parts: Sequence[Sequence[str]]) -> Any:
-        order = [labels.index(label) for part in parts for label in part]
-        sizes = [size[label] for label in parts[0]] + [_product([size[label] for label in part]) for part in parts[1:]]
-        return tf.reshape(tf.transpose(x, order), _shape(sizes))
-
-    product = tf.matmul(matrices(a, left, (batch, rows, summed)), matrices(b, right, (batch, summed, columns)))
-    made = [*batch, *rows, *columns]
-    return tf.transpose(tf.reshape(product, _shape([size[label] for label in made])), [made.index(x) for x in out])
-
-
-def _einsum_terms(node: Any, inputs: Sequence[Any]) -> list[list[str]] | None:
-    """The labels of both inputs and of the output; None where it is no product of matrices, or sizes are broadcast."""
-    equation = node.attr["equation"].s.decode().replace(" ", "")
-    given, arrow, out = equation.partition("->")
-    sides = given.split(",")
-    if not arrow or len(sides) != 2 or len(inputs) != 2 or any(x.shape.rank is None for x in inputs):
-        return None
-    widths = [x.shape.rank - len(side.replace("...", "")) for side, x in zip(sides, inputs, strict=True)]
-    terms = []
-    for side, width in zip((*sides, out), (*widths, max(widths)), strict=True):
-        before, dots, after = side.partition("...")
-        terms.append([*before, *(f"...{width - place}" for place in range(width if dots else 0)), *after])
-    left, right, last = terms
-    one_each = all(len(set(term)) == len(term) for term in terms)
-    known = {*left, *right} == {*last} | ({*left} & {*right})
-    sizes = [(inputs[0].shape[left.index(x)], inputs[1].shape[right.index(x)]) for x in left if x in right]
-    broadcast = any(1 in pair and pair != (1, 1) for pair in sizes)
-    return terms if one_each and known and not broadcast else None
-
-
-def _sizes(x: Any) -> list[Any]:
-    """Of each dimension, as a number where it is known."""
-    shape = _tf().shape(x)
-    return [shape[place] if size is None else size for place, size in enumerate(x.shape)]
-
-
-def _product(sizes: Sequence[Any]) -> Any:
-    total: Any = 1
-    for size in sizes:
-        total = total * size
-    return total
-
-
-def _shape(sizes: Sequence[Any]) -> Any:
-    return _tf().stack(list(sizes)) if any(not isinstance(size, int) for size in sizes) else list(sizes)
 
 
 def _batch_matmul(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
@@ -211,6 +152,20 @@ def _of_rows(op: Any) -> bool:
     return op.inputs[0].shape.rank == 1 and (op.inputs[1].shape.rank or 0) > 1
 
 
+def _along_last(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
+    """An axis that is counted from the end, which tensorflow.js's kernels do not know (tfjs-core/src/ops/cumsum.ts)."""
+    tf, x = _tf(), inputs[0]
+    if x.shape.rank is None or constants[1] is None:
+        return None
+    how = {name: node.attr[name].b for name in ("exclusive", "reverse")}
+    return getattr(tf.raw_ops, node.op)(x=x, axis=int(constants[1]) % x.shape.rank, **how)
+
+
+def _counts_from_the_end(op: Any) -> bool:
+    axis = _tf().get_static_value(op.inputs[1])
+    return axis is not None and int(axis) < 0 and op.inputs[0].shape.rank is not None
+
+
 def _norm_of_given(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any:
     """Normalisation by the mean and variance of what is given, as tf_keras's LayerNormalization has it (`is_training`).
 
@@ -245,7 +200,9 @@ TABLE: Mapping[str, Rewriting] = {
     "BatchMatMulV3": _batch_matmul,
     "CheckNumerics": of_values(lambda x: _tf().identity(x)),
     "Conv2D": _grouped,
-    "Einsum": _einsum,
+    "Cumprod": _along_last,
+    "Cumsum": _along_last,
+    "Einsum": einsum.rewritten,
     "Erfc": of_values(lambda x: 1.0 - _tf().math.erf(x)),
     "FakeQuantWithMinMaxVars": _fake_quant,
     "FusedBatchNorm": _norm_of_given,
@@ -282,6 +239,7 @@ TABLE: Mapping[str, Rewriting] = {
 
 ALSO: Mapping[str, Callable[[Any], bool]] = {
     "Conv2D": lambda op: groups(op) > 1,
+    **dict.fromkeys(("Cumprod", "Cumsum"), _counts_from_the_end),
     "Einsum": lambda op: True,
     "FakeQuantWithMinMaxVars": lambda op: True,
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _by_given),

@@ -51,6 +51,36 @@ def test_a_row_fails_and_says_why_when_golden_goes_beyond(rows: dict[str, tuple[
     assert f"{NOTE}: input 'count' may go beyond" in reason
 
 
+def test_drawn_integers_that_do_not_fit_are_not_asked_for_and_given_ones_fail(
+    make_sample: Callable[..., Sample],
+) -> None:
+    code = """
+import numpy as np
+import tensorflow as tf
+
+class Counter(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.int64, name="count")])
+    def __call__(self, count):
+        return {"next": count + 1}
+
+def build():
+    return Counter()
+
+def data():
+    return {"serving_default": {"count": 2**40 + np.arange(8).reshape(2, 4)}}
+"""
+    targets = {"tfjs": {"variants": ["graph"]}}
+    drawn = make_sample(code, targets=targets)
+    assert any((abs(case.inputs["count"]) > 2**31).any() for case in drawn.golden.cases["serving_default"])
+    (row,) = samples.converted(drawn, "tfjs", "graph").check()
+    assert row.status == "passed", row.reason
+    (row,) = samples.converted(
+        make_sample(code, targets=targets, golden={"data": "tiny.py:data"}), "tfjs", "graph"
+    ).check()
+    assert row.status == "failed"
+    assert "which int32 of tensorflow.js cannot hold" in str(row.reason)
+
+
 def test_nothing_is_said_when_the_graph_bounds_the_integers(rows: dict[str, tuple[str, str]]) -> None:
     assert NOTE not in rows["weekday"][1]
 

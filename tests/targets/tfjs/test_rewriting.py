@@ -19,6 +19,7 @@ pytestmark = pytest.mark.tensorflow
 COMPUTED = (
     *("erfc", "xlogy", "constant_diagonal", "diagonal", "rolled", "einsum", "einsum_by_dots", "causal", "asserted"),
     *("in_a_loop", "list", "groups", "groups_compiled", "scattered", "rounded", "rows"),
+    *("summed", "multiplied", "normalised", "swished"),
 )
 REFUSED = {
     "complex": "complex numbers between Fourier transforms alone, and none in StridedSlice",
@@ -73,6 +74,13 @@ def models() -> Mapping[str, tuple[Any, tuple[int | None, ...]]]:
         "groups_compiled": (tf.function(convolved, jit_compile=True), (None, 6, 6, 4)),
         "scattered": (lambda x: tf.tensor_scatter_nd_add(x, [[1], [2]], tf.ones([2, 5])), (4, 5)),
         "rounded": (lambda x: tf.quantization.fake_quant_with_min_max_vars(x, -0.7, 1.9, narrow_range=True), (None, 5)),
+        "summed": (lambda x: tf.cumsum(x, -1, exclusive=True, reverse=True), (None, 6, 5)),
+        "multiplied": (lambda x: tf.math.cumprod(x, -2), (None, 6, 5)),
+        "normalised": (
+            lambda x: tf.compat.v1.nn.fused_batch_norm(x, np.arange(3).astype("f"), np.ones(3, "f"), epsilon=0.01)[0],
+            (4, 6, 5, 3),
+        ),
+        "swished": (lambda x: x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0), (None, 5)),
         "rows": (lambda x: tf.raw_ops.Select(condition=x[:, 0] > 0.0, x=x, y=-x), (None, 5)),
         "ragged": (lambda x: tf.RaggedTensor.from_tensor(x, padding=0.0).to_tensor(), (None, 5)),
         "bits": (bits, (None, 5)),
