@@ -64,10 +64,12 @@ def _ranges(content: bytes, recipe: Recipe, samples: Iterable[tuple[str, Tensors
     from ai_edge_quantizer.recipe_manager import RecipeManager
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
-    select_ops = sorted({op for use in flatbuffer.uses(flatbuffer.parse(content)).values() for op in use.select_ops})
-    if select_ops:
-        # It reads every tensor, and those that the Flex delegate keeps to itself are nowhere.
-        raise ValueError(f"its calibrator does not see what select TF ops ({', '.join(select_ops)}) make")
+    uses = list(flatbuffer.uses(flatbuffer.parse(content)).values())
+    hidden = sorted({op for use in uses for op in use.select_ops})
+    hidden += ["a lookup table or variable"] if any(use.dtypes & {"RESOURCE", "VARIANT"} for use in uses) else []
+    if hidden:
+        # It reads every tensor, and those that the Flex delegate keeps to itself, and handles, are no memory to read.
+        raise ValueError(f"its calibrator cannot read what {', '.join(hidden)} makes")
     rules = RecipeManager()
     rules.load_quantization_recipe(recipe)
     by_key: dict[str, list[Tensors]] = {}

@@ -375,6 +375,10 @@ LACKING = {
         "return k.Sequential([k.Input((6, 6, 4)), l.Conv2D(4, 3, groups=2)])",
         "Conv2D with filters=4, kernel_size=[3, 3], groups=2",
     ),
+    "quantized": (
+        "m = k.Sequential([k.Input((8,), name='x'), l.Dense(4, name='y')]); m.quantize('int8'); return m",
+        "its weights are quantized",
+    ),
     "activation": ("return k.Sequential([k.Input((4,)), l.Dense(2, activation='exponential')])", "xponential"),
 }
 

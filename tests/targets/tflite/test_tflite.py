@@ -440,6 +440,28 @@ def test_int8_of_one_hot_features_is_right(make_sample: Make, library: str, whic
     assert (row.figure("snr_db") or 0) > 30  # -5 dB where the two values of a one-hot vector are on a grid of their own
 
 
+def test_int8_is_unsupported_when_a_model_looks_words_up_and_calculates_nothing(make_sample: Make) -> None:
+    code = """
+import tensorflow as tf
+
+class Words(tf.Module):
+    def __init__(self):
+        super().__init__()
+        pairs = tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([1, 2], tf.int64))
+        self.table = tf.lookup.StaticHashTable(pairs, 0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])
+    def __call__(self, word):
+        return {"number": self.table.lookup(word)}
+
+def build():
+    return Words()
+"""
+    (row,) = samples.converted(make_sample(code, targets={"tflite": {}}), "tflite", "int8").check()
+    assert row.status == "unsupported", row.reason
+    assert "there is nothing to quantize" in str(row.reason)
+
+
 def test_convert_uses_built_in_ops_when_windows_are_larger_than_the_least_input(make_sample: Make) -> None:
     code = """
 import tf_keras
