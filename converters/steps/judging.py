@@ -62,12 +62,9 @@ class Judge:
 
     def _holds(self, case: Case) -> bool:
         """Whether the target has numbers for all of a call's inputs."""
-        for value in case.inputs.values():
-            if (dtype := self._unit.definition.holds(dtype_name(value))) != dtype_name(value) and lost(
-                value, dtype
-            ).any():
-                return False
-        return True
+        holds = self._unit.definition.holds
+        narrowed = [value for value in case.inputs.values() if holds(dtype_name(value)) != dtype_name(value)]
+        return not any(lost(value, holds(dtype_name(value))).any() for value in narrowed)
 
     @property
     def golden(self) -> Cases:

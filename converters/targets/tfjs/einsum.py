@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def _tf() -> Any:
+def tensorflow() -> Any:
+    """TensorFlow, imported when a graph is rewritten."""
     import tensorflow as tf
 
     return tf
@@ -15,7 +16,7 @@ def rewritten(node: Any, inputs: Sequence[Any], constants: Sequence[Any]) -> Any
 
     tensorflow.js has no kernel for it in WebAssembly, and elsewhere knows no `...` (tfjs-core/src/backends/einsum_util.ts).
     """
-    tf, terms = _tf(), _terms(node, inputs)
+    tf, terms = tensorflow(), _terms(node, inputs)
     if terms is None:
         return None
     (a, b), (left, right, out) = inputs, terms
@@ -57,7 +58,7 @@ def _terms(node: Any, inputs: Sequence[Any]) -> list[list[str]] | None:
 
 def sizes(x: Any) -> list[Any]:
     """Of each dimension, as a number where it is known."""
-    shape = _tf().shape(x)
+    shape = tensorflow().shape(x)
     return [shape[place] if size is None else size for place, size in enumerate(x.shape)]
 
 
@@ -69,4 +70,4 @@ def _product(sizes: Sequence[Any]) -> Any:
 
 
 def _shape(sizes: Sequence[Any]) -> Any:
-    return _tf().stack(list(sizes)) if any(not isinstance(size, int) for size in sizes) else list(sizes)
+    return tensorflow().stack(list(sizes)) if any(not isinstance(size, int) for size in sizes) else list(sizes)

@@ -13,14 +13,9 @@ import numpy as np
 
 from converters.targets.tfjs import einsum
 from converters.targets.tfjs.einsum import sizes
+from converters.targets.tfjs.einsum import tensorflow as _tf
 
 Rewriting: TypeAlias = Callable[[Any, Sequence[Any], Sequence[Any]], Any]
-
-
-def _tf() -> Any:
-    import tensorflow as tf
-
-    return tf
 
 
 def _where_not_zero(x: Any, product: Any) -> Any:

@@ -71,10 +71,9 @@ def with_equal_grids(content: bytes) -> bytes:
                 if _grid(subgraph, given) != _grid(subgraph, made) and _grid(subgraph, given) and _grid(subgraph, made):
                     opcode = flatbuffer.opcode(model, "QUANTIZE") if opcode is None else opcode
                     between = _another(subgraph, given)
-                    subgraph.tensors[between].quantization = subgraph.tensors[made].quantization
-                    subgraph.tensors[
-                        between
-                    ].buffer = 0  # what is given may be a constant; this one is empty (schema.fbs)
+                    tensor = subgraph.tensors[between]
+                    tensor.quantization = subgraph.tensors[made].quantization
+                    tensor.buffer = 0  # what is given may be a constant; this one is empty (schema.fbs)
                     operators.append(flatbuffer.operator(opcode, [given], [between]))
                     operator.inputs = [between if i == place else int(index) for i, index in enumerate(operator.inputs)]
             operators.append(operator)
